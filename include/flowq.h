@@ -1,0 +1,530 @@
+/*
+ * flowq: implicit and dynamic receive-queue assignment for multiqueue virtual machines.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * CONCEPTS
+ *
+ *   vm      one multiqueue virtual NIC: its receive queues, its flow table, its settings. A machine with two NICs has two.
+ *   queue   0-based number of a receive queue; with virtio the number of a pair: receiveq(N+1) and transmitq(N+1).
+ *   note    the VM asked to transmit a packet and, with the request, named a receive queue (with virtio: the pair of the transmit
+ *           queue it used). The packet's flow is *bound* to that queue.
+ *   steer   choose the receive queue for a packet that is going to the VM.
+ *   in use  a queue is in use when its number is below the number of pairs, and it is enabled, and it is not being reset.
+ *
+ * A host calls flowq_tx_note() for what the VM transmits and flowq_rx_steer() for what it is about to receive. Only notes write the
+ * flow table: the network can neither change nor refresh nor evict a binding. Frames are taken as the guest sees them: note before
+ * the host's NAT, encapsulation or VLAN push, steer after the last rewrite. The rules are numbered S0 to S12 in flowq(7).
+ *
+ * CAVEATS
+ *
+ *   - flowq_vm_destroy() is the one call that must not run beside any other on the same vm. Everything else may run beside anything.
+ *   - A section (flowq_enter) belongs to one OS thread. Do not hold one across blocking, a coroutine switch or fork.
+ *   - A vm belongs to the process and to the copy of the library that made it. After fork, the child makes its own.
+ *   - Allocator, clock and log callbacks must not call flowq.
+ *
+ * ERRORS are negative errno values; each function names every one it returns. Data-path functions do not fail: they answer.
+ *
+ * ABI. Structs for settings and statistics begin with `size`, set by the caller to sizeof; new fields are only ever appended; zero is
+ * always the default of a setting. The others never change size. Constants are enumerators only to name them: every parameter and
+ * field that carries one has a fixed-width integer type.
+ */
+#ifndef FLOWQ_H
+#define FLOWQ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Version ----------------------------------------------------------------------------------------------------------------- */
+
+#define FLOWQ_VERSION_MAJOR 0
+#define FLOWQ_VERSION_MINOR 9
+#define FLOWQ_VERSION_PATCH 0
+/* One number that grows with every release: major << 16 | minor << 8 | patch. */
+#define FLOWQ_VERSION (FLOWQ_VERSION_MAJOR << 16 | FLOWQ_VERSION_MINOR << 8 | FLOWQ_VERSION_PATCH)
+
+/*
+ * The version of the library that is linked, as FLOWQ_VERSION writes it; compare with the macro to learn of a mismatch.
+ * Thread-safe, never allocates. Since 0.9.
+ */
+uint32_t flowq_version(void);
+
+/* The same as text, "major.minor.patch"; static storage. Thread-safe, never allocates. Since 0.9. */
+const char *flowq_version_string(void);
+
+/* ---- Constants --------------------------------------------------------------------------------------------------------------- */
+
+enum {
+    /* Largest number of queue pairs: virtio's VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX. */
+    FLOWQ_MAX_QUEUE_PAIRS = 0x8000,
+    /* No queue: the answer where virtio says that a device must drop the packet. Larger than every queue number. */
+    FLOWQ_DROP = 0xffff,
+    /* No more bytes than this are looked at from the start of a packet; a scratch buffer for flowq_gather() of this size is enough. */
+    FLOWQ_HEADER_MAX = 256,
+    /* Size in bytes of flowq_vm_config.secret. */
+    FLOWQ_SECRET_SIZE = 32,
+    /* Most VLAN tags that are passed over and, with key_vlan, that a key holds. */
+    FLOWQ_MAX_VLANS = 4
+};
+
+/* Values of settings where 0 means "the default". */
+#define FLOWQ_ON 1u           /* switch the setting on */
+#define FLOWQ_OFF 0xffffffffu /* switch the setting off */
+
+/* ---- Packets ----------------------------------------------------------------------------------------------------------------- */
+
+/* Bits of flowq_pkt.flags. A packet with any other bit set is treated as keyless. */
+#define FLOWQ_PKT_L3 0x1u /* data starts at the IP header (TUN device), not at the Ethernet header */
+
+/*
+ * A bounded view of a packet: `len` readable, contiguous bytes at `data`, which the library looks at during the call and never keeps.
+ * data may be NULL when len is 0. Headers cut short are a defined case: the packet is treated as far as it can be read. Bytes past
+ * FLOWQ_HEADER_MAX are never looked at. Memory that changes during the call is safe. 16 bytes for ever.
+ */
+struct flowq_pkt {
+    const void *data;
+#if UINTPTR_MAX == 0xffffffffu
+    uint32_t pad_; /* zero */
+#endif
+    uint32_t len;   /* bytes readable at data */
+    uint32_t flags; /* FLOWQ_PKT_* */
+};
+
+/*
+ * Makes a contiguous view of the headers of a packet that lies in pieces, as guest descriptors do.
+ *
+ * pkt      out: data = scratch, len = bytes copied, flags = 0
+ * iov      iovcnt pieces; empty pieces are fine; may be NULL when iovcnt is 0
+ * skip     bytes to leave out at the start: the virtio-net header (10, 12, 20, 24 or 32 bytes), or 0
+ * scratch  where the header bytes go; must stay valid while pkt is used
+ * size     bytes at scratch; FLOWQ_HEADER_MAX suffices, and no more than that are ever copied
+ *
+ * Each byte of the packet is read at most once, skipped bytes never: offsets and hints in a virtio-net header come from the guest and
+ * are not trusted. Returns the number of bytes copied: min(size, FLOWQ_HEADER_MAX, what the pieces hold after skip).
+ * Thread-safe, never allocates. Since 0.9.
+ */
+size_t flowq_gather(struct flowq_pkt *pkt, const struct iovec *iov, size_t iovcnt, size_t skip, void *scratch, size_t size);
+
+/* ---- A vm: settings and life cycle ------------------------------------------------------------------------------------------- */
+
+struct flowq_vm;
+
+/* Tunnels that end in the VM: packets of these are keyed on the inner flow alone, one level deep (rule S4). */
+enum {
+    FLOWQ_TUNNEL_IPIP = 1 << 0,       /* IPv4 in IPv4, RFC 2003 */
+    FLOWQ_TUNNEL_6IN4 = 1 << 1,       /* IPv6 in IPv4, RFC 4213 */
+    FLOWQ_TUNNEL_4IN6 = 1 << 2,       /* IPv4 in IPv6, RFC 2473 */
+    FLOWQ_TUNNEL_6IN6 = 1 << 3,       /* IPv6 in IPv6, RFC 2473 */
+    FLOWQ_TUNNEL_GRE_2784 = 1 << 4,   /* GRE without key and sequence number, RFC 2784 */
+    FLOWQ_TUNNEL_GRE_2890 = 1 << 5,   /* GRE with key or sequence number, RFC 2890 */
+    FLOWQ_TUNNEL_GRE_7676 = 1 << 6,   /* GRE that carries, or is carried by, IPv6, RFC 7676 */
+    FLOWQ_TUNNEL_NVGRE = 1 << 7,      /* Ethernet in GRE with a key, RFC 7637 */
+    FLOWQ_TUNNEL_GRE_UDP = 1 << 8,    /* GRE in UDP, RFC 8086 */
+    FLOWQ_TUNNEL_VXLAN = 1 << 9,      /* VXLAN, RFC 7348: ports vxlan_port and vxlan_linux_port */
+    FLOWQ_TUNNEL_VXLAN_GPE = 1 << 10, /* VXLAN generic protocol extension, draft-ietf-nvo3-vxlan-gpe */
+    FLOWQ_TUNNEL_GENEVE = 1 << 11,    /* GENEVE, RFC 8926 */
+    FLOWQ_TUNNEL_GTPU = 1 << 12,      /* GTP-U, 3GPP TS 29.281 */
+    FLOWQ_TUNNEL_ALL = (1 << 13) - 1
+};
+#define FLOWQ_TUNNEL_NONE 0xffffffffu
+
+/* Levels of the log callback. */
+enum { FLOWQ_LOG_ERROR = 0, FLOWQ_LOG_WARNING = 1, FLOWQ_LOG_INFO = 2 };
+
+/*
+ * Settings of a vm. Zero the struct, set `size` to sizeof and whatever shall differ from the default; 0 is the default everywhere.
+ * Fields marked [create] are fixed when the vm is made; the others may be changed by flowq_vm_configure(). Unless said otherwise a
+ * value outside the range given is -EINVAL.
+ */
+struct flowq_vm_config {
+    uint32_t size;            /* sizeof(struct flowq_vm_config) */
+    uint32_t max_queue_pairs; /* [create] most queue pairs there can be: 1 to FLOWQ_MAX_QUEUE_PAIRS; default 256 */
+    uint32_t max_flows;       /* [create] so many flows can be learned at once, and memory is bounded for good: 8 to 2^27; default 65536 */
+    uint32_t initial_flows;   /* [create] room made at creation: up to max_flows; default: none is made before the first flow is learned,
+                                 then room for 1024 (or max_flows if less). initial_flows == max_flows: the data path never allocates. */
+
+    uint32_t learn;     /* FLOWQ_ON (default) or FLOWQ_OFF: notes return at once, bindings stay as they are */
+    uint32_t key_vlan;  /* FLOWQ_ON: the ids of the VLAN tags belong to the key; default FLOWQ_OFF */
+    uint32_t tunnels;   /* FLOWQ_TUNNEL_* bits; default FLOWQ_TUNNEL_ALL; FLOWQ_TUNNEL_NONE for none; unknown bits are -EINVAL */
+    uint32_t fragments; /* [create] datagrams remembered for later fragments (rule S5): 8 to 65536, rounded up to a power of two;
+                           default 256; FLOWQ_OFF: none, later fragments take the fallback */
+
+    /* UDP destination ports of tunnels, host byte order; 0: the default, given here */
+    uint16_t vxlan_port;       /* 4789 */
+    uint16_t vxlan_linux_port; /* 8472, the port Linux used before there was a standard one */
+    uint16_t vxlan_gpe_port;   /* 4790 */
+    uint16_t geneve_port;      /* 6081 */
+    uint16_t gtpu_port;        /* 2152 */
+    uint16_t gre_udp_port;     /* 4754 */
+
+    /* A bound flow moves to another queue only if more than this has passed since it was bound there (rule S2), in microseconds:
+       1000 to 60000000; default and FLOWQ_OFF: it moves at once. [create]: at least one must be set at creation for either to be
+       changeable later. */
+    uint32_t rebind_min_tcp_us;   /* TCP */
+    uint32_t rebind_min_other_us; /* everything else */
+
+    uint32_t active_ms; /* an established flow noted within this is active and never displaced (S8, S9): 80 to 600000; default 10000 */
+    uint32_t idle_ms;   /* an established flow not noted for this is stale: at least active_ms, at most 2000000; default 1800000 */
+
+    uint32_t queue_stats; /* [create] FLOWQ_ON: count per queue as well (costs about a nanosecond a packet); default FLOWQ_OFF */
+    uint32_t numa_node;   /* [create] 1 + the NUMA node that `alloc` is told to prefer; default 0: any */
+    uint32_t reserved;    /* must be 0 */
+
+    uint8_t secret[FLOWQ_SECRET_SIZE]; /* [create] what keys the hashes; default (all zero): random, from getrandom(2). Setting one is
+                                          for sandboxes that forbid getrandom and for tests that must repeat. */
+
+    /*
+     * [create] Memory. Both or neither; default: aligned_alloc(3) and free(3). alloc returns `size` bytes aligned to `align` (a power
+     * of two), preferably on NUMA node `node` (-1: any), or NULL; the contents do not matter. free is given the size again and never
+     * NULL. Both may be called from any thread that calls the library with this vm, also at the same time.
+     */
+    void *(*alloc)(void *ctx, size_t size, size_t align, int32_t node);
+    void (*free)(void *ctx, void *ptr, size_t size);
+    void *alloc_ctx;
+
+    /*
+     * [create] Time. A monotonic clock in nanoseconds, callable from any thread, and its resolution; default: CLOCK_MONOTONIC_COARSE,
+     * or CLOCK_MONOTONIC where a rebind_min needs it. It is read once per burst and once per single call. A time setting that the clock
+     * cannot resolve eight times is -EINVAL.
+     */
+    uint64_t (*clock_ns)(void *ctx);
+    void *clock_ctx;
+    uint64_t clock_resolution_ns; /* of clock_ns; 0: 1 */
+
+    /* [create] What is worth a line in the host's log, without newline; default: silence. Never called by the data path. */
+    void (*log)(void *ctx, int32_t level, const char *message);
+    void *log_ctx;
+};
+
+/*
+ * Makes a vm. It starts as a virtio device does after reset: one queue pair, every queue enabled, none being reset, nothing learned.
+ *
+ * cfg   settings; NULL: all defaults
+ * out   receives the vm; set to NULL on failure
+ *
+ * Returns 0, or
+ *   -EINVAL  out is NULL; cfg->size below that of version 0.9; a value out of range; a time the clock cannot resolve;
+ *            initial_flows above max_flows; only one of alloc and free; reserved field not zero
+ *   -E2BIG   cfg has fields that this version does not know and they are not zero
+ *   -ENOMEM  out of memory
+ *   -ENOSYS, -EAGAIN, -EPERM, -EIO  getrandom(2) gave no secret (none was set)
+ * Thread-safe. Allocates. Since 0.9.
+ */
+int flowq_vm_create(const struct flowq_vm_config *cfg, struct flowq_vm **out);
+
+/*
+ * Unmakes a vm and frees all its memory. NULL is fine. Never waits: the caller guarantees that no call on this vm runs or will run.
+ * Open sections do not matter. Since 0.9.
+ */
+void flowq_vm_destroy(struct flowq_vm *vm);
+
+/*
+ * Changes settings while the vm runs: every field not marked [create] takes the value in cfg (0: the default). [create] fields are not
+ * looked at. All are checked before any is changed. Data-path calls running meanwhile see each old or new.
+ *
+ * Changing key_vlan, tunnels or ports changes what the key of a packet is: bindings made before may no longer be found and age away.
+ *
+ * Returns 0, or
+ *   -EINVAL   vm or cfg is NULL, or as for flowq_vm_create; active_ms or idle_ms that the vm's tick (flowq(7)) cannot resolve
+ *   -E2BIG    as for flowq_vm_create
+ *   -ENOTSUP  a rebind_min is set, but none was when the vm was made
+ * Thread-safe. Does not allocate. Since 0.9.
+ */
+int flowq_vm_configure(struct flowq_vm *vm, const struct flowq_vm_config *cfg);
+
+/* What flowq_vm_reset() resets. */
+#define FLOWQ_RESET_FLOWS 0x1u  /* forget all bindings and fragments: another guest is behind the NIC now */
+#define FLOWQ_RESET_QUEUES 0x2u /* one pair, all enabled, none resetting; bindings stay: the back end reconnected, the guest lives on */
+#define FLOWQ_RESET_CONFIG 0x4u /* what the guest configured (RSS, hash types, tunnel hash) is off, as after a virtio reset */
+
+/*
+ * Resets part of a vm: `what` is a combination of FLOWQ_RESET_*; unknown bits are ignored. A virtio device reset is all three. A flow
+ * noted while this runs is forgotten or not. Needs no memory and cannot fail. NULL is fine. Thread-safe. Since 0.9.
+ */
+void flowq_vm_reset(struct flowq_vm *vm, uint32_t what);
+
+/* ---- Threads ------------------------------------------------------------------------------------------------------------------ */
+
+/*
+ * Any number of threads may call anything on any vm at once (but destroy). The first call of a thread registers it, which allocates;
+ * this does it ahead of time. A thread that could not be registered still gets the fallback queue, and learns nothing, counted. A
+ * thread that ends is unregistered, and sections it left open are closed.
+ *
+ * Returns 0 (also when registered already) or -ENOMEM. Since 0.9.
+ */
+int flowq_thread_register(void);
+
+/*
+ * Opens a section on this thread; nests. Optional: every data-path call opens its own, but opening one costs about as much as the rest
+ * of a single call, so hold one over one turn of a poll loop. While one is open, memory that others retired is not freed and tables
+ * that were just grown do not grow again; nothing else waits for it.
+ *
+ * Returns 0, or -ENOMEM: the thread could not be registered (then do not call flowq_leave). Since 0.9.
+ */
+int flowq_enter(void);
+
+/* Closes the section opened last on this thread. Without an open one it does nothing. Never waits. Since 0.9. */
+void flowq_leave(void);
+
+/*
+ * Waits for all sections that are open now, on any thread. A queue setter followed by this has reached every caller: no thread still
+ * acts on an answer it took, inside a section, before. Returns 0, or -EDEADLK inside a section of this thread (it does not wait), or
+ * -ENOMEM: the thread could not be registered. Blocks (sleeps). Since 0.9.
+ */
+int flowq_synchronize(void);
+
+/* ---- The data path ------------------------------------------------------------------------------------------------------------ */
+
+/* What became of a note: the return value of flowq_tx_note() and the index into flowq_stats.note. */
+enum {
+    FLOWQ_NOTE_BOUND = 0,        /* the flow was unknown and is bound now */
+    FLOWQ_NOTE_REFRESHED = 1,    /* bound to this queue already */
+    FLOWQ_NOTE_MOVED = 2,        /* was bound to another queue, is bound to this one now */
+    FLOWQ_NOTE_SUPPRESSED = 3,   /* stays on its queue: rebind_min has not passed */
+    FLOWQ_NOTE_IMPLIED = 4,      /* embryonic, and on the queue that the fallback chooses anyway: not stored (S9) */
+    FLOWQ_NOTE_REFUSED = 5,      /* not learned: every place within reach holds an active flow, or there is no memory to grow (S9) */
+    FLOWQ_NOTE_BUSY = 6,         /* not learned this time: others were changing the same part of the table (S12) */
+    FLOWQ_NOTE_NOT_IN_USE = 7,   /* qid names a queue that is not in use: nothing changed (S1) */
+    FLOWQ_NOTE_SINGLE = 8,       /* one queue in use: nothing to learn (S0) */
+    FLOWQ_NOTE_OFF = 9,          /* learning is switched off */
+    FLOWQ_NOTE_KEYLESS = 10,     /* never learned (S7): no readable key */
+    FLOWQ_NOTE_MULTICAST = 11,   /* never learned: to a multicast or broadcast address */
+    FLOWQ_NOTE_FRAGMENT = 12,    /* never learned: a later fragment */
+    FLOWQ_NOTE_ICMP_ERROR = 13,  /* never learned: an ICMP error */
+    FLOWQ_NOTE_RESET = 14,       /* never learned: a TCP RST of an unknown flow */
+    FLOWQ_NOTE_UNREGISTERED = 15 /* not learned: the thread could not be registered */
+};
+#define FLOWQ_NOTE_SLOTS 32u /* length of flowq_stats.note: room for more */
+
+/* Why a packet goes where it goes: flowq_decision.reason and the index into flowq_stats.steer. */
+enum {
+    FLOWQ_REASON_BOUND = 0,      /* its flow is bound */
+    FLOWQ_REASON_FALLBACK = 1,   /* its flow is not bound: keyed hash over the queues in use */
+    FLOWQ_REASON_FRAGMENT = 2,   /* a later fragment: where the first one went */
+    FLOWQ_REASON_ICMP_ERROR = 3, /* an ICMP error: the queue of the bound flow that it quotes */
+    FLOWQ_REASON_KEYLESS = 4,    /* no readable key: the lowest queue in use */
+    FLOWQ_REASON_SINGLE = 5,     /* one queue in use: nothing was looked at */
+    FLOWQ_REASON_DROP = 6,       /* no queue in use */
+    FLOWQ_REASON_RSS = 7         /* receive-side scaling, configured by the guest, decided */
+};
+#define FLOWQ_REASON_SLOTS 16u /* length of flowq_stats.steer: room for more */
+
+/* A queue and why. 16 bytes for ever; reserved fields are zero. */
+struct flowq_decision {
+    uint16_t qid;         /* the receive queue, or FLOWQ_DROP */
+    uint8_t reason;       /* FLOWQ_REASON_* */
+    uint8_t hash_report;  /* virtio's hash report, 0 (none) to 9 */
+    uint32_t hash_value;  /* virtio's hash value; 0 with report 0 */
+    uint64_t reserved;
+};
+
+/*
+ * The VM transmits pkt and names receive queue qid: its flow is bound to that queue, or moved there (rules S1, S2, S7, S9).
+ * Returns what became of it, FLOWQ_NOTE_*. qid may be any number. Thread-safe; never waits; allocates only when the table grows.
+ * Since 0.9.
+ */
+uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_t qid);
+
+/* n packets on one queue, as n calls of flowq_tx_note() in order at one reading of the clock would do. Since 0.9. */
+void flowq_tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint32_t qid);
+
+/*
+ * The receive queue for a packet that goes to the VM: one that was in use at some instant of the call, for any bytes; FLOWQ_DROP only
+ * where virtio says that a device must drop (no queue in use; or, in RSS mode, the chosen queue is being reset). A call begun after a
+ * queue setter returned obeys it. Thread-safe; never waits, never allocates, makes no system call (but the first call of a thread,
+ * which registers it). Since 0.9.
+ */
+uint16_t flowq_rx_steer(struct flowq_vm *vm, const struct flowq_pkt *pkt);
+
+/* n packets; qids[i] is the answer for pkts[i], as n calls of flowq_rx_steer() in order would give. Since 0.9. */
+void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids);
+
+/* The same, with the reason and the hash to report to the guest. Since 0.9. */
+void flowq_rx_decide_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, struct flowq_decision *out);
+
+/* The same for packets that go to different VMs: packet i goes to vms[i]. For switches. Since 0.9. */
+void flowq_rx_steer_burst_vms(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, size_t n, uint16_t *qids);
+
+/* One group of flowq_group(): `count` packets for queue `qid`, their indices from order[first] on. 8 bytes for ever. */
+struct flowq_run {
+    uint16_t qid;
+    uint16_t first;
+    uint16_t count;
+    uint16_t reserved; /* zero */
+};
+
+/*
+ * Groups the packets of a burst by queue, for hosts that enqueue queue by queue. Stable: packets of a queue keep their order.
+ *
+ * qids      n answers of a burst, FLOWQ_DROP included
+ * n         at most 65535; more are not looked at
+ * order     out: n indices into qids, grouped by ascending queue, dropped packets last
+ * runs      out: the groups, at most max_runs of them; may be NULL when max_runs is 0
+ *
+ * Returns the number of groups there are, which may exceed max_runs. Thread-safe, never allocates. Since 0.9.
+ */
+size_t flowq_group(const uint16_t *qids, size_t n, uint16_t *order, struct flowq_run *runs, size_t max_runs);
+
+/*
+ * Housekeeping in bounded steps, for hosts that have a timer: frees what has been retired, gives memory back after a peak. Optional:
+ * notes do what is needed. Thread-safe, never waits; call it about once a second, or not at all. NULL is fine. Since 0.9.
+ */
+void flowq_vm_maintain(struct flowq_vm *vm);
+
+/* ---- Queues -------------------------------------------------------------------------------------------------------------------- */
+
+/*
+ * The guest uses pairs 0 to n-1 (virtio: VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET). A vhost-user back end sets the maximum once and passes on
+ * which receive rings are enabled. Call it before the command is acknowledged, then flowq_synchronize().
+ * Returns 0, or -EINVAL: vm is NULL, n is 0 or above max_queue_pairs; nothing is changed then. Thread-safe, does not allocate; a mutex
+ * orders setters of one vm. Since 0.9.
+ */
+int flowq_vm_set_queue_pairs(struct flowq_vm *vm, uint32_t n);
+
+/*
+ * Receive queue qid is enabled or not (vhost-user: VHOST_USER_SET_VRING_ENABLE). Applies also to queues beyond the current pairs.
+ * Returns 0, or -EINVAL: vm is NULL or qid is not below max_queue_pairs. Thread-safe, does not allocate. Since 0.9.
+ */
+int flowq_vm_set_queue_enabled(struct flowq_vm *vm, uint32_t qid, bool on);
+
+/*
+ * Receive queue qid is being reset, or no longer (VIRTIO_F_RING_RESET): while it is, automatic steering chooses another queue and RSS
+ * drops. Returns as flowq_vm_set_queue_enabled(). Thread-safe, does not allocate. Since 0.9.
+ */
+int flowq_vm_set_queue_resetting(struct flowq_vm *vm, uint32_t qid, bool on);
+
+/* ---- Looking inside ------------------------------------------------------------------------------------------------------------ */
+
+/*
+ * A flow as its incoming packets carry it: source is the remote end, destination is the VM. 48 bytes for ever.
+ */
+struct flowq_tuple {
+    uint8_t src[16];    /* remote address, network byte order; IPv4: the first 4 bytes, the rest zero */
+    uint8_t dst[16];    /* the VM's address */
+    uint16_t sport;     /* remote port, host byte order; 0 for protocols without ports */
+    uint16_t dport;     /* the VM's port */
+    uint8_t version;    /* 4 or 6 */
+    uint8_t protocol;   /* IP protocol number */
+    uint8_t n_vlans;    /* VLAN ids that belong to the key (setting key_vlan), 0 to FLOWQ_MAX_VLANS */
+    uint8_t reserved;   /* zero */
+    uint16_t vlan[FLOWQ_MAX_VLANS]; /* outermost first, 12 bits each */
+};
+
+/* Class of a binding, by what the VM has sent (S8). */
+enum {
+    FLOWQ_CLASS_EMBRYONIC = 1,   /* only SYN or SYN-ACK; or one packet of a non-TCP flow */
+    FLOWQ_CLASS_ESTABLISHED = 2, /* more */
+    FLOWQ_CLASS_CLOSING = 3      /* FIN or RST */
+};
+
+/* One binding. The table does not hold tuples, only fingerprints: iteration cannot name them. */
+struct flowq_binding {
+    uint32_t size;    /* in: sizeof(struct flowq_binding), set by the caller of flowq_vm_lookup; out: bytes written */
+    uint16_t qid;     /* the queue it is bound to, in use or not */
+    uint8_t cls;      /* FLOWQ_CLASS_* */
+    uint8_t in_use;   /* 1: that queue is in use now; 0: the binding counts as none for the time being (S11) */
+    uint64_t id;      /* fingerprint: the same for the same flow while the vm lives */
+    uint32_t age_ms;  /* since the flow was last noted, to a tick; meaningless beyond some 30 minutes */
+    uint32_t reserved;
+};
+
+/*
+ * Looks one flow up, without a trace.
+ * Returns 0 and fills *out up to out->size bytes, or
+ *   -ENOENT  the flow is not bound
+ *   -EINVAL  vm, tuple or out is NULL; out->size below that of version 0.9; version neither 4 nor 6; n_vlans too large; an id above
+ *            12 bits; reserved not zero
+ *   -ENOMEM  the thread could not be registered
+ * Thread-safe, does not allocate. Since 0.9.
+ */
+int flowq_vm_lookup(struct flowq_vm *vm, const struct flowq_tuple *tuple, struct flowq_binding *out);
+
+/*
+ * Calls fn for each binding until it returns non-zero. Bindings made, moved or displaced meanwhile are reported or not; one that was
+ * there throughout is reported at least once. Runs inside a section: fn must not block, and must not call flowq_synchronize().
+ * Returns fn's last result (0: all were shown), or -EINVAL: vm or fn is NULL; -ENOMEM: the thread could not be registered.
+ * Thread-safe, does not allocate. Since 0.9.
+ */
+int flowq_vm_flows(struct flowq_vm *vm, int (*fn)(void *ctx, const struct flowq_binding *binding), void *ctx);
+
+/*
+ * Statistics of a vm since it was made. Counters only grow. Each is exact when no call is running; the set is not one snapshot.
+ * inserted == live + displaced + reclaimed + forgotten, always, then.
+ */
+struct flowq_stats {
+    uint32_t size;         /* in: sizeof(struct flowq_stats); out: bytes written */
+    uint32_t queue_pairs;  /* as set */
+    uint32_t queues_in_use;
+    uint32_t queues_noted; /* distinct queues that notes named within active_ms */
+    uint64_t note[FLOWQ_NOTE_SLOTS];    /* notes by outcome, FLOWQ_NOTE_* */
+    uint64_t steer[FLOWQ_REASON_SLOTS]; /* decisions by reason, FLOWQ_REASON_* */
+    uint64_t inserted;              /* bindings made */
+    uint64_t live;                  /* bindings in the table now, stale ones included */
+    uint64_t displaced_embryonic;   /* bindings that gave their place to a newcomer, by class (S9) */
+    uint64_t displaced_closing;
+    uint64_t displaced_established;
+    uint64_t reclaimed;             /* stale bindings whose place was taken or given back */
+    uint64_t forgotten;             /* by FLOWQ_RESET_FLOWS */
+    uint64_t bound_elsewhere;       /* packets whose binding names a queue that is not in use (S11) */
+    uint64_t grown;                 /* times a shard was split in two, or the first one made */
+    uint64_t shrunk;                /* times two shards were merged, or the last one given back */
+    uint64_t grow_failed;           /* times memory to grow was refused */
+    uint64_t grow_delayed;          /* times a shard could not grow yet: what its last growth superseded is still unreclaimed */
+    uint64_t table_bytes;           /* allocated for the flow table, retired_bytes included */
+    uint64_t retired_bytes;         /* superseded, waiting for sections to close */
+    uint64_t vm_bytes;              /* allocated for the vm in all, table included */
+};
+
+/*
+ * Writes the statistics to *out, up to out->size bytes.
+ * Returns 0, or -EINVAL: vm or out is NULL, or out->size is below 8; -ENOMEM: the thread could not be registered.
+ * Thread-safe, does not allocate. Since 0.9.
+ */
+int flowq_vm_stats(struct flowq_vm *vm, struct flowq_stats *out);
+
+/* Statistics of one receive queue; all zero unless queue_stats is on. */
+struct flowq_queue_stats {
+    uint32_t size;       /* in: sizeof(struct flowq_queue_stats); out: bytes written */
+    uint32_t in_use;     /* 1: in use now */
+    uint64_t noted;      /* notes that bound, refreshed or moved a flow with this queue named */
+    uint64_t steered;    /* packets steered to it */
+};
+
+/*
+ * Writes the statistics of queue qid to *out, up to out->size bytes.
+ * Returns 0, or -EINVAL: vm or out is NULL, out->size is below 8, qid is not below max_queue_pairs. Thread-safe. Since 0.9.
+ */
+int flowq_vm_queue_stats(struct flowq_vm *vm, uint32_t qid, struct flowq_queue_stats *out);
+
+/* Short names of the constants FLOWQ_NOTE_*, FLOWQ_REASON_* ("bound", "icmp-error"), FLOWQ_CLASS_*; "unknown" for others; static storage. Since 0.9. */
+const char *flowq_note_name(uint32_t note);
+const char *flowq_reason_name(uint32_t reason);
+const char *flowq_class_name(uint32_t cls);
+
+/* ---- Short names ---------------------------------------------------------------------------------------------------------------- */
+
+#ifdef FLOWQ_SHORT_NAMES
+/* Inline aliases, for a host that says so before it includes this header. */
+static inline uint32_t tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_t qid) { return flowq_tx_note(vm, pkt, qid); }
+static inline uint16_t rx_steer(struct flowq_vm *vm, const struct flowq_pkt *pkt) { return flowq_rx_steer(vm, pkt); }
+static inline void tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint32_t qid)
+{
+    flowq_tx_note_burst(vm, pkts, n, qid);
+}
+static inline void rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
+{
+    flowq_rx_steer_burst(vm, pkts, n, qids);
+}
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* FLOWQ_H */

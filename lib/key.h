@@ -1,0 +1,74 @@
+/*
+ * key: the identity of a flow, as bytes to hash.
+ *
+ * A key is directional and written as the flow's *incoming* packets carry it (source: the remote end, destination: the VM); the key of
+ * a transmitted packet is reversed before use (rule S3). There are two layouts, told apart by their length, each optionally followed
+ * by one word of VLAN ids (setting key_vlan):
+ *
+ *     IPv4   word 0  source address | destination address        (network byte order, in memory order)
+ *            word 1  ports, protocol, IP version                  -> 16 bytes
+ *     IPv6   word 0-1 source, word 2-3 destination
+ *            word 4  ports, protocol, IP version                  -> 40 bytes
+ *     VLAN   one more word: up to four 12-bit ids, outermost lowest, and their number -> 24 or 48 bytes
+ *
+ * Ports are zero for protocols without ports. Unused bytes are always zero, so equal flows have equal bytes.
+ */
+#ifndef FLOWQ_LIB_KEY_H
+#define FLOWQ_LIB_KEY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#define KEY_V4_BYTES 16
+#define KEY_V6_BYTES 40
+#define KEY_VLAN_BYTES 8
+#define KEY_MAX_WORDS 6
+
+/* The last base word of either layout, in memory order. */
+struct key_l4 {
+    uint16_t sport; /* network byte order */
+    uint16_t dport; /* network byte order */
+    uint8_t protocol;
+    uint8_t version; /* 4 or 6 */
+    uint16_t zero;
+};
+_Static_assert(sizeof(struct key_l4) == 8, "one word");
+
+struct key {
+    uint64_t word[KEY_MAX_WORDS];
+    uint32_t bytes; /* 16, 24, 40 or 48; 0: no key */
+};
+
+static inline bool key_is_v6(const struct key *k) { return k->bytes >= KEY_V6_BYTES; }
+
+/* Index of the word that holds struct key_l4. */
+static inline unsigned key_l4_word(const struct key *k) { return key_is_v6(k) ? 4 : 1; }
+
+static inline struct key_l4 key_l4(const struct key *k)
+{
+    struct key_l4 l4;
+    memcpy(&l4, &k->word[key_l4_word(k)], sizeof(l4));
+    return l4;
+}
+
+/* Swaps source and destination in place: addresses and ports. VLAN ids have no direction. */
+static inline void key_reverse(struct key *k)
+{
+    unsigned l4 = key_l4_word(k);
+    if (l4 == 1) {
+        k->word[0] = k->word[0] << 32 | k->word[0] >> 32;
+    } else {
+        uint64_t a = k->word[0], b = k->word[1];
+        k->word[0] = k->word[2];
+        k->word[1] = k->word[3];
+        k->word[2] = a;
+        k->word[3] = b;
+    }
+    uint32_t ports;
+    memcpy(&ports, &k->word[l4], sizeof(ports));
+    ports = ports << 16 | ports >> 16;
+    memcpy(&k->word[l4], &ports, sizeof(ports));
+}
+
+#endif

@@ -1,0 +1,75 @@
+/*
+ * parse: from a frame to what steering must know about it (rules S3 to S7).
+ *
+ * parse_packet() never fails: any bytes of any length give a defined answer, at worst PARSE_KEYLESS. It looks at no more than
+ * PARSE_MAX_BYTES of the packet and copies every header out once before it looks at it, so that memory that changes meanwhile
+ * (a guest's) can make the answer wrong but never unsafe. Lengths come from the buffer; length fields in headers are not believed.
+ * Works on the stack alone; no state, any thread.
+ */
+#ifndef FLOWQ_LIB_PARSE_H
+#define FLOWQ_LIB_PARSE_H
+
+#include "key.h"
+
+#include "flowq.h"
+
+#define PARSE_MAX_BYTES 256 /* == FLOWQ_HEADER_MAX */
+
+/* Which tunnels are looked into, and on which UDP destination ports (host byte order; 0: none). One copy per burst. */
+enum parse_port {
+    PARSE_PORT_VXLAN,
+    PARSE_PORT_VXLAN_LINUX,
+    PARSE_PORT_VXLAN_GPE,
+    PARSE_PORT_GENEVE,
+    PARSE_PORT_GTPU,
+    PARSE_PORT_GRE_UDP,
+    PARSE_N_PORTS
+};
+struct parse_rules {
+    uint64_t udp_filter;          /* bit (port & 63) is set for each destination port of an enabled UDP tunnel */
+    uint32_t tunnels;             /* FLOWQ_TUNNEL_* bits; 0 here means none */
+    bool key_vlan;                /* VLAN ids belong to the key */
+    uint16_t port[PARSE_N_PORTS]; /* of the UDP tunnels */
+};
+
+enum parse_kind {
+    PARSE_KEYLESS, /* no readable key: not IP, truncated, malformed, unknown flags */
+    PARSE_FLOW,    /* key is the flow's */
+    PARSE_LATER,   /* a later fragment: `later` says of what; key holds addresses and protocol, ports zero */
+    PARSE_QUOTE,   /* an ICMP error: key is that of the packet it quotes, AS QUOTED (not reversed) */
+    PARSE_QUOTE_LATER, /* an ICMP error that quotes a later fragment: key as in PARSE_LATER, as quoted */
+};
+
+/* What parse_result.flags can say. */
+#define PARSE_MULTICAST 0x01u /* an Ethernet or IP destination, outer or inner, is multicast or broadcast */
+#define PARSE_SYN 0x02u       /* TCP flags of the packet that gave the key; never set for quotes */
+#define PARSE_FIN 0x04u
+#define PARSE_RST 0x08u
+#define PARSE_ICMP_ERROR 0x10u /* an ICMP or ICMPv6 error, also when its quote could not be read (then kind is PARSE_FLOW) */
+
+/* The identity of a datagram whose fragments belong together (RFC 791: id; RFC 8200: identification). No padding. */
+struct parse_frag {
+    uint8_t src[16], dst[16]; /* IPv4 addresses in the first four bytes, the rest zero */
+    uint32_t id;
+    uint8_t protocol; /* IPv4: the protocol; IPv6: 0, as the fragments of one datagram may name different headers */
+    uint8_t version;  /* 4 or 6 */
+    uint16_t zero;
+};
+_Static_assert(sizeof(struct parse_frag) == 40, "hashed whole");
+
+struct parse_result {
+    struct key key;  /* as on the wire; the caller reverses */
+    uint8_t kind;    /* enum parse_kind */
+    uint8_t flags;   /* PARSE_* */
+    uint8_t n_first; /* how many of first[] are set: this packet is the first fragment of so many datagrams (outer, inner) */
+    struct parse_frag first[2];
+    struct parse_frag later; /* kind PARSE_LATER */
+};
+
+/*
+ * The complete parser, out of line. Fills key, kind, flags, n_first, and first/later as far as they apply; the rest of *out is
+ * undefined. Reading ends at min(len, PARSE_MAX_BYTES).
+ */
+void parse_packet(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct parse_result *out);
+
+#endif
