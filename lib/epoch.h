@@ -1,0 +1,58 @@
+/*
+ * epoch: when is memory that was unlinked no longer looked at?
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * One domain per copy of the library. A reader looks at shared memory only inside a section. Whoever takes memory out of reach asks
+ * for a stamp afterwards, keeps the memory and the stamp wherever it likes, and may free it once the stamp has passed:
+ *
+ *     reader                               writer
+ *     epoch_enter(record);                 unlink the old one;
+ *     p = load the pointer (acquire);      stamp = epoch_stamp();
+ *     ... read *p ...                      ... later, any thread: if (epoch_passed(stamp)) free it;
+ *     epoch_leave(record);
+ *
+ * Nothing here waits. libck is behind it and known to epoch.c alone, where the argument stands.
+ */
+#ifndef FLOWQ_LIB_EPOCH_H
+#define FLOWQ_LIB_EPOCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct epoch_record;
+
+/*
+ * A new record: the right to open sections, one at a time. Belongs to one thread at a time, is never freed; handing it to another
+ * thread needs a lock, and no open section. NULL: out of memory, try again later. Any thread; takes a mutex.
+ */
+struct epoch_record *epoch_register(void);
+
+/* Opens and closes a section of this record; these do not nest. Only the thread that owns the record. */
+void epoch_enter(struct epoch_record *record);
+void epoch_leave(struct epoch_record *record);
+
+/*
+ * The stamp of everything the caller unlinked before this call: the sections that are open now, and no later ones, may still see it.
+ * Stamps only grow and do not wrap. Costs a full fence. Any thread, registered or not, inside a section or not.
+ */
+uint64_t epoch_stamp(void);
+
+/*
+ * Has every section that may have seen what was unlinked before this stamp ended? true is final, and what those sections did happens
+ * before the return. false: not yet; asking again is what moves things on, so somebody has to. Never waits; costs a load when the
+ * answer is yes, else one walk over the records at most a few times, by one thread at a time. Inside a section it may be called, but
+ * for stamps taken in the same section it stays false. Any thread, registered or not.
+ */
+bool epoch_passed(uint64_t stamp);
+
+/* ---- For tests ------------------------------------------------------------------------------------------------------------------- */
+
+/* What registration allocates with; tests make it fail. Initially aligned_alloc. */
+extern void *(*epoch_alloc)(size_t alignment, size_t size);
+
+/* Sets libck's 32-bit counter, say shortly before it wraps; returns what it was. Only while no section is open. */
+uint32_t epoch_set_counter(uint32_t value);
+
+#endif

@@ -1,0 +1,62 @@
+/*
+ * thread: what the library knows of the thread that calls it.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * Each operating-system thread that calls the library has one struct thread, from its first call to its end; then the next newcomer
+ * gets it. They are process-wide, as many as there were threads at once, and never freed. A thread finds its own through the one
+ * thread-local pointer the library has. After fork() the child's only thread counts as not registered, its sections as closed.
+ */
+#ifndef FLOWQ_LIB_THREAD_H
+#define FLOWQ_LIB_THREAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "epoch.h"
+
+#define THREAD_ALIGN 64 /* bytes: one cache line, so that threads do not share one */
+
+struct thread {
+    /* Touched by the owner only. */
+    _Alignas(THREAD_ALIGN) struct epoch_record *record;
+    uint32_t depth; /* sections open, of the host's and of our own calls together */
+    uint32_t held;  /* sections of the host's: flowq_enter() without its flowq_leave() yet */
+
+    /* Fixed. No other live thread has this index, and there is no smaller one free when it is given out. */
+    uint32_t index;
+
+    /* Of the registry in thread.c, under its mutex. */
+    bool taken;
+    struct thread *next;
+};
+
+extern _Thread_local struct thread *thread_tls __attribute__((visibility("hidden"), tls_model("initial-exec")));
+
+/* Registers the calling thread, which is not. NULL: out of memory, or too late in its life; may be tried again. Takes a mutex. */
+struct thread *thread_register_slow(void);
+
+/* The calling thread; NULL if it could not be registered. */
+static inline struct thread *thread_self(void)
+{
+    struct thread *t = thread_tls;
+
+    return __builtin_expect(t != NULL, 1) ? t : thread_register_slow();
+}
+
+/* Opens a section; sections nest, and only the outermost one costs (PERF.md: 13 ns with its end). */
+static inline void thread_enter(struct thread *t)
+{
+    if (t->depth++ == 0)
+        epoch_enter(t->record);
+}
+
+/* Closes the section opened last. */
+static inline void thread_leave(struct thread *t)
+{
+    if (--t->depth == 0)
+        epoch_leave(t->record);
+}
+
+#endif
