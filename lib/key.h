@@ -9,7 +9,8 @@
  *            word 1  ports, protocol, IP version                  -> 16 bytes
  *     IPv6   word 0-1 source, word 2-3 destination
  *            word 4  ports, protocol, IP version                  -> 40 bytes
- *     VLAN   one more word: up to four 12-bit ids, outermost lowest, and their number -> 24 or 48 bytes
+ *     VLAN   one more word: up to four 12-bit ids, outermost lowest, and their number -> 24 or 48 bytes. With the setting on, every key
+ *            has this word: zero for a packet without tags.
  *
  * Ports are zero for protocols without ports. Unused bytes are always zero, so equal flows have equal bytes.
  */
@@ -24,6 +25,8 @@
 #define KEY_V6_BYTES 40
 #define KEY_VLAN_BYTES 8
 #define KEY_MAX_WORDS 6
+#define KEY_VLAN_ID_BITS 12
+#define KEY_VLAN_COUNT_SHIFT 48
 
 /* The last base word of either layout, in memory order. */
 struct key_l4 {
@@ -69,6 +72,23 @@ static inline void key_reverse(struct key *k)
     memcpy(&ports, &k->word[l4], sizeof(ports));
     ports = ports << 16 | ports >> 16;
     memcpy(&k->word[l4], &ports, sizeof(ports));
+}
+
+/*
+ * Adds one id, 12 bits, to a word of VLAN ids, innermost last; at most four. The word starts as zero and counts its ids in the bits
+ * above them, so that one tag with id 0 differs from none.
+ */
+static inline uint64_t key_vlan_add(uint64_t vlans, uint16_t id)
+{
+    unsigned n = (unsigned)(vlans >> KEY_VLAN_COUNT_SHIFT);
+    return (vlans | (uint64_t)id << (KEY_VLAN_ID_BITS * n)) + (UINT64_C(1) << KEY_VLAN_COUNT_SHIFT);
+}
+
+/* Puts the word of VLAN ids behind a key that has none yet. */
+static inline void key_append_vlans(struct key *k, uint64_t vlans)
+{
+    k->word[k->bytes / 8] = vlans;
+    k->bytes += KEY_VLAN_BYTES;
 }
 
 #endif

@@ -1,0 +1,227 @@
+/*
+ * parse_tunnel: tunnels that end in the VM; packets of these are keyed on the inner flow alone (rule S4).
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "parse_walk.h"
+
+/*
+ * Enters a tunnel that is no UDP tunnel: should the inner packet not be readable, the outer addresses and protocol count. Except in a
+ * quote: the VM's packet may have been readable where only its first bytes are quoted, so the quote says nothing then.
+ */
+static void enter_tunnel(struct walk *w, struct ip outer)
+{
+    if (!w->in_quote)
+        walk_keep_spare(w, outer);
+    w->in_tunnel = true;
+    w->vlans = 0;
+}
+
+/* The payload of a tunnel that names it by ethertype: false if it is nothing to look into. */
+static bool payload_known(unsigned ethertype)
+{
+    return ethertype == ETHERTYPE_IPV4 || ethertype == ETHERTYPE_IPV6 || ethertype == ETHERTYPE_TEB;
+}
+
+static void payload(struct walk *w, unsigned ethertype)
+{
+    if (ethertype == ETHERTYPE_TEB)
+        link_ethernet(w);
+    else if (ethertype == ETHERTYPE_IPV4)
+        ip_packet(w, 4);
+    else if (ethertype == ETHERTYPE_IPV6)
+        ip_packet(w, 6);
+}
+
+/* GRE's first four bytes. */
+#define GRE_CHECKSUM 0x8000u
+#define GRE_ROUTING 0x4000u /* RFC 1701's source routes: not looked into */
+#define GRE_KEY 0x2000u
+#define GRE_SEQUENCE 0x1000u
+#define GRE_VERSION 0x0007u /* 1 is PPTP: not looked into */
+struct gre {
+    unsigned flags, ethertype;
+};
+
+/* Takes the start of a GRE header; false if it cannot be read. */
+static bool take_gre(struct walk *w, struct gre *gre)
+{
+    uint8_t h[4];
+    if (!take(&w->at, h, sizeof(h)))
+        return false;
+    gre->flags = load_be16(h);
+    gre->ethertype = load_be16(h + 2);
+    return true;
+}
+
+static bool gre_known(const struct gre *gre)
+{
+    return !(gre->flags & (GRE_ROUTING | GRE_VERSION)) && payload_known(gre->ethertype);
+}
+
+static bool skip_gre_options(struct walk *w, unsigned flags)
+{
+    return skip(&w->at, 4 * (size_t)(!!(flags & GRE_CHECKSUM) + !!(flags & GRE_KEY) + !!(flags & GRE_SEQUENCE)));
+}
+
+/*
+ * Which of the four kinds this is. Ethernet with a key is NVGRE, over IPv6 too. What carries or is carried by IPv6 is RFC 7676, with
+ * or without options. The rest, Ethernet without a key included, goes by its options.
+ */
+static uint32_t gre_kind(const struct gre *gre, struct ip outer)
+{
+    if (gre->ethertype == ETHERTYPE_TEB && gre->flags & GRE_KEY)
+        return FLOWQ_TUNNEL_NVGRE;
+    if (gre->ethertype == ETHERTYPE_IPV6 || outer.version == 6)
+        return FLOWQ_TUNNEL_GRE_7676;
+    return gre->flags & (GRE_KEY | GRE_SEQUENCE) ? FLOWQ_TUNNEL_GRE_2890 : FLOWQ_TUNNEL_GRE_2784;
+}
+
+#define TUNNELS_GRE (FLOWQ_TUNNEL_GRE_2784 | FLOWQ_TUNNEL_GRE_2890 | FLOWQ_TUNNEL_GRE_7676 | FLOWQ_TUNNEL_NVGRE)
+
+void tunnel_gre(struct walk *w, struct ip outer)
+{
+    struct gre gre;
+    if (w->in_tunnel || !(w->rules->tunnels & TUNNELS_GRE)) {
+        walk_finish_portless(w, outer);
+        return;
+    }
+    if (!take_gre(w, &gre)) {
+        enter_tunnel(w, outer); /* as much a tunnel as one that is cut later */
+        return;
+    }
+    if (!gre_known(&gre) || !(w->rules->tunnels & gre_kind(&gre, outer))) {
+        walk_finish_portless(w, outer);
+        return;
+    }
+    enter_tunnel(w, outer);
+    if (skip_gre_options(w, gre.flags))
+        payload(w, gre.ethertype);
+}
+
+static void gre_in_udp(struct walk *w)
+{
+    struct gre gre;
+    if (take_gre(w, &gre) && gre_known(&gre) && skip_gre_options(w, gre.flags))
+        payload(w, gre.ethertype);
+}
+
+void tunnel_ip(struct walk *w, struct ip outer)
+{
+    unsigned inner = outer.protocol == PROTO_IPV4 ? 4 : 6;
+    uint32_t kind;
+    if (outer.version == 4)
+        kind = inner == 4 ? FLOWQ_TUNNEL_IPIP : FLOWQ_TUNNEL_6IN4;
+    else
+        kind = inner == 4 ? FLOWQ_TUNNEL_4IN6 : FLOWQ_TUNNEL_6IN6;
+    if (w->in_tunnel || !(w->rules->tunnels & kind)) {
+        walk_finish_portless(w, outer);
+        return;
+    }
+    enter_tunnel(w, outer);
+    ip_packet(w, inner);
+}
+
+#define VXLAN_VNI_VALID 0x08 /* RFC 7348's I flag: must be set */
+#define VXLAN_GPE_VERSION 0x30
+#define VXLAN_GPE_NEXT_VALID 0x04 /* P flag: without it the payload is Ethernet, as in plain VXLAN */
+enum { VXLAN_GPE_IPV4 = 1, VXLAN_GPE_IPV6 = 2, VXLAN_GPE_ETHERNET = 3 };
+
+static void vxlan(struct walk *w)
+{
+    uint8_t h[8];
+    if (take(&w->at, h, sizeof(h)) && h[0] & VXLAN_VNI_VALID)
+        link_ethernet(w);
+}
+
+static void vxlan_gpe(struct walk *w)
+{
+    uint8_t h[8];
+    if (!take(&w->at, h, sizeof(h)) || !(h[0] & VXLAN_VNI_VALID) || h[0] & VXLAN_GPE_VERSION)
+        return;
+    unsigned next = h[0] & VXLAN_GPE_NEXT_VALID ? h[3] : VXLAN_GPE_ETHERNET;
+    if (next == VXLAN_GPE_ETHERNET)
+        link_ethernet(w);
+    else if (next == VXLAN_GPE_IPV4)
+        ip_packet(w, 4);
+    else if (next == VXLAN_GPE_IPV6)
+        ip_packet(w, 6);
+}
+
+#define GENEVE_VERSION 0xc0
+#define GENEVE_OPTION_WORDS 0x3f
+
+static void geneve(struct walk *w)
+{
+    uint8_t h[8];
+    if (take(&w->at, h, sizeof(h)) && !(h[0] & GENEVE_VERSION) && skip(&w->at, 4 * (size_t)(h[0] & GENEVE_OPTION_WORDS)))
+        payload(w, load_be16(h + 2));
+}
+
+/* The first byte of GTP-U: version 1, protocol type GTP; then which of the optional fields there are. */
+#define GTPU_KIND_MASK 0xf0
+#define GTPU_KIND 0x30
+#define GTPU_EXTENSION 0x04 /* the field "next extension header" is valid */
+#define GTPU_OPTIONAL 0x07  /* any of E, S, PN: then all their fields are there */
+#define GTPU_G_PDU 255      /* the message type that carries a packet */
+
+/* Each extension header: its length in words, contents, the type of the next one; type 0 ends the chain. */
+static bool skip_gtpu_extensions(struct walk *w)
+{
+    uint8_t words, next;
+    do {
+        if (!take(&w->at, &words, 1) || words == 0 || !skip(&w->at, 4 * (size_t)words - 2) || !take(&w->at, &next, 1))
+            return false;
+    } while (next != 0);
+    return true;
+}
+
+static void gtpu(struct walk *w)
+{
+    uint8_t h[8], optional[4] = {0};
+    if (!take(&w->at, h, sizeof(h)) || (h[0] & GTPU_KIND_MASK) != GTPU_KIND || h[1] != GTPU_G_PDU)
+        return;
+    if (h[0] & GTPU_OPTIONAL && !take(&w->at, optional, sizeof(optional)))
+        return;
+    if (h[0] & GTPU_EXTENSION && optional[3] != 0 && !skip_gtpu_extensions(w))
+        return;
+    ip_packet(w, 0);
+}
+
+static const struct {
+    uint32_t bit;
+    void (*enter)(struct walk *w);
+} udp_tunnel[PARSE_N_PORTS] = {
+    [PARSE_PORT_VXLAN] = {FLOWQ_TUNNEL_VXLAN, vxlan},
+    [PARSE_PORT_VXLAN_LINUX] = {FLOWQ_TUNNEL_VXLAN, vxlan},
+    [PARSE_PORT_VXLAN_GPE] = {FLOWQ_TUNNEL_VXLAN_GPE, vxlan_gpe},
+    [PARSE_PORT_GENEVE] = {FLOWQ_TUNNEL_GENEVE, geneve},
+    [PARSE_PORT_GTPU] = {FLOWQ_TUNNEL_GTPU, gtpu},
+    [PARSE_PORT_GRE_UDP] = {FLOWQ_TUNNEL_GRE_UDP, gre_in_udp},
+};
+
+/* An index into udp_tunnel; PARSE_N_PORTS: none. */
+static unsigned find_udp_tunnel(const struct parse_rules *rules, uint16_t dport)
+{
+    unsigned i = 0;
+    if (dport == 0) /* the port of tunnels that have none */
+        return PARSE_N_PORTS;
+    while (i < PARSE_N_PORTS && !(rules->port[i] == dport && rules->tunnels & udp_tunnel[i].bit))
+        i++;
+    return i;
+}
+
+/* Should the inner packet not be readable, there is no key: the outer source port is entropy and never comes back. */
+bool tunnel_udp(struct walk *w, uint16_t dport)
+{
+    if (w->in_tunnel || !(w->rules->udp_filter >> (dport & 63) & 1))
+        return false;
+    unsigned i = find_udp_tunnel(w->rules, dport);
+    if (i == PARSE_N_PORTS)
+        return false;
+    w->in_tunnel = true;
+    w->vlans = 0;
+    if (skip(&w->at, 4)) /* length and checksum */
+        udp_tunnel[i].enter(w);
+    return true;
+}

@@ -1,0 +1,102 @@
+/*
+ * parse_walk: what the parts of the parser share; for parse*.c alone.
+ *
+ * One function per header, in the order in which headers come in a frame; each takes its header from the cursor and calls what follows:
+ *
+ *     ethernet -> (vlan) -> (llc) -> ethertype -> (mpls | pppoe) -> ip              parse_link.c
+ *     ip -> ipv4 | ipv6 -> transport                                                parse_ip.c
+ *     transport -> tunnel -> ethernet | ip        at most once: S4 looks one level deep       parse_tunnel.c
+ *     transport -> icmp error -> ip               at most once: a quoted error is not followed
+ *
+ * So the calls nest at most three IP headers deep, and each header takes bytes from a window of PARSE_MAX_BYTES: both bound the work.
+ * A function that cannot go on just returns. The result starts out as PARSE_KEYLESS and becomes something else in walk_finish() alone.
+ *
+ * What is unreadable inside a tunnel or an ICMP error need not make the packet keyless: `spare` keeps the key that counts then.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef FLOWQ_LIB_PARSE_WALK_H
+#define FLOWQ_LIB_PARSE_WALK_H
+
+#include "cursor.h"
+#include "parse.h"
+
+/* Ethertypes (IEEE 802 numbers). */
+enum {
+    ETHERTYPE_MIN = 0x0600, /* below: the length of an 802.3 frame */
+    ETHERTYPE_IPV4 = 0x0800,
+    ETHERTYPE_IPV6 = 0x86dd,
+    ETHERTYPE_TEB = 0x6558, /* transparent Ethernet bridging: a frame inside a tunnel */
+    ETHERTYPE_VLAN = 0x8100,
+    ETHERTYPE_QINQ = 0x88a8,
+    ETHERTYPE_QINQ_OLD = 0x9100,
+    ETHERTYPE_MPLS = 0x8847,
+    ETHERTYPE_MPLS_UPSTREAM = 0x8848,
+    ETHERTYPE_PPPOE = 0x8864
+};
+
+/* IP protocols and IPv6 next headers (IANA). */
+enum {
+    PROTO_HOP_BY_HOP = 0,
+    PROTO_ICMP = 1,
+    PROTO_IPV4 = 4,
+    PROTO_TCP = 6,
+    PROTO_UDP = 17,
+    PROTO_DCCP = 33,
+    PROTO_IPV6 = 41,
+    PROTO_ROUTING = 43,
+    PROTO_FRAGMENT = 44,
+    PROTO_GRE = 47,
+    PROTO_AH = 51,
+    PROTO_ICMPV6 = 58,
+    PROTO_NONE = 59,
+    PROTO_DEST_OPTIONS = 60,
+    PROTO_SCTP = 132,
+    PROTO_MOBILITY = 135,
+    PROTO_UDP_LITE = 136
+};
+
+struct walk {
+    struct cursor at;
+    const struct parse_rules *rules;
+    struct parse_result *out;
+    uint64_t vlans; /* of the frame we are in, as key_vlan_add() builds it */
+    bool in_tunnel; /* a tunnel has been entered: no second one is */
+    bool in_quote;  /* inside an ICMP error */
+    bool has_spare; /* what counts if nothing readable comes any more: */
+    uint8_t spare_flags;
+    struct key spare;
+};
+
+/* The IP header we are in; its addresses are in out->key already. */
+struct ip {
+    uint8_t version;
+    uint8_t protocol;
+};
+
+/*
+ * The packet has a key: the addresses in out->key, what ip says, and the ports, source and destination as on the wire. kind: PARSE_FLOW
+ * or PARSE_LATER; in a quote it becomes PARSE_QUOTE or PARSE_QUOTE_LATER.
+ */
+void walk_finish(struct walk *w, struct ip ip, const uint8_t ports[4], uint8_t kind);
+
+/* The same for a flow without ports. */
+void walk_finish_portless(struct walk *w, struct ip ip);
+
+/* The portless key of this header counts unless what it carries gives a better one. */
+void walk_keep_spare(struct walk *w, struct ip ip);
+
+/* A frame that starts at its Ethernet header. */
+void link_ethernet(struct walk *w);
+
+/* An IP packet; version: the one it must be of, 0 for either. */
+void ip_packet(struct walk *w, unsigned version);
+
+/* What follows ip, if it is a tunnel to look into; else ip gets its portless key. */
+void tunnel_ip(struct walk *w, struct ip ip);
+void tunnel_gre(struct walk *w, struct ip ip);
+
+/* What follows the ports of a UDP header, if the destination port names a tunnel to look into; else false, and nothing is done. */
+bool tunnel_udp(struct walk *w, uint16_t dport);
+
+#endif
