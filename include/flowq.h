@@ -41,6 +41,10 @@
 extern "C" {
 #endif
 
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
+
 /* ---- Version ----------------------------------------------------------------------------------------------------------------- */
 
 #define FLOWQ_VERSION_MAJOR 0
@@ -521,6 +525,10 @@ static inline void rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *p
 {
     flowq_rx_steer_burst(vm, pkts, n, qids);
 }
+#endif
+
+#if defined(__GNUC__)
+#pragma GCC visibility pop
 #endif
 
 #ifdef __cplusplus

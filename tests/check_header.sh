@@ -1,0 +1,38 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# The public header compiles as C11, C17 and C++17, inside extern "C", with the short names, as first include, without a warning.
+set -eu
+src=${FLOWQ_SRCDIR:?}
+warnings="-Wall -Wextra -Wpedantic -Wshadow -Werror"
+failed=0
+
+try() {
+    # shellcheck disable=SC2086 # a compiler may be two words, flags are several
+    if "$@" $warnings -fsyntax-only -I"$src/include" "$src/tests/header.c"; then
+        echo "ok: $*"
+    else
+        echo "FAILED: $*"
+        failed=1
+    fi
+}
+
+# Words of $CC and $CXX are separate on purpose.
+for std in c11 c17 gnu11; do
+    # shellcheck disable=SC2086
+    try ${CC:-cc} -x c -std=$std -Wstrict-prototypes
+    # shellcheck disable=SC2086
+    try ${CC:-cc} -x c -std=$std -Wstrict-prototypes -DFLOWQ_SHORT_NAMES
+done
+if [ "${CXX:-no}" = no ]; then
+    echo "no C++ compiler: the header was tried as C only"
+    [ $failed = 0 ] && exit 77
+    exit 1
+fi
+for std in c++17 gnu++17; do
+    for extra in "" -DFLOWQ_SHORT_NAMES -DINSIDE_EXTERN_C "-DINSIDE_EXTERN_C -DFLOWQ_SHORT_NAMES"; do
+        # shellcheck disable=SC2086
+        try $CXX -x c++ -std=$std $extra
+    done
+done
+exit $failed
