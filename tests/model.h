@@ -1,0 +1,127 @@
+/*
+ * model: flowq as its rules S0 to S12 and Q1 tell it, written as plainly as possible.
+ *
+ * The model answers the *set* of what flowq may do next and is then told what it did, which narrows what the model holds for possible.
+ * The set has one member while fewer than half of max_flows are learned and every time is more than a tick away from its deadline.
+ * It reads no packet: whoever built a packet says what it means. Flows and datagrams are small numbers, chosen by the caller.
+ *
+ * What the model leaves open, on purpose: which queue the fallback chooses (it learns that from the first answer, and then insists, until
+ * the set of queues in use changes), which of several flows that may be displaced is, and how many places are within a newcomer's reach.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef FLOWQ_TESTS_MODEL_H
+#define FLOWQ_TESTS_MODEL_H
+
+#include "flowq.h"
+
+#define MODEL_MAX_PAIRS 64
+#define MODEL_ANY 0xfffeu /* some queue in use */
+
+enum model_kind {
+    MODEL_FLOW,    /* it has a flow */
+    MODEL_LATER,   /* a later fragment; flow: that of its addresses and protocol */
+    MODEL_ERROR,   /* an ICMP error; flow: that of the quoted packet */
+    MODEL_KEYLESS, /* no readable key */
+};
+
+/* What a packet means. */
+struct model_packet {
+    uint8_t kind;      /* enum model_kind */
+    uint8_t tcp_flags; /* FRAME_SYN ..., TCP only */
+    bool tcp;
+    bool multicast;
+    bool fragmented;   /* it is a fragment of `datagram`: the first, or with MODEL_LATER a later one */
+    uint32_t flow;     /* as incoming packets carry it */
+    uint32_t datagram;
+};
+
+struct model_flow {
+    bool held;       /* perhaps bound; if not: surely not */
+    bool tcp;
+    uint8_t cls;     /* FLOWQ_CLASS_* */
+    uint16_t qid;
+    uint64_t noted;  /* ns: the last note */
+    uint64_t bound_from, bound_to; /* ns: when the note came that bound it to qid, at the earliest and the latest */
+    uint64_t sure;   /* events so far when it was last seen to be bound */
+    uint16_t fallback;      /* valid while ... */
+    uint64_t fallback_sets; /* ... this equals model.sets */
+};
+
+struct model_datagram {
+    bool seen;
+    uint16_t qid;
+    uint64_t when;  /* ns */
+    uint64_t order; /* first fragments before */
+};
+
+struct model_answer {
+    unsigned n;
+    struct {
+        uint8_t reason;
+        uint16_t qid; /* or MODEL_ANY */
+    } one[4];
+};
+
+struct model {
+    uint64_t now;
+    /* settings */
+    uint64_t tick_ns, active_ns, idle_ns, rebind_tcp_ns, rebind_other_ns; /* rebind 0: off */
+    uint32_t max_flows;
+    bool learn, remembers_fragments;
+    bool stalled; /* a section is held: tables may not be able to grow */
+    /* queues */
+    uint32_t max_pairs, pairs;
+    bool enabled[MODEL_MAX_PAIRS], resetting[MODEL_MAX_PAIRS];
+    uint32_t n_in_use;
+    uint16_t in_use[MODEL_MAX_PAIRS]; /* ascending */
+    uint64_t sets; /* grows whenever the set of queues in use changes; starts at 1 */
+    /* flows */
+    uint32_t n_flows, n_held;
+    struct model_flow *flow;
+    uint64_t events;        /* times a binding may have lost its place */
+    uint64_t event_at;      /* ns: the last */
+    uint64_t crowded_event; /* the last one while half of max_flows or more were held */
+    uint64_t crowded_at;
+    uint64_t inserted, early_refusals;
+    /* fragments */
+    uint32_t n_datagrams;
+    struct model_datagram *datagram;
+    uint64_t firsts;
+};
+
+/* cfg as given to flowq_vm_create, which took it. */
+void model_init(struct model *m, const struct flowq_vm_config *cfg, uint32_t n_flows, uint32_t n_datagrams);
+void model_fini(struct model *m);
+
+/* Setters and resets; call after the same call of flowq. model_configure only for what flowq accepted. */
+void model_configure(struct model *m, const struct flowq_vm_config *cfg);
+void model_set_pairs(struct model *m, uint32_t n);
+void model_set_enabled(struct model *m, uint32_t qid, bool on);
+void model_set_resetting(struct model *m, uint32_t qid, bool on);
+void model_reset(struct model *m, uint32_t what);
+void model_maintain(struct model *m);
+
+bool model_in_use(const struct model *m, uint32_t qid);
+
+/* Is the flow bound? */
+enum model_sure { MODEL_NO, MODEL_MAYBE, MODEL_YES };
+enum model_sure model_bound(const struct model *m, uint32_t flow);
+
+/* Bit set of FLOWQ_NOTE_* that a note may come to now; then what it came to. Returns whether that was allowed. */
+uint32_t model_note(const struct model *m, const struct model_packet *p, uint32_t qid);
+bool model_noted(struct model *m, const struct model_packet *p, uint32_t qid, uint32_t outcome);
+
+/* Where a packet may go now; then where it went. reason may be -1: not known. */
+struct model_answer model_steer(const struct model *m, const struct model_packet *p);
+bool model_steered(struct model *m, const struct model_packet *p, int reason, uint16_t qid);
+
+/* What flowq_vm_lookup said: -ENOENT, or 0 and the binding. Returns whether it was allowed. */
+bool model_looked_up(struct model *m, uint32_t flow, int error, const struct flowq_binding *b);
+/* The same after notes whose outcome is not known: any class, queue `qid` or the one before. */
+bool model_resync(struct model *m, uint32_t flow, uint32_t qid, int error, const struct flowq_binding *b);
+
+/* How many flows may be active. */
+uint32_t model_n_active(const struct model *m);
+
+#endif

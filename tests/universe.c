@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "universe.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define INDEX_SIZE (1u << 16)
+#define ETHERNET_BYTES 14
+#define VM_ADDRESSES 6
+#define REMOTE_ADDRESSES 40
+#define MULTICAST_V4 0xe0000101 /* 224.0.1.1 */
+
+/* The number of a flow. */
+static uint32_t intern(struct universe *u, const struct flowq_tuple *t)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < sizeof(*t); i++)
+        h = (h ^ ((const uint8_t *)t)[i]) * 0x100000001b3u; /* FNV-1a */
+    for (uint32_t at = (uint32_t)(h >> 40);; at++) {
+        uint32_t *entry = &u->index[at % INDEX_SIZE];
+        if (*entry == 0) {
+            u->flow[u->n_flows] = *t;
+            *entry = ++u->n_flows;
+            return u->n_flows - 1;
+        }
+        if (memcmp(&u->flow[*entry - 1], t, sizeof(*t)) == 0)
+            return *entry - 1;
+    }
+}
+
+static struct flowq_tuple make_tuple(struct rng *rng, uint8_t protocol)
+{
+    uint32_t vm = 0x0a000001 + rng_below(rng, VM_ADDRESSES), remote = 0xc0a80001 + rng_below(rng, REMOTE_ADDRESSES);
+    uint16_t vm_port = (uint16_t)rng_range(rng, 1000, 1040), remote_port = (uint16_t)rng_range(rng, 20, 60);
+    bool v4 = rng_percent(rng, 60);
+    if (protocol == FRAME_PROTO_ICMP && !v4)
+        protocol = FRAME_PROTO_ICMPV6;
+    return v4 ? tuple_v4(protocol, vm, vm_port, remote, remote_port) : tuple_v6(protocol, vm, vm_port, remote, remote_port);
+}
+
+static uint8_t pick_protocol(struct rng *rng)
+{
+    static const uint8_t rare[] = {FRAME_PROTO_SCTP, FRAME_PROTO_DCCP, FRAME_PROTO_UDPLITE, FRAME_PROTO_ICMP, FRAME_PROTO_ESP, 99};
+    uint32_t percent = rng_below(rng, 100);
+    if (percent < 60)
+        return FRAME_PROTO_TCP;
+    return percent < 80 ? FRAME_PROTO_UDP : rare[rng_below(rng, sizeof(rare))];
+}
+
+static void keep(struct universe *u, struct connection *c, enum universe_which which, struct frame *f, bool bare)
+{
+    uint32_t skip = bare ? ETHERNET_BYTES : 0;
+    uint8_t *at = u->bytes + u->n_bytes;
+    memcpy(at, f->bytes + skip, f->len - skip);
+    u->n_bytes += f->len - skip;
+    c->packet[which] = (struct flowq_pkt){.data = at, .len = f->len - skip, .flags = bare ? FLOWQ_PKT_L3 : 0};
+}
+
+static void build(const struct connection *c, struct frame *f, bool transmit, unsigned tcp_flags)
+{
+    struct flowq_tuple outer = c->outer, inner = c->inner;
+    if (!transmit) {
+        outer = tuple_reverse(&outer);
+        inner = tuple_reverse(&inner);
+        outer.sport = (uint16_t)(c->outer.sport + 7); /* entropy of the other end */
+        if (!c->tunnel)
+            outer.sport = c->outer.dport;
+    }
+    if (c->keyless)
+        frame_arp(f);
+    else if (c->tunnel)
+        frame_tunnel(f, (enum frame_tunnel)c->tunnel, &outer, &inner, tcp_flags);
+    else
+        frame_flow(f, &outer, tcp_flags);
+}
+
+static void build_error(const struct connection *c, struct rng *rng, struct frame *f, bool transmit)
+{
+    struct flowq_tuple quoted = c->outer, t = tuple_reverse(&quoted);
+    t.src[t.version == 4 ? 3 : 15] ^= (uint8_t)rng_below(rng, 2); /* a router, or the remote end */
+    if (transmit) {
+        t = c->outer;
+        quoted = tuple_reverse(&quoted);
+    }
+    frame_icmp_error(f, &t, &quoted, rng_percent(rng, 50) ? FRAME_MAX : (t.version == 4 ? 28 : 48));
+}
+
+static void build_packets(struct universe *u, struct connection *c, struct rng *rng)
+{
+    static const unsigned tcp_flags[] = {FRAME_ACK, FRAME_SYN, FRAME_SYN | FRAME_ACK, FRAME_FIN | FRAME_ACK, FRAME_RST, FRAME_SYN | FRAME_FIN};
+    bool bare = !c->keyless && c->outer.n_vlans == 0 && rng_percent(rng, 15);
+    struct frame f;
+    for (enum universe_which w = TX_ACK; w <= TX_SYN_FIN; w++) {
+        build(c, &f, true, tcp_flags[w]);
+        keep(u, c, w, &f, bare);
+    }
+    build(c, &f, false, FRAME_ACK);
+    keep(u, c, RX_DATA, &f, bare);
+    for (unsigned transmit = 0; transmit < 2; transmit++) {
+        if (!c->keyless && !c->tunnel && !c->multicast)
+            build_error(c, rng, &f, transmit);
+        else
+            build(c, &f, transmit, FRAME_ACK); /* never asked for */
+        keep(u, c, transmit ? TX_ERROR : RX_ERROR, &f, bare);
+    }
+}
+
+static struct flowq_tuple without_vlans(const struct flowq_tuple *t)
+{
+    struct flowq_tuple r = *t;
+    r.n_vlans = 0;
+    memset(r.vlan, 0, sizeof(r.vlan));
+    return r;
+}
+
+static void number_flows(struct universe *u, struct connection *c)
+{
+    for (unsigned vlan = 0; vlan < 2; vlan++) {
+        struct flowq_tuple inner = tuple_reverse(&c->inner), out = c->outer, in = tuple_reverse(&c->outer);
+        if (c->tunnel) {
+            struct flowq_tuple back = in;
+            back.sport = (uint16_t)(c->outer.sport + 7);
+            out = frame_tunnel_outer((enum frame_tunnel)c->tunnel, &c->outer, c->inner.version);
+            in = frame_tunnel_outer((enum frame_tunnel)c->tunnel, &back, c->inner.version);
+        }
+        out = tuple_reverse(&out);
+        if (!vlan) {
+            out = without_vlans(&out);
+            in = without_vlans(&in);
+        }
+        struct flowq_tuple addresses = tuple_addresses(&in);
+        c->flow_in[vlan][0] = intern(u, &in);
+        c->flow_out[vlan][0] = intern(u, &out);
+        c->flow_in[vlan][1] = c->flow_out[vlan][1] = c->tunnel ? intern(u, &inner) : c->flow_in[vlan][0];
+        c->addresses[vlan] = intern(u, &addresses);
+    }
+}
+
+static void make_connection(struct universe *u, struct connection *c, struct rng *rng)
+{
+    uint32_t percent = rng_below(rng, 100);
+    c->outer = make_tuple(rng, pick_protocol(rng));
+    if (percent < 2) {
+        c->keyless = true;
+    } else if (percent < 4) {
+        c->multicast = true;
+        c->outer = tuple_v4(FRAME_PROTO_UDP, 0x0a000001, 5353, MULTICAST_V4, (uint16_t)rng_range(rng, 5353, 5360));
+    } else if (percent < 18) {
+        c->tunnel = (uint8_t)rng_range(rng, FRAME_NO_TUNNEL + 1, FRAME_N_TUNNELS - 1);
+        c->inner = make_tuple(rng, rng_percent(rng, 70) ? FRAME_PROTO_TCP : FRAME_PROTO_UDP);
+        c->outer = make_tuple(rng, FRAME_PROTO_UDP);
+        c->outer.sport = (uint16_t)rng_range(rng, 40000, 60000);
+        c->outer.dport = 0;
+        if (c->tunnel == FRAME_GRE_KEY && c->inner.version + c->outer.version != 8)
+            c->tunnel = FRAME_GRE; /* whether a key or IPv6 names the kind is nothing the rules say */
+        c->tunnel_bit = frame_tunnel_bit((enum frame_tunnel)c->tunnel, c->outer.version, c->inner.version);
+    }
+    if (rng_percent(rng, 20)) {
+        c->outer.n_vlans = (uint8_t)rng_range(rng, 1, FLOWQ_MAX_VLANS);
+        for (unsigned i = 0; i < c->outer.n_vlans; i++)
+            c->outer.vlan[i] = (uint16_t)rng_range(rng, 1, 3);
+    }
+    c->tcp = (c->tunnel ? c->inner.protocol : c->outer.protocol) == FRAME_PROTO_TCP;
+    build_packets(u, c, rng);
+    number_flows(u, c);
+}
+
+void universe_make(struct universe *u, struct rng *rng, uint32_t n_connections)
+{
+    memset(u, 0, sizeof(*u));
+    u->n_connections = n_connections;
+    u->connection = calloc(n_connections, sizeof(*u->connection));
+    u->flow = calloc(n_connections, 8 * sizeof(*u->flow));
+    u->index = calloc(INDEX_SIZE, sizeof(*u->index));
+    u->bytes = malloc((size_t)n_connections * UNIVERSE_N_PACKETS * FRAME_MAX);
+    if (!u->connection || !u->flow || !u->index || !u->bytes)
+        abort();
+    for (uint32_t i = 0; i < n_connections; i++)
+        make_connection(u, &u->connection[i], rng);
+}
+
+void universe_free(struct universe *u)
+{
+    free(u->connection);
+    free(u->flow);
+    free(u->index);
+    free(u->bytes);
+}
+
+static bool looked_into(const struct universe_rules *rules, const struct connection *c)
+{
+    return (rules->tunnels & c->tunnel_bit) != 0;
+}
+
+struct model_packet universe_meaning(const struct universe *u, const struct universe_rules *rules, uint32_t connection,
+                                     enum universe_which which)
+{
+    static const uint8_t tcp_flags[] = {FRAME_ACK, FRAME_SYN, FRAME_SYN | FRAME_ACK, FRAME_FIN | FRAME_ACK, FRAME_RST, FRAME_SYN | FRAME_FIN};
+    const struct connection *c = &u->connection[connection];
+    bool inside = looked_into(rules, c);
+    struct model_packet p = {.kind = c->keyless ? MODEL_KEYLESS : MODEL_FLOW};
+    p.multicast = c->multicast && which <= TX_ERROR;
+    p.tcp = c->tcp && (!c->tunnel || inside);
+    p.tcp_flags = p.tcp && which <= TX_SYN_FIN ? tcp_flags[which] : 0;
+    p.flow = which <= TX_ERROR ? c->flow_out[rules->key_vlan][inside] : c->flow_in[rules->key_vlan][inside];
+    if (which == TX_ERROR || which == RX_ERROR)
+        p.kind = MODEL_ERROR;
+    return p;
+}
+
+void universe_fragments(const struct universe *u, uint32_t connection, uint32_t id, struct frame *first, struct frame *later)
+{
+    const struct connection *c = &u->connection[connection];
+    struct flowq_tuple outer = tuple_reverse(&c->outer), inner = tuple_reverse(&c->inner);
+    if (c->tunnel) {
+        outer.sport = (uint16_t)(c->outer.sport + 7);
+        frame_tunnel_first(first, (enum frame_tunnel)c->tunnel, &outer, &inner, FRAME_ACK, id);
+        outer = frame_tunnel_outer((enum frame_tunnel)c->tunnel, &outer, inner.version);
+    } else {
+        frame_fragment(first, &outer, id, 0, true);
+    }
+    frame_fragment(later, &outer, id, 1480, id & 1);
+}
+
+struct model_packet universe_fragment_meaning(const struct universe *u, const struct universe_rules *rules, uint32_t connection,
+                                              uint32_t datagram, bool later)
+{
+    struct model_packet p = universe_meaning(u, rules, connection, RX_DATA);
+    p.fragmented = true;
+    p.datagram = datagram;
+    if (later) {
+        p.kind = MODEL_LATER;
+        p.flow = u->connection[connection].addresses[rules->key_vlan];
+    }
+    return p;
+}
