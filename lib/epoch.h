@@ -24,10 +24,12 @@
 struct epoch_record;
 
 /*
- * A new record: the right to open sections, one at a time. Belongs to one thread at a time, is never freed; handing it to another
- * thread needs a lock, and no open section. NULL: out of memory, try again later. Any thread; takes a mutex.
+ * A record is the right to open sections, one at a time. It belongs to one thread at a time and is never freed; it changes hands under
+ * a lock, with no section open. To create one takes memory (NULL: there is none); to register it takes none, but a lock of the
+ * caller's that orders registrations and keeps fork() away.
  */
-struct epoch_record *epoch_register(void);
+struct epoch_record *epoch_record_create(void);
+void epoch_register(struct epoch_record *record);
 
 /* Opens and closes a section of this record; these do not nest. Only the thread that owns the record. */
 void epoch_enter(struct epoch_record *record);
@@ -46,6 +48,9 @@ uint64_t epoch_stamp(void);
  * for stamps taken in the same section it stays false. Any thread, registered or not.
  */
 bool epoch_passed(uint64_t stamp);
+
+/* In the child of fork(), with the lock of registrations held: all sections count as closed, all stamps as passed. */
+void epoch_fork_child(void);
 
 /* ---- For tests ------------------------------------------------------------------------------------------------------------------- */
 

@@ -34,6 +34,14 @@ struct thread {
 
 extern _Thread_local struct thread *thread_tls __attribute__((visibility("hidden"), tls_model("initial-exec")));
 
+/* In thread_tls: this thread is ending and has been unregistered; it will not be registered again. */
+#define THREAD_GONE ((struct thread *)1)
+
+static inline bool thread_is_registered(const struct thread *t)
+{
+    return __builtin_expect((uintptr_t)t > (uintptr_t)THREAD_GONE, 1);
+}
+
 /* Registers the calling thread, which is not. NULL: out of memory, or too late in its life; may be tried again. Takes a mutex. */
 struct thread *thread_register_slow(void);
 
@@ -42,7 +50,7 @@ static inline struct thread *thread_self(void)
 {
     struct thread *t = thread_tls;
 
-    return __builtin_expect(t != NULL, 1) ? t : thread_register_slow();
+    return thread_is_registered(t) ? t : thread_register_slow();
 }
 
 /* Opens a section; sections nest, and only the outermost one costs (PERF.md: 13 ns with its end). */
