@@ -37,6 +37,11 @@ if [ -e .libs/libflowq.so ]; then
         failed=1
     fi
 fi
+# In a static link nothing else of ours may meet a host's names.
+if [ -e .libs/libflowq.a ] && [ -e libflowq_one.lo ]; then
+    ${NM:-nm} --extern-only --defined-only .libs/libflowq.a | sed -n 's/^[0-9a-f]* [A-Z] //p' | LC_ALL=C sort >"$work/a"
+    compare a "libflowq.a"
+fi
 # Every page is a page, or the name of one in its first line.
 for page in "$src"/man/*.3; do
     target=$(sed -n '1s/^\.so man3\///p' "$page")
