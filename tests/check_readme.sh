@@ -1,0 +1,34 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# The program that README.md shows is examples/minimal.c, has at most 30 lines, compiles from the README's own text, and does what the
+# README says: the answer follows the queue. Files that the README links to exist. Run from the build directory.
+set -eu
+src=${FLOWQ_SRCDIR:?}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# shellcheck disable=SC2016 # backquotes are Markdown's
+sed -n '/^```c$/,/^```$/p' "$src/README.md" | sed '1d;/^```$/,$d' >"$work/readme.c"
+[ -s "$work/readme.c" ] || { echo "FAILED: no block of C in README.md"; exit 1; }
+diff -u "$src/examples/minimal.c" "$work/readme.c" || { echo "FAILED: README.md does not show examples/minimal.c"; exit 1; }
+lines=$(wc -l <"$work/readme.c")
+[ "$lines" -le 30 ] || { echo "FAILED: the program has $lines lines, more than 30"; exit 1; }
+
+grep -o '](\([^):#]*\))' "$src/README.md" | sed 's/^](//; s/)$//' | while read -r file; do
+    [ -e "$src/$file" ] || { echo "FAILED: README.md links to $file, which is not there"; exit 1; }
+done
+
+libtool=./libtool
+if [ ! -x $libtool ] || [ ! -e libflowq.la ]; then
+    echo "not run from a build directory: the program was compared only"
+    exit 77
+fi
+# shellcheck disable=SC2086 # a compiler may be two words, flags are several
+$libtool --silent --tag=CC --mode=link ${CC:-cc} -std=c11 -Wall -Wextra -Werror ${CFLAGS-} -I"$src/include" -no-install \
+    -o "$work/readme" "$work/readme.c" libflowq.la
+"$work/readme" | tee "$work/output"
+for queue in 0 1 2 3; do
+    grep -q "sent on queue $queue: the answer goes to queue $queue\$" "$work/output" || { echo "FAILED: queue $queue"; exit 1; }
+done
+echo "ok: the $lines lines of the README compile and do what it says"
