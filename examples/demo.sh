@@ -12,5 +12,5 @@ if [ ! -x "$build/flowq-replay" ]; then
     echo "demo: there is no $build/flowq-replay: it needs libpcap (Debian: libpcap-dev)" >&2
     exit 1
 fi
-[ $# -gt 0 ] || set -- "$here"/../tests/data/*.pcap
+[ $# -gt 0 ] || set -- "$here"/../tests/data/*.pcap*
 exec "$build/flowq-replay" "$@"
