@@ -260,13 +260,13 @@ static bool extensions(struct cursor *c, struct tuple *tuple, enum depth depth, 
 {
     for (int i = 0; i < MAX_HEADERS && c->ok; i++) {
         uint8_t this = tuple->protocol;
-        if (this != IPPROTO_HOPOPTS && this != IPPROTO_ROUTING && this != IPPROTO_DSTOPTS && this != IPPROTO_MH &&
+        if (this != IPPROTO_HOPOPTS && this != IPPROTO_ROUTING && this != IPPROTO_DSTOPTS && this != IPPROTO_AH &&
             this != IPPROTO_FRAGMENT)
             return true;
         tuple->protocol = (uint8_t)take8(c);
         uint32_t length = take8(c);
         if (this != IPPROTO_FRAGMENT) {
-            take(c, length * 8 + 6);
+            take(c, this == IPPROTO_AH ? length * 4 + 6 : length * 8 + 6);
             continue;
         }
         uint32_t offset = take16(c), id = take32(c);
