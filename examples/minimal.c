@@ -1,7 +1,7 @@
 #include <flowq.h>
 #include <stdio.h>
 
-/* UDP from the guest, 10.0.0.2 port 5000, to 10.0.0.1 port 53, and the answer; both start at the IP header, as on a TUN device. */
+/* UDP from the guest, 10.0.0.2 port 5000, to 10.0.0.1 port 53, and the reply; both start at the IP header, as on a TUN device. */
 static const uint8_t query[28] = {0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 2, 10, 0, 0, 1, 19, 136, 0, 53, 0, 8};
 static const uint8_t reply[28] = {0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0, 53, 19, 136, 0, 8};
 

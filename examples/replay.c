@@ -44,7 +44,19 @@ static const char help_text[] =
 
 /* ---- Options ---- */
 
-enum { OPT_VM = 256, OPT_VM_MAC, OPT_VCPUS, OPT_THREADS, OPT_MOVE_EVERY, OPT_SEED, OPT_MAX_FLOWS, OPT_FLOWS, OPT_JSON, OPT_HELP, OPT_VERSION };
+enum {
+    OPT_VM = 256,
+    OPT_VM_MAC,
+    OPT_VCPUS,
+    OPT_THREADS,
+    OPT_MOVE_EVERY,
+    OPT_SEED,
+    OPT_MAX_FLOWS,
+    OPT_FLOWS,
+    OPT_JSON,
+    OPT_HELP,
+    OPT_VERSION
+};
 
 static const struct option long_options[] = {
     {"vm", required_argument, NULL, OPT_VM},
@@ -63,7 +75,8 @@ static const struct option long_options[] = {
 
 _Noreturn static void bad_usage(const char *what, const char *text)
 {
-    fprintf(stderr, PROGRAM ": %s%s%s; " PROGRAM " --help tells more\n", what, text == NULL ? "" : ": ", text == NULL ? "" : text);
+    fprintf(stderr, PROGRAM ": %s%s%s; " PROGRAM " --help tells more\n", what, text == NULL ? "" : ": ",
+            text == NULL ? "" : text);
     exit(EXIT_USAGE);
 }
 
@@ -75,7 +88,8 @@ static uint64_t number(const char *option, const char *text, uint64_t least, uin
     unsigned long long value = strtoull(text, &end, 0);
     if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 && value >= least && value <= most)
         return value;
-    snprintf(what, sizeof(what), "--%s must be a number from %llu to %llu", option, (unsigned long long)least, (unsigned long long)most);
+    snprintf(what, sizeof(what), "--%s must be a number from %llu to %llu", option, (unsigned long long)least,
+             (unsigned long long)most);
     bad_usage(what, text);
 }
 

@@ -3,18 +3,18 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * A capture has no queues in it, so the guest is played: N vCPUs, each with its own queue pair, and threads that own flows and move to
- * another vCPU now and then. A packet's way through the program, one file for each step:
+ * A capture has no queues in it, so the guest is played: N vCPUs, each with its own queue pair, and threads that own flows and
+ * move to another vCPU now and then. A packet's way through the program, one file for each step:
  *
  *   replay_input.c   captures -> packets, in order, with a clock that never goes back
  *   replay_view.c    packet -> whose flow it is (the program's own parser)
  *   replay_host.c    which host is the VM, and so which way a packet goes
- *   replay_guest.c   the guest: on which queue it sends, and on which queue it wants to receive   <- the truth that answers are held to
+ *   replay_guest.c   the guest: the queues on which it sends and wants to receive: the truth that answers are held to
  *   replay.c         sent packets are noted, received packets are steered; options and main
  *   replay_report.c  what came of it, for people;  replay_json.c, for programs
  *
- * The truth is never taken from flowq: view, host and guest do not know it, and share no code with the library. Where they cannot tell
- * whose flow a packet is, it is steered all the same but not judged.
+ * The truth is never taken from flowq: view, host and guest do not know it, and share no code with the library. Where they cannot
+ * tell whose flow a packet is, it is steered all the same but not judged.
  */
 #ifndef FLOWQ_EXAMPLES_REPLAY_H
 #define FLOWQ_EXAMPLES_REPLAY_H
@@ -80,10 +80,10 @@ struct dict {
     uint32_t n, n_keys, mask;
 };
 
-uint32_t dict_find(const struct dict *dict, const void *key);                /* NONE: not there */
-uint32_t dict_add(struct dict *dict, const void *key);                       /* finds or adds; NONE: out of memory */
+uint32_t dict_find(const struct dict *dict, const void *key); /* NONE: not there */
+uint32_t dict_add(struct dict *dict, const void *key);        /* finds or adds; NONE: out of memory */
 void dict_free(struct dict *dict);
-uint64_t hash40(const void *key, uint64_t secret);                           /* 64 well-mixed bits of a 40-byte key */
+uint64_t hash40(const void *key, uint64_t secret); /* 64 well-mixed bits of a 40-byte key */
 struct tuple tuple_reverse(const struct tuple *tuple);
 
 /* ---- Input (replay_input.c) ---- */
@@ -96,13 +96,14 @@ struct packet {
 };
 
 struct input;
-struct input *input_open(char **files, size_t n_files);                      /* NULL: out of memory */
-bool input_next(struct input *input, struct packet *packet);                 /* false: no more */
-size_t input_look_ahead(struct input *input, size_t max);                    /* reads up to max packets; input_next gives them later */
-bool input_peek(const struct input *input, size_t *cursor, struct packet *packet); /* walks what was read ahead; cursor starts at 0 */
-double input_progress(const struct input *input);                            /* how much of the current file is read, 0 to 1; < 0: unknown */
-uint32_t input_errors(const struct input *input);                            /* captures that could not be read, or not to the end */
-uint32_t input_files(const struct input *input);                             /* captures that gave at least one packet */
+struct input *input_open(char **files, size_t n_files); /* NULL: out of memory */
+bool input_next(struct input *input, struct packet *packet); /* false: no more */
+/* Reads up to max packets ahead; input_next gives them later. input_peek walks them, with a cursor that starts at 0. */
+size_t input_look_ahead(struct input *input, size_t max);
+bool input_peek(const struct input *input, size_t *cursor, struct packet *packet);
+double input_progress(const struct input *input);   /* how much of the current file has been read, 0 to 1; below 0: unknown */
+uint32_t input_errors(const struct input *input);   /* captures that could not be read, or not to the end */
+uint32_t input_files(const struct input *input);    /* captures that gave at least one packet */
 void input_close(struct input *input);
 
 /* ---- View (replay_view.c) ---- */
@@ -144,7 +145,7 @@ enum direction host_direction(const struct options *options, const struct view *
 
 #define NO_QUEUE 0xffffu
 
-/* The contestants: flowq, a keyed hash over the five-tuple as a NIC's receive-side scaling computes it, and a NIC of one queue. */
+/* The contestants: flowq; a keyed hash over the five-tuple, as in a NIC's receive-side scaling; a NIC of one queue. */
 enum method { METHOD_FLOWQ, METHOD_HASH, METHOD_ONE, N_METHODS };
 
 struct flow {
@@ -187,9 +188,10 @@ struct wish {
     uint8_t unjudged; /* enum unjudged */
 };
 
-bool guest_start(struct guest *guest, const struct options *options);        /* false: out of memory */
+bool guest_start(struct guest *guest, const struct options *options); /* false: out of memory */
 void guest_stop(struct guest *guest);
-uint32_t guest_send(struct guest *guest, const struct view *view, uint64_t now_ns); /* the queue on which the guest sends this packet */
+/* The queue on which the guest sends this packet; where it wants this packet. */
+uint32_t guest_send(struct guest *guest, const struct view *view, uint64_t now_ns);
 struct wish guest_receive(struct guest *guest, const struct view *view, uint64_t now_ns);
 
 /* ---- Results (replay.c), and how they are shown ---- */

@@ -1,6 +1,6 @@
 /*
- * The dictionary of flowq-replay: 40-byte keys (flows, datagrams, addresses) to consecutive numbers. Open addressing, linear probing,
- * at most half full, doubles; nothing is ever removed.
+ * The dictionary of flowq-replay: 40-byte keys (flows, datagrams, addresses) to consecutive numbers. Open addressing, linear
+ * probing, at most half full, doubles; nothing is ever removed.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */

@@ -1,9 +1,10 @@
 /*
  * The guest that flowq-replay plays, and with it the truth that answers are held to.
  *
- * A vCPU has its own queue pair. A thread runs on one vCPU and moves to another, drawn by lot, after it has sent so many packets, also
- * drawn by lot. A flow belongs to one thread for good, drawn by lot. What a thread sends goes out on the queue of its vCPU, and what its
- * flow receives is wanted on the queue that the flow last sent on: there its vCPU looks for it. All lots come from the seed.
+ * A vCPU has its own queue pair. A thread runs on one vCPU and moves to another, drawn by lot, after it has sent so many packets,
+ * also drawn by lot. A flow belongs to one thread for good, drawn by lot. What a thread sends goes out on the queue of its vCPU,
+ * and what its flow receives is wanted on the queue that the flow last sent on: there its vCPU looks for it. All lots come from
+ * the seed.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */

@@ -1,6 +1,6 @@
 /*
- * Which host is the VM in flowq-replay, and so which way a packet goes: as the user says, or the address of each family that takes
- * part in most two-way flows.
+ * Which host is the VM in flowq-replay, and so which way a packet goes: as the user says, or the address of each family that
+ * takes part in most two-way flows.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -232,8 +232,8 @@ static void decide(struct options *options, const struct census *census, char *h
     if (flows6 > 0)
         choose(options, census, v6);
     if (flows4 > 0 && flows6 > 0)
-        snprintf(how, size, "chosen: of each family the address in most two-way flows, %llu of %llu", (unsigned long long)(flows4 + flows6),
-                 (unsigned long long)census->n_two_way);
+        snprintf(how, size, "chosen: of each family the address in most two-way flows, %llu of %llu",
+                 (unsigned long long)(flows4 + flows6), (unsigned long long)census->n_two_way);
     else if (flows4 + flows6 > 0)
         snprintf(how, size, "chosen: the address in most two-way flows, %llu of %llu", (unsigned long long)(flows4 + flows6),
                  (unsigned long long)census->n_two_way);
@@ -242,7 +242,8 @@ static void decide(struct options *options, const struct census *census, char *h
     if (v4 == NONE || (v6 != NONE && census->candidates[v6].sent > census->candidates[v4].sent))
         v4 = v6;
     choose(options, census, v4);
-    snprintf(how, size, "chosen: no flow goes both ways; it sends the most packets, %llu", (unsigned long long)census->candidates[v4].sent);
+    snprintf(how, size, "chosen: no flow goes both ways; it sends the most packets, %llu",
+             (unsigned long long)census->candidates[v4].sent);
 }
 
 bool host_choose(struct options *options, struct input *input, char *how, size_t size)

@@ -1,6 +1,6 @@
 /*
- * The input of flowq-replay: one capture after the other, read once from start to end, so that a pipe will do. What is wrong with a
- * capture is said in one line on stderr; the packets before that have been handed on, and the next capture follows.
+ * The input of flowq-replay: one capture after the other, read once from start to end, so that a pipe will do. What is wrong with
+ * a capture is said in one line on stderr; the packets before that have been handed on, and the next capture follows.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -100,7 +100,8 @@ static bool open_next(struct input *input)
         if (input->pcap == NULL) {
             /* libpcap names the file for some errors and not for others. */
             size_t length = strlen(path);
-            const char *what = strncmp(error, path, length) == 0 && strncmp(error + length, ": ", 2) == 0 ? error + length + 2 : error;
+            const char *what =
+                strncmp(error, path, length) == 0 && strncmp(error + length, ": ", 2) == 0 ? error + length + 2 : error;
             fprintf(stderr, PROGRAM ": %s: %s; nothing read from it\n", input->name, what);
             input->n_errors++;
             continue;
@@ -118,8 +119,9 @@ static bool open_next(struct input *input)
 }
 
 /*
- * Our clock starts at 0 and runs with the capture's, but never back: packets out of order share the time of the one before. Captures
- * that follow each other within an hour keep their distance (one capture in several files); others are put one right behind the other.
+ * Our clock starts at 0 and runs with the capture's, but never back: packets out of order share the time of the one before.
+ * Captures that follow each other within an hour keep their distance (one capture in several files); others are put one right
+ * behind the other.
  */
 static uint64_t replay_time(struct input *input, const struct pcap_pkthdr *header)
 {

@@ -81,7 +81,8 @@ void flow_tuple(const struct guest *guest, uint32_t number, struct tuple *out)
 
 void flow_to_flowq(const struct tuple *tuple, struct flowq_tuple *out)
 {
-    *out = (struct flowq_tuple){.sport = tuple->sport, .dport = tuple->dport, .version = tuple->version, .protocol = tuple->protocol};
+    *out = (struct flowq_tuple){
+        .sport = tuple->sport, .dport = tuple->dport, .version = tuple->version, .protocol = tuple->protocol};
     memcpy(out->src, tuple->src, sizeof(out->src));
     memcpy(out->dst, tuple->dst, sizeof(out->dst));
 }
@@ -105,19 +106,19 @@ static void opening(FILE *out, const struct results *results, const struct guest
 {
     const struct options *options = guest->options;
 
-    fprintf(out, "%llu packet%s from %u capture%s, %.1f s of traffic; %llu sent by the VM, %llu received, %llu of others left out\n",
-            (ull)results->packets, plural(results->packets), results->n_files, plural(results->n_files), (double)results->duration_ns / 1e9,
-            (ull)results->sent, (ull)results->received, (ull)results->other);
+    fprintf(out, "%llu packet%s from %u capture%s, %.1f s of traffic: %llu sent by the VM, %llu received, %llu neither\n",
+            (ull)results->packets, plural(results->packets), results->n_files, plural(results->n_files),
+            (double)results->duration_ns / 1e9, (ull)results->sent, (ull)results->received, (ull)results->other);
     fprintf(out, "VM     %s%s%s%s\n", results->host[0] == '\0' ? "none: nothing to choose from" : results->host,
             results->how[0] == '\0' ? "" : " (", results->how, results->how[0] == '\0' ? "" : ")");
-    fprintf(out, "guest  %u vCPU%s with a queue pair each, %u thread%s, ", options->vcpus, plural(options->vcpus), guest->n_threads,
-            plural(guest->n_threads));
+    fprintf(out, "guest  %u vCPU%s with a queue pair each, %u thread%s, ", options->vcpus, plural(options->vcpus),
+            guest->n_threads, plural(guest->n_threads));
     if (options->move_every == 0)
         fprintf(out, "which never move");
     else
         fprintf(out, "which move after about %llu packets sent", (ull)options->move_every);
-    fprintf(out, " (seed %llu)\n       %u flow%s; threads moved %llu times, and so flows changed queue %llu times\n", (ull)options->seed,
-            guest->names.n, plural(guest->names.n), (ull)guest->thread_moves, (ull)guest->flow_moves);
+    fprintf(out, " (seed %llu)\n       %u flow%s; threads moved %llu times, and so flows changed queue %llu times\n",
+            (ull)options->seed, guest->names.n, plural(guest->names.n), (ull)guest->thread_moves, (ull)guest->flow_moves);
 }
 
 static void verdict(FILE *out, const struct results *results)
@@ -136,7 +137,8 @@ static void verdict(FILE *out, const struct results *results)
     }
 }
 
-static void queue_row(FILE *out, const char *name, uint64_t sent, uint64_t wanted, const uint64_t landed[], const uint64_t right[])
+static void queue_row(FILE *out, const char *name, uint64_t sent, uint64_t wanted, const uint64_t landed[],
+                      const uint64_t right[])
 {
     fprintf(out, "  %5s %9llu %9llu", name, (ull)sent, (ull)wanted);
     for (size_t method = 0; method < N_METHODS; method++)
@@ -195,7 +197,8 @@ static void learned(FILE *out, struct flowq_vm *vm)
     for (uint32_t i = 0; i < FLOWQ_NOTE_SLOTS; i++)
         if (stats.note[i] > 0)
             fprintf(out, "  %9llu  %s\n", (ull)stats.note[i], flowq_note_name(i));
-    fprintf(out, "  %9llu  flow%s known at the end, in %.1f KiB\n", (ull)stats.live, plural(stats.live), (double)stats.vm_bytes / 1024);
+    fprintf(out, "  %9llu  flow%s known at the end, in %.1f KiB\n", (ull)stats.live, plural(stats.live),
+            (double)stats.vm_bytes / 1024);
 }
 
 /* flowq keeps fingerprints and cannot name its flows; our own dictionary can. */
@@ -204,8 +207,8 @@ static void list_flows(FILE *out, const struct guest *guest, struct flowq_vm *vm
     char src[64], dst[64], scratch[16], bound[24];
 
     fprintf(out, "\nFlows, as received     (queue: the guest's last; bound: where flowq has it; right: of those judged)\n");
-    fprintf(out, "  %-5s  %-28s  %-28s %8s %8s %6s %5s %5s  %s\n", "", "remote", "VM", "sent", "received", "moves", "queue", "bound",
-            "right / hash / judged");
+    fprintf(out, "  %-5s  %-28s  %-28s %8s %8s %6s %5s %5s  %s\n", "", "remote", "VM", "sent", "received", "moves", "queue",
+            "bound", "right / hash / judged");
     for (uint32_t i = 0; i < guest->names.n; i++) {
         const struct flow *flow = &guest->flows[i];
         struct flowq_binding binding = {.size = sizeof(binding)};
@@ -221,8 +224,8 @@ static void list_flows(FILE *out, const struct guest *guest, struct flowq_vm *vm
         if (flowq_vm_lookup(vm, &name, &binding) == 0)
             snprintf(bound, sizeof(bound), "%u", (unsigned)binding.qid);
         fprintf(out, "  %-5s  %-28s  %-28s %8llu %8llu %6llu %5s %5s  %llu / %llu / %llu\n",
-                protocol_name(tuple.protocol, scratch, sizeof(scratch)), src, dst, (ull)flow->sent, (ull)flow->received, (ull)flow->moves,
-                queue, bound, (ull)flow->right[METHOD_FLOWQ], (ull)flow->right[METHOD_HASH], (ull)flow->judged);
+                protocol_name(tuple.protocol, scratch, sizeof(scratch)), src, dst, (ull)flow->sent, (ull)flow->received,
+                (ull)flow->moves, queue, bound, (ull)flow->right[METHOD_FLOWQ], (ull)flow->right[METHOD_HASH], (ull)flow->judged);
     }
 }
 

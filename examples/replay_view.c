@@ -1,8 +1,9 @@
 /*
  * The view that flowq-replay takes of a packet: whose flow is it, and what would a NIC's hash see?
  *
- * A parser of its own, so that the library is not its own judge. It reads what real captures are mostly made of (VLAN, PPPoE and MPLS
- * in front of IP; extension headers; fragments; ICMP errors; the common tunnels, one level) and says VIEW_UNKNOWN for the rest.
+ * A parser of its own, so that the library is not its own judge. It reads what real captures are mostly made of (VLAN, PPPoE and
+ * MPLS in front of IP; extension headers; fragments; ICMP errors; the common tunnels, one level) and says VIEW_UNKNOWN for the
+ * rest.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -18,8 +19,21 @@ struct cursor {
     bool ok;
 };
 
-enum { ETHERTYPE_IPV4 = 0x0800, ETHERTYPE_IPV6 = 0x86dd, ETHERTYPE_TEB = 0x6558, ETHERTYPE_MPLS = 0x8847, ETHERTYPE_PPPOE = 0x8864 };
-enum { PORT_GTPU = 2152, PORT_GRE_UDP = 4754, PORT_VXLAN = 4789, PORT_VXLAN_GPE = 4790, PORT_GENEVE = 6081, PORT_VXLAN_LINUX = 8472 };
+enum {
+    ETHERTYPE_IPV4 = 0x0800,
+    ETHERTYPE_IPV6 = 0x86dd,
+    ETHERTYPE_TEB = 0x6558,
+    ETHERTYPE_MPLS = 0x8847,
+    ETHERTYPE_PPPOE = 0x8864
+};
+enum {
+    PORT_GTPU = 2152,
+    PORT_GRE_UDP = 4754,
+    PORT_VXLAN = 4789,
+    PORT_VXLAN_GPE = 4790,
+    PORT_GENEVE = 6081,
+    PORT_VXLAN_LINUX = 8472
+};
 enum depth { OUTSIDE, IN_TUNNEL, IN_QUOTE };
 
 #define MAX_HEADERS 16 /* extension headers or labels in a row */
@@ -78,7 +92,8 @@ static void gre(struct cursor c, struct view *view)
 
     if ((flags & 7) != 0) /* version 1 is PPTP's */
         return;
-    take(&c, ((flags & 0x8000) != 0) * 4u + ((flags & 0x2000) != 0) * 4u + ((flags & 0x1000) != 0) * 4u); /* checksum, key, sequence */
+    for (uint32_t bit = 0x8000; bit >= 0x1000; bit >>= 1) /* checksum, (RFC 1701's routing, never seen), key, sequence number */
+        take(&c, (flags & bit) != 0 ? 4 : 0);
     payload(c, type, view);
 }
 
@@ -272,7 +287,8 @@ static bool extensions(struct cursor *c, struct tuple *tuple, enum depth depth, 
         uint32_t offset = take16(c), id = take32(c);
         if (!c->ok)
             return false;
-        if ((offset & 0xfff9) != 0 && !fragment(id, offset >> 3, tuple, depth, view)) /* neither offset nor more: a whole packet */
+        bool whole = (offset & 0xfff9) == 0; /* neither offset nor more: an atomic fragment */
+        if (!whole && !fragment(id, offset >> 3, tuple, depth, view))
             return false;
     }
     return false;

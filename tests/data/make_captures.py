@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Writes the captures that come with flowq: make_captures.py [DIRECTORY], by default the one this file is in.
 
-Every byte is decided here: same script, same files; a test compares. One VM, 10.0.0.5 and 2001:db8::5, talks to the world through a
-gateway; each file shows one thing. Frames are cut to the bytes that matter (as `tcpdump -s` does), lengths and checksums are right.
+Every byte is decided here: same script, same files; a test compares. One VM, 10.0.0.5 and 2001:db8::5, talks to the world through
+a gateway; each file shows one thing. Frames are cut to the bytes that matter (as `tcpdump -s` does), lengths and checksums are
+right.
 """
 import os
 import struct
@@ -258,14 +259,15 @@ def ipv6_capture():
         return (0, options6(60) + options6(protocol) + payload) if sent else (60, options6(protocol) + payload)
 
     for i in range(10):
-        connection(capture, lots, i * 30 * MS, VM6, peer(i, 6), i % 2 == 0, 4, 443 if i % 2 else 40000 + i, 40000 + i if i % 2 else 443,
-                   transform=behind_options if i >= 7 else None)
+        ports = (443, 40000 + i) if i % 2 else (40000 + i, 443)
+        connection(capture, lots, i * 30 * MS, VM6, peer(i, 6), i % 2 == 0, 4, *ports, transform=behind_options if i >= 7 else None)
     for i in range(8):
         datagrams(capture, lots, i * 25 * MS, VM6, peer(20 + i, 6), 42000 + i, 443, 6)
     for i in range(6):  # a ping; echo messages are one flow for each pair of addresses
         for sent in (True, False):
             src, dst = (VM6, peer(30, 6)) if sent else (peer(30, 6), VM6)
-            capture.add(i * 50 * MS + (not sent) * MS, sent, ip6(src, dst, ICMP6, icmp6(src, dst, 128 if sent else 129, 0, i, bytes(56))))
+            message = icmp6(src, dst, 128 if sent else 129, 0, i, bytes(56))
+            capture.add(i * 50 * MS + (not sent) * MS, sent, ip6(src, dst, ICMP6, message))
     return capture
 
 
@@ -333,7 +335,8 @@ def fragments(name, version, seed):
     if version == 6:  # an atomic fragment is a whole packet (RFC 6946)
         for i in range(4):
             src, sport, dst, dport = (vm, 800, peer(120, 6), 2049) if i % 2 == 0 else (peer(120, 6), 2049, vm, 800)
-            capture.add((10 + 20 * i) * MS, i % 2 == 0, ip6(src, dst, 44, fragment6(UDP, 0, 0, False) + udp(src, sport, dst, dport, bytes(100))))
+            payload = fragment6(UDP, 0, 0, False) + udp(src, sport, dst, dport, bytes(100))
+            capture.add((10 + 20 * i) * MS, i % 2 == 0, ip6(src, dst, 44, payload))
     return capture
 
 
