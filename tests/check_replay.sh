@@ -62,8 +62,8 @@ run 0 --seed 2 "$data"/*.pcap*
 [ "$(share flowq)" -ge 995 ] || fail "flowq is right in less than 99.5 %, seed 2"
 
 # Per queue: as much landed in total as was judged, for each method, and no more is right than landed.
-awk '$1 == "total" { n++; bad = $3 != $5 || $3 != $8 || $3 != $11 || $6 > $5 || $9 > $8 || $12 > $11 } END { exit bad || n != 1 }' \
-    "$work/out" || fail "the totals do not agree"
+awk '$1 == "total" { n++; bad = $3 != $5 || $3 != $8 || $3 != $11 || $6 > $5 || $9 > $8 || $12 > $11 }
+    END { exit bad || n != 1 }' "$work/out" || fail "the totals do not agree"
 
 # Each capture by itself.
 for file in "$data"/*.pcap*; do

@@ -260,7 +260,8 @@ def ipv6_capture():
 
     for i in range(10):
         ports = (443, 40000 + i) if i % 2 else (40000 + i, 443)
-        connection(capture, lots, i * 30 * MS, VM6, peer(i, 6), i % 2 == 0, 4, *ports, transform=behind_options if i >= 7 else None)
+        connection(capture, lots, i * 30 * MS, VM6, peer(i, 6), i % 2 == 0, 4, *ports,
+                   transform=behind_options if i >= 7 else None)
     for i in range(8):
         datagrams(capture, lots, i * 25 * MS, VM6, peer(20 + i, 6), 42000 + i, 443, 6)
     for i in range(6):  # a ping; echo messages are one flow for each pair of addresses
