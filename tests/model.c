@@ -33,8 +33,12 @@ void model_configure(struct model *m, const struct flowq_vm_config *cfg)
     m->learn = cfg->learn != FLOWQ_OFF;
     m->active_ns = or_default(cfg->active_ms, 10000) * MS;
     m->idle_ns = or_default(cfg->idle_ms, 1800000) * MS;
-    m->rebind_tcp_ns = rebind_ns(cfg->rebind_min_tcp_us);
-    m->rebind_other_ns = rebind_ns(cfg->rebind_min_other_us);
+    uint64_t tcp = rebind_ns(cfg->rebind_min_tcp_us), other = rebind_ns(cfg->rebind_min_other_us);
+    for (uint32_t i = 0; i < m->n_flows; i++)
+        if (m->flow[i].tcp ? tcp != m->rebind_tcp_ns : other != m->rebind_other_ns)
+            m->flow[i].bound_from = 0; /* when it was bound may have been forgotten */
+    m->rebind_tcp_ns = tcp;
+    m->rebind_other_ns = other;
 }
 
 static uint64_t tick_of(uint64_t active_ns)
@@ -136,9 +140,12 @@ void model_reset(struct model *m, uint32_t what)
 
 static uint64_t stale_ns(const struct model *m, uint8_t cls)
 {
+    uint64_t longest = WRAPPED_TICKS * m->tick_ns;
     if (cls == FLOWQ_CLASS_EMBRYONIC)
         return STALE_EMBRYONIC;
-    return cls == FLOWQ_CLASS_CLOSING ? STALE_CLOSING : m->idle_ns;
+    if (cls == FLOWQ_CLASS_CLOSING)
+        return STALE_CLOSING;
+    return m->idle_ns < longest ? m->idle_ns : longest;
 }
 
 /* Has at least `age`, less a tick, passed between the flow's last note and `at`? */
@@ -183,6 +190,13 @@ static void happen(struct model *m)
     }
 }
 
+void model_disturb(struct model *m, uint32_t n)
+{
+    m->n_held += n;
+    happen(m);
+    m->n_held -= n;
+}
+
 void model_maintain(struct model *m)
 {
     m->events++;
@@ -197,7 +211,7 @@ uint32_t model_n_active(const struct model *m)
         if (!f->held)
             continue;
         uint64_t age = m->now - f->noted;
-        n += (f->cls == FLOWQ_CLASS_ESTABLISHED && age <= m->active_ns + m->tick_ns) || age >= WRAPPED_TICKS * m->tick_ns;
+        n += (f->cls == FLOWQ_CLASS_ESTABLISHED && age <= m->active_ns + 2 * m->tick_ns) || age >= WRAPPED_TICKS * m->tick_ns;
     }
     return n;
 }

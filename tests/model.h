@@ -101,6 +101,8 @@ void model_set_enabled(struct model *m, uint32_t qid, bool on);
 void model_set_resetting(struct model *m, uint32_t qid, bool on);
 void model_reset(struct model *m, uint32_t what);
 void model_maintain(struct model *m);
+/* Up to n flows may have been learned: what may lose its place may have lost it. */
+void model_disturb(struct model *m, uint32_t n);
 
 bool model_in_use(const struct model *m, uint32_t qid);
 

@@ -39,9 +39,9 @@ static inline bool rng_percent(struct rng *r, uint32_t percent) { return rng_bel
 static inline uint64_t seed_get(const char *program)
 {
     const char *text = getenv("FLOWQ_SEED");
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    uint64_t seed = text && *text ? strtoull(text, NULL, 0) : ((uint64_t)now.tv_nsec << 20 ^ (uint64_t)now.tv_sec ^ (uint64_t)getpid() << 44);
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    uint64_t seed = text && *text ? strtoull(text, NULL, 0) : ((uint64_t)t.tv_nsec << 20 ^ (uint64_t)t.tv_sec ^ (uint64_t)getpid() << 44);
     printf("%s: FLOWQ_SEED=%llu\n", program, (unsigned long long)seed);
     fflush(stdout);
     return seed;
