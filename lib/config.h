@@ -1,0 +1,33 @@
+/*
+ * config: from what a host wrote into struct flowq_vm_config, possibly for another version of the library, to checked values.
+ */
+#ifndef FLOWQ_LIB_CONFIG_H
+#define FLOWQ_LIB_CONFIG_H
+
+#include "flowq.h"
+
+/* Smallest size accepted: the end of the last field of version 0.9. */
+#define CONFIG_SIZE_MIN (offsetof(struct flowq_vm_config, log_ctx) + sizeof(void *))
+
+/* Tunables: one table for the checks, the manual (a test compares) and the defaults. */
+struct config_limit {
+    const char *name;
+    size_t offset;
+    size_t width;      /* bytes: 2 or 4 */
+    uint32_t preset;   /* the default */
+    uint32_t min, max; /* of values other than 0 and `off` */
+    bool has_off;      /* FLOWQ_OFF is a value */
+};
+extern const struct config_limit config_limits[];
+extern const size_t config_n_limits;
+
+/*
+ * Fills *out from *in (NULL: defaults): every field has a value in its range; 0 stands for "off" where there is one. initial_flows
+ * stays 0 if it was. Returns 0, -EINVAL or -E2BIG.
+ */
+int config_read(const struct flowq_vm_config *in, struct flowq_vm_config *out);
+
+/* -EINVAL if a clock of this resolution cannot tell an eighth of a time in cfg. */
+int config_check_times(const struct flowq_vm_config *cfg, uint64_t resolution_ns);
+
+#endif

@@ -1,0 +1,70 @@
+/* frag: see frag.h. */
+#include "frag.h"
+
+#define QUEUE_MASK UINT64_C(0x7fff)
+#define TICK_SHIFT 15
+#define TICK_MASK UINT64_C(0xfffff)
+#define TAG_SHIFT 35
+
+void frags_init(struct frags *f, uint32_t n, void *mem)
+{
+    f->entry = mem;
+    f->off = n == 0;
+    f->set_mask = n == 0 ? 0 : n / FRAG_WAYS - 1;
+}
+
+void frags_clear(struct frags *f)
+{
+    for (uint32_t i = 0; !f->off && i < (f->set_mask + 1) * FRAG_WAYS; i++)
+        u64_store_relaxed(&f->entry[i], 0);
+}
+
+static atomic_u64 *set_of(const struct frags *f, uint64_t hash) { return &f->entry[((uint32_t)hash & f->set_mask) * FRAG_WAYS]; }
+
+static uint64_t tag_of(uint64_t hash)
+{
+    uint64_t tag = hash >> TAG_SHIFT;
+    return tag ? tag : 1;
+}
+
+/* Ticks since the entry was written; one that seems to come from the near future (another thread's clock) is new. */
+static uint64_t age_of(uint64_t entry, uint64_t now_ns)
+{
+    uint64_t age = ((now_ns >> FRAG_TICK_SHIFT) - (entry >> TICK_SHIFT)) & TICK_MASK;
+    return age > TICK_MASK - 16 ? 0 : age;
+}
+
+void frag_put(struct frags *f, uint64_t hash, uint16_t qid, uint64_t now_ns)
+{
+    if (f->off || qid == FLOWQ_DROP)
+        return;
+    atomic_u64 *set = set_of(f, hash), *best = set;
+    uint64_t best_entry = 0, best_age = 0;
+    for (unsigned i = 0; i < FRAG_WAYS; i++) {
+        uint64_t entry = u64_load_relaxed(&set[i]);
+        bool same = entry >> TAG_SHIFT == tag_of(hash);
+        uint64_t age = same ? UINT64_MAX : entry == 0 ? UINT64_MAX - 1 : age_of(entry, now_ns);
+        if (i == 0 || age > best_age) {
+            best = &set[i];
+            best_entry = entry;
+            best_age = age;
+        }
+    }
+    uint64_t fresh = tag_of(hash) << TAG_SHIFT | (now_ns >> FRAG_TICK_SHIFT & TICK_MASK) << TICK_SHIFT | qid;
+    if (fresh != best_entry)
+        (void)u64_cas(best, &best_entry, fresh);
+}
+
+uint16_t frag_get(const struct frags *f, uint64_t hash, uint64_t now_ns)
+{
+    uint16_t qid = FLOWQ_DROP;
+    uint64_t newest = (FRAG_LIFE_NS >> FRAG_TICK_SHIFT) + 1;
+    for (unsigned i = 0; !f->off && i < FRAG_WAYS; i++) {
+        uint64_t entry = u64_load_relaxed(&set_of(f, hash)[i]);
+        if (entry == 0 || entry >> TAG_SHIFT != tag_of(hash) || age_of(entry, now_ns) >= newest)
+            continue;
+        newest = age_of(entry, now_ns);
+        qid = (uint16_t)(entry & QUEUE_MASK);
+    }
+    return qid;
+}

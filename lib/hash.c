@@ -1,0 +1,13 @@
+/* hash: see hash.h. */
+#include "hash.h"
+
+void hash_secret_expand(struct hash_secret *s, const uint8_t seed[FLOWQ_SECRET_SIZE], uint64_t tag_low)
+{
+    /* Word i is XXH3 of the seed under seed i: cheap, repeatable, and no word is a copy of the seed itself. */
+    for (uint64_t i = 0; i < sizeof(s->bytes) / sizeof(uint64_t); i++) {
+        uint64_t word = XXH3_64bits_withSeed(seed, FLOWQ_SECRET_SIZE, i + 1);
+        memcpy(s->bytes + i * sizeof(word), &word, sizeof(word));
+    }
+    s->fallback = XXH3_64bits_withSeed(seed, FLOWQ_SECRET_SIZE, UINT64_MAX);
+    s->tag_low = tag_low;
+}

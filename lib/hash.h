@@ -1,0 +1,79 @@
+/*
+ * hash: from a key to 64 well-mixed bits that nobody outside can predict.
+ *
+ * XXH3 with a secret of its own for each vm, inlined. The bits are used like this:
+ *
+ *     63 ............................................. 15+q ... 8  7 ....... 0
+ *     |<- directory (as many from the top as it has) ->|          |<- line ->|
+ *     |<---------------- tag, stored in the table ---->|
+ *
+ * so that the tag holds whatever a shard that splits must know, and the line, which is implied by the place, does not repeat it
+ * (q: bits of a queue number, table.h). A second hash, for the fallback, is drawn from the first through a secret of its own: the
+ * queue of an unbound flow can be observed from outside and must not tell where the table would put it.
+ *
+ * XXH3 is no pseudo-random function; SECURITY.md says what the secret buys.
+ */
+#ifndef FLOWQ_LIB_HASH_H
+#define FLOWQ_LIB_HASH_H
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "key.h"
+#include "parse.h"
+
+/* XXH3 wants at least 136 bytes; we give it its default length. Read-only after creation. */
+struct hash_secret {
+    uint8_t bytes[192];
+    uint64_t fallback; /* keys the second hash */
+    uint64_t tag_low;  /* lowest bit of a tag: set where a tag would be zero, as an empty slot is */
+};
+
+/* Stretches the user's or the kernel's 32 bytes. tag_low: see above. */
+void hash_secret_expand(struct hash_secret *s, const uint8_t seed[FLOWQ_SECRET_SIZE], uint64_t tag_low);
+
+static inline uint64_t hash_nonzero_tag(const struct hash_secret *s, uint64_t h)
+{
+    return h >= s->tag_low ? h : h | s->tag_low;
+}
+
+/* A key of plain IPv4: two words. */
+static inline uint64_t hash_words2(const struct hash_secret *s, const uint64_t word[2])
+{
+    return hash_nonzero_tag(s, XXH3_64bits_withSecret(word, KEY_V4_BYTES, s->bytes, sizeof(s->bytes)));
+}
+
+/* A key of plain IPv6: five words. */
+static inline uint64_t hash_words5(const struct hash_secret *s, const uint64_t word[5])
+{
+    return hash_nonzero_tag(s, XXH3_64bits_withSecret(word, KEY_V6_BYTES, s->bytes, sizeof(s->bytes)));
+}
+
+static inline uint64_t hash_key(const struct hash_secret *s, const struct key *k)
+{
+    switch (k->bytes) {
+    case KEY_V4_BYTES:
+        return hash_words2(s, k->word);
+    case KEY_V6_BYTES:
+        return hash_words5(s, k->word);
+    case KEY_V4_BYTES + KEY_VLAN_BYTES:
+        return hash_nonzero_tag(s, XXH3_64bits_withSecret(k->word, KEY_V4_BYTES + KEY_VLAN_BYTES, s->bytes, sizeof(s->bytes)));
+    default:
+        return hash_nonzero_tag(s, XXH3_64bits_withSecret(k->word, KEY_V6_BYTES + KEY_VLAN_BYTES, s->bytes, sizeof(s->bytes)));
+    }
+}
+
+static inline uint64_t hash_frag(const struct hash_secret *s, const struct parse_frag *f)
+{
+    return XXH3_64bits_withSecret(f, sizeof(*f), s->bytes, sizeof(s->bytes));
+}
+
+/* The second hash of a flow, from the first: a keyed bijection (multiply, xor-shift), so no flow is likelier than another. */
+static inline uint64_t hash_fallback(const struct hash_secret *s, uint64_t h)
+{
+    h = (h ^ s->fallback) * 0x9fb21c651e98df25u;
+    h = (h ^ h >> 35) * 0xd6e8feb86659fd93u;
+    return h ^ h >> 32;
+}
+
+#endif

@@ -1,0 +1,75 @@
+/*
+ * note: what a transmitted packet does to the table (rules S1, S2, S7 to S9, S12).
+ *
+ * TIME. Slots hold the time of the last note in ticks, 11 bits; a tick is a power of two of nanoseconds, at most about a second
+ * (2^30 ns) and an eighth of active_ms, and fixed for the life of the vm. Ages rank bindings, nothing else: one that wraps (after
+ * 2048 ticks) can at most be taken for a younger one, so nothing ever has to be swept.
+ *
+ * BINDING TIMES, where rebind_min is set, lie in the shard's plane: 16 bits of ticks of 2^16 ns (65 us, an eighth of the smallest
+ * setting at most), 0: long ago. They wrap after 4.3 s. That is no ambiguity: a flow last noted longer ago than rebind_min
+ * (1 s at most) was bound longer ago, too, which its last note tells; and a note that refreshes, at most once a tick, writes 0 over a
+ * time that is older than rebind_min.
+ *
+ *   N-A  The binding time is stored before the word of a new flow is, and after the word of one that moved: a note that comes between
+ *        may see the older time and move the flow once more, as it might have done before.
+ */
+#ifndef FLOWQ_LIB_NOTE_H
+#define FLOWQ_LIB_NOTE_H
+
+#include "hash.h"
+#include "queue.h"
+#include "stats.h"
+#include "table.h"
+
+#define NOTE_TICK_SHIFT_MAX 30
+#define NOTE_EMBRYONIC_STALE_NS UINT64_C(5000000000)
+#define NOTE_CLOSING_STALE_NS UINT64_C(10000000000)
+#define NOTE_BIND_SHIFT 16
+#define NOTE_TRIES 64 /* times a note starts again before it is given up as busy (S12) */
+
+/* What the packet says about its flow. */
+enum note_kind {
+    NOTE_DATAGRAM, /* not TCP */
+    NOTE_OPENS,    /* SYN, SYN-ACK */
+    NOTE_CARRIES,  /* TCP, none of these */
+    NOTE_CLOSES,   /* FIN */
+    NOTE_RESETS    /* RST: closes, too, but makes no flow known */
+};
+
+/* In ticks; see S8. */
+struct note_ages {
+    uint32_t tick_shift;
+    uint32_t embryonic, closing, idle; /* stale when older than this */
+    uint32_t active;                   /* active when not older than this */
+};
+
+struct note_ages note_ages_from(uint32_t tick_shift, uint64_t active_ns, uint64_t idle_ns);
+
+/* One note, as far as it is the same for a whole burst. */
+struct note_context {
+    struct table *table;
+    const struct queues *queues;
+    const struct hash_secret *secret;
+    struct tally tally;
+    struct note_ages ages;
+    uint64_t now_ns;
+    uint32_t qid;
+    uint32_t rebind_tcp, rebind_other; /* ticks of 2^NOTE_BIND_SHIFT ns; 0: at once */
+};
+
+static inline uint32_t note_tick(const struct note_context *c) { return (uint32_t)(c->now_ns >> c->ages.tick_shift); }
+
+/* Age of a word in ticks. What seems to come from the near future (another thread's clock) is new. */
+static inline uint32_t note_age(uint32_t now_tick, uint64_t word)
+{
+    uint32_t age = (now_tick - word_tick(word)) & (uint32_t)WORD_TICK_MASK;
+    return age > WORD_TICK_MASK - 16 ? 0 : age;
+}
+
+/* Worth no more than its place (S8). */
+bool note_stale(const struct note_ages *ages, uint32_t now_tick, uint64_t word);
+
+/* Binds, refreshes, moves or leaves alone the flow with this hash. FLOWQ_NOTE_*. In a section. */
+uint32_t note_flow(const struct note_context *c, uint64_t hash, enum note_kind kind);
+
+#endif

@@ -1,0 +1,113 @@
+/*
+ * parse_fast: the plain packets, inline: Ethernet, IPv4 without options or IPv6 without extension headers, not a fragment, TCP or UDP.
+ *
+ * A masked compare decides; everything else, and whatever is cut too short, goes to parse_packet(), which starts afresh and believes
+ * nothing seen here. Both give the same key (tests/check_parse.c). Little-endian machines only; elsewhere nothing is plain.
+ */
+#ifndef FLOWQ_LIB_PARSE_FAST_H
+#define FLOWQ_LIB_PARSE_FAST_H
+
+#include "note.h"
+#include "parse.h"
+
+enum plain { PLAIN_NOT, PLAIN_V4, PLAIN_V6 };
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+
+static inline uint64_t fast_u64(const uint8_t *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+static inline uint32_t fast_u32(const uint8_t *p)
+{
+    uint32_t v;
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+/* Offsets in a frame; lengths that hold what is read: for a transmitted TCP packet the flags, too. */
+enum {
+    FAST_V4_PORTS = 34,
+    FAST_V6_PORTS = 54,
+    FAST_TCP_FLAGS = 13, /* from the ports */
+    FAST_TX_REACH = 14,
+    FAST_RX_REACH = 4
+};
+
+static inline bool fast_l4(uint32_t protocol, uint32_t ports, uint64_t udp_filter)
+{
+    /* The destination port stands in network byte order in the upper half: its low byte is the topmost. A tunnel's port is not plain. */
+    return protocol == 6 || (protocol == 17 && !(udp_filter >> (ports >> 24 & 63) & 1));
+}
+
+static inline uint64_t fast_word(uint32_t ports, uint32_t protocol, uint32_t version)
+{
+    return ports | (uint64_t)protocol << 32 | (uint64_t)version << 40; /* struct key_l4 */
+}
+
+static inline uint32_t fast_swap_ports(uint32_t ports) { return ports << 16 | ports >> 16; }
+
+/* word: the key's words. tx: the packet is the VM's: the key comes reversed, and multicast destinations are not plain. */
+static inline __attribute__((always_inline)) enum plain parse_fast(const struct flowq_pkt *pkt, uint64_t udp_filter, bool tx,
+                                                                   uint64_t word[5])
+{
+    const uint8_t *p = pkt->data;
+    uint32_t reach = tx ? FAST_TX_REACH : FAST_RX_REACH;
+    if (pkt->flags != 0 || pkt->len < FAST_V4_PORTS + reach || (tx && (p[0] & 1)))
+        return PLAIN_NOT;
+    uint64_t first = fast_u64(p + 12); /* type, version and length, TOS, ... */
+    if ((first & 0xffffff) == 0x450008) {
+        uint32_t mid = fast_u32(p + 20); /* flags and offset, TTL, protocol */
+        uint64_t addresses = fast_u64(p + 26);
+        uint32_t ports = fast_u32(p + FAST_V4_PORTS);
+        if ((mid & 0xff3f) != 0 || !fast_l4(mid >> 24, ports, udp_filter) || (tx && (addresses >> 32 & 0xff) >= 224))
+            return PLAIN_NOT;
+        word[0] = tx ? addresses << 32 | addresses >> 32 : addresses;
+        word[1] = fast_word(tx ? fast_swap_ports(ports) : ports, mid >> 24, 4);
+        return PLAIN_V4;
+    }
+    if ((first & 0xf0ffff) == 0x60dd86 && pkt->len >= FAST_V6_PORTS + reach) {
+        uint32_t protocol = p[20], ports = fast_u32(p + FAST_V6_PORTS);
+        uint64_t s0 = fast_u64(p + 22), s1 = fast_u64(p + 30), d0 = fast_u64(p + 38), d1 = fast_u64(p + 46);
+        if (!fast_l4(protocol, ports, udp_filter) || (tx && (d0 & 0xff) == 0xff))
+            return PLAIN_NOT;
+        word[0] = tx ? d0 : s0;
+        word[1] = tx ? d1 : s1;
+        word[2] = tx ? s0 : d0;
+        word[3] = tx ? s1 : d1;
+        word[4] = fast_word(tx ? fast_swap_ports(ports) : ports, protocol, 6);
+        return PLAIN_V6;
+    }
+    return PLAIN_NOT;
+}
+
+#else
+
+static inline enum plain parse_fast(const struct flowq_pkt *pkt, uint64_t udp_filter, bool tx, uint64_t word[5])
+{
+    (void)pkt, (void)udp_filter, (void)tx, (void)word;
+    return PLAIN_NOT;
+}
+
+#endif
+
+static inline enum note_kind note_kind_of(uint8_t protocol, uint8_t flags)
+{
+    if (protocol != 6)
+        return NOTE_DATAGRAM;
+    return flags & PARSE_RST ? NOTE_RESETS : flags & PARSE_FIN ? NOTE_CLOSES : flags & PARSE_SYN ? NOTE_OPENS : NOTE_CARRIES;
+}
+
+/* Of a plain, transmitted packet. */
+static inline enum note_kind note_kind_fast(const struct flowq_pkt *pkt, enum plain plain, const uint64_t word[5])
+{
+    const uint8_t *p = pkt->data;
+    uint64_t l4 = plain == PLAIN_V4 ? word[1] : word[4];
+    uint8_t flags = p[(plain == PLAIN_V4 ? 34 : 54) + 13]; /* RFC 9293: FIN 1, SYN 2, RST 4 */
+    return note_kind_of((uint8_t)(l4 >> 32), (uint8_t)((flags & 2 ? PARSE_SYN : 0) | (flags & 1 ? PARSE_FIN : 0) | (flags & 4 ? PARSE_RST : 0)));
+}
+
+#endif

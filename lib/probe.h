@@ -1,0 +1,57 @@
+/*
+ * probe: find a word in a line with vector compares.
+ *
+ * Each function gives the index of the slot in which (slot & mask) == probe, or LINE_SLOTS: the index of the service word, which never
+ * compares equal. A vector load is not atomic for the language, so it only filters (T-C): the caller reads word[index] again as an
+ * atomic and compares again. ThreadSanitizer and the test scheduler get the portable form.
+ */
+#ifndef FLOWQ_LIB_PROBE_H
+#define FLOWQ_LIB_PROBE_H
+
+#include "table.h"
+
+#if defined(__SSE2__) && !defined(__SANITIZE_THREAD__) && !defined(FLOWQ_SCHED)
+#if defined(__has_feature)
+#if !__has_feature(thread_sanitizer)
+#define PROBE_X86 1
+#endif
+#else
+#define PROBE_X86 1
+#endif
+#endif
+
+#ifdef PROBE_X86
+#include <immintrin.h>
+
+static inline __attribute__((always_inline)) unsigned line_match_sse2(const struct line *l, uint64_t probe, uint64_t mask)
+{
+    const __m128i *v = (const __m128i *)(const void *)l;
+    __m128i want = _mm_set1_epi64x((long long)probe), keep = _mm_set1_epi64x((long long)mask);
+    __m128i a = _mm_cmpeq_epi32(_mm_and_si128(_mm_load_si128(v), keep), want);
+    __m128i b = _mm_cmpeq_epi32(_mm_and_si128(_mm_load_si128(v + 1), keep), want);
+    __m128i c = _mm_cmpeq_epi32(_mm_and_si128(_mm_load_si128(v + 2), keep), want);
+    __m128i d = _mm_cmpeq_epi32(_mm_and_si128(_mm_load_si128(v + 3), keep), want);
+    /* One bit for each half of a word, in order; a word matches when both do. The eighth is a sentinel. */
+    unsigned halves = (unsigned)_mm_movemask_epi8(_mm_packs_epi16(_mm_packs_epi32(a, b), _mm_packs_epi32(c, d)));
+    unsigned words = (halves & halves >> 1 & 0x5555) | 1u << 14;
+    atomic_signal_fence(memory_order_acquire); /* T-B: the hardware keeps loads in order, the compiler shall */
+    return (unsigned)__builtin_ctz(words) / 2;
+}
+
+static inline __attribute__((always_inline, target("avx2"))) unsigned line_match_avx2(const struct line *l, uint64_t probe, uint64_t mask)
+{
+    const __m256i *v = (const __m256i *)(const void *)l;
+    __m256i want = _mm256_set1_epi64x((long long)probe), keep = _mm256_set1_epi64x((long long)mask);
+    __m256i a = _mm256_cmpeq_epi64(_mm256_and_si256(_mm256_load_si256(v), keep), want);
+    __m256i b = _mm256_cmpeq_epi64(_mm256_and_si256(_mm256_load_si256(v + 1), keep), want);
+    unsigned low = (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(a));
+    unsigned high = (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(b));
+    atomic_signal_fence(memory_order_acquire); /* T-B */
+    return (unsigned)__builtin_ctz(low | high << 4 | 1u << LINE_SLOTS);
+}
+#define line_match line_match_sse2
+#else
+#define line_match line_match_portable
+#endif
+
+#endif

@@ -1,0 +1,85 @@
+/*
+ * queue: which receive queues are in use, and which of them an unbound flow takes (rules Q1, S10).
+ *
+ * LAYOUT AND WRITERS
+ *
+ *     summary   one word: how many queues are in use, and the lowest of them. The last word on "none" and "only one".
+ *     in_use    a bit per queue: the last word on a single queue.
+ *     list      the queues in use in ascending order: what the fallback hash is scaled over.
+ *
+ * Setters change these under `lock`, readers take no lock and write nothing. A reader's answer is a queue whose bit it found set, or
+ * the lowest of a summary it read: either was in use at that instant. A setter has stored all three before it returns, so a call begun
+ * afterwards obeys it. While a setter is at work list and in_use may disagree; a reader that notices looks again a few times and then
+ * takes the lowest queue.
+ *
+ * ORDERING
+ *   Q-A  setters store in_use, then list, then summary (release); readers load summary first (acquire): the list a reader scales over is
+ *        at least as new as its length, and entries beyond a newer, shorter list still hold valid queue numbers.
+ */
+#ifndef FLOWQ_LIB_QUEUE_H
+#define FLOWQ_LIB_QUEUE_H
+
+#include <pthread.h>
+
+#include "atomic.h"
+#include "flowq.h"
+
+struct queues {
+    atomic_u32 summary;  /* number in use << 16 | lowest in use; 0 << 16 | FLOWQ_DROP: none */
+    uint32_t max;        /* queue numbers are below this */
+    atomic_u64 *in_use;  /* queues_words(max) */
+    atomic_u16 *list;    /* max */
+    /* setters only, under lock */
+    uint64_t *enabled;   /* queues_words(max) */
+    uint64_t *resetting; /* queues_words(max) */
+    uint32_t pairs;
+    pthread_mutex_t lock;
+};
+
+/* Words of a bitmap: up to the next power of two, so that every number that fits the queue bits of a table word has a bit. */
+static inline uint32_t queues_words(uint32_t max)
+{
+    uint32_t bits = 64;
+    while (bits < max)
+        bits *= 2;
+    return bits / 64;
+}
+
+/* Bytes of memory that queues_init() wants, a multiple of 64. */
+size_t queues_bytes(uint32_t max);
+/* mem: queues_bytes(max) bytes, aligned to 64, zeroed. Returns 0 or -ENOMEM (no mutex). */
+int queues_init(struct queues *q, uint32_t max, void *mem);
+void queues_fini(struct queues *q);
+
+/* The setters of the public interface; arguments are valid already. */
+void queues_set_pairs(struct queues *q, uint32_t n);
+void queues_set_enabled(struct queues *q, uint32_t qid, bool on);
+void queues_set_resetting(struct queues *q, uint32_t qid, bool on);
+void queues_reset(struct queues *q);
+uint32_t queues_pairs(struct queues *q);
+
+static inline uint32_t queues_n(uint32_t summary) { return summary >> 16; }
+static inline uint16_t queues_lowest(uint32_t summary) { return (uint16_t)summary; }
+
+/* qid: below 64 * queues_words(max). */
+static inline bool queue_in_use(const struct queues *q, uint32_t qid)
+{
+    return u64_load_relaxed(&q->in_use[qid / 64]) >> qid % 64 & 1;
+}
+
+/* The fallback: hash scaled over the queues in use by multiply-shift. FLOWQ_DROP if there are none. */
+static inline uint16_t queue_pick(const struct queues *q, uint64_t hash)
+{
+    uint32_t summary = 0;
+    for (unsigned tries = 0; tries < 4; tries++) {
+        summary = u32_load_acquire(&q->summary); /* Q-A */
+        uint16_t qid = u16_load_relaxed(&q->list[(hash >> 32) * queues_n(summary) >> 32]);
+        if (queues_n(summary) == 0)
+            break;
+        if (queue_in_use(q, qid))
+            return qid;
+    }
+    return queues_lowest(summary);
+}
+
+#endif

@@ -1,0 +1,147 @@
+/* slab: see slab.h. */
+#include "slab.h"
+
+#include <string.h>
+
+static void count_bytes(struct table *t, size_t bytes) { u64_add_relaxed(&t->grow.bytes, bytes); }
+static void uncount_bytes(struct table *t, size_t bytes) { u64_sub_relaxed(&t->grow.bytes, bytes); }
+
+static void unlink_slab(struct table *t, struct slab *b)
+{
+    *(b->prev ? &b->prev->next : &t->grow.slabs) = b->next;
+    if (b->next)
+        b->next->prev = b->prev;
+}
+
+static void push_front(struct table *t, struct slab *b)
+{
+    b->prev = NULL;
+    b->next = t->grow.slabs;
+    if (b->next)
+        b->next->prev = b;
+    t->grow.slabs = b;
+}
+
+/* Full slabs go behind all that have room, so that the first one tells whether any has. */
+static void push_back(struct table *t, struct slab *b)
+{
+    struct slab *last = t->grow.slabs;
+    if (!last) {
+        push_front(t, b);
+        return;
+    }
+    while (last->next)
+        last = last->next;
+    last->next = b;
+    b->prev = last;
+    b->next = NULL;
+}
+
+static struct slab *slab_make(struct table *t)
+{
+    bool single = (size_t)t->grow.n_shards * t->shard_bytes < SLAB_SINGLES;
+    size_t bytes = single ? t->shard_bytes + sizeof(struct slab) : MEMORY_HUGE;
+    uint32_t n = (uint32_t)((bytes - sizeof(struct slab)) / t->shard_bytes);
+    char *base = memory_alloc(t->memory, bytes, single ? 64 : MEMORY_HUGE);
+    if (!base)
+        return NULL;
+    struct slab *b = (void *)(base + (bytes - sizeof(struct slab)));
+    memset(b, 0, sizeof(*b));
+    b->base = base;
+    b->bytes = bytes;
+    b->n_shards = n < SLAB_MAX_SHARDS ? n : SLAB_MAX_SHARDS;
+    push_front(t, b);
+    count_bytes(t, bytes);
+    return b;
+}
+
+static uint32_t take_first_free(struct slab *b)
+{
+    uint32_t w = 0;
+    while (b->used[w] == UINT64_MAX)
+        w++;
+    uint32_t bit = (uint32_t)__builtin_ctzll(~b->used[w]);
+    b->used[w] |= UINT64_C(1) << bit;
+    b->n_used++;
+    return w * 64 + bit;
+}
+
+struct shard *shard_make(struct table *t, uint32_t depth)
+{
+    struct slab *b = t->grow.slabs;
+    if (!b || b->n_used == b->n_shards)
+        b = slab_make(t);
+    if (!b)
+        return NULL;
+    uint32_t at = take_first_free(b);
+    if (b->n_used == b->n_shards) {
+        unlink_slab(t, b);
+        push_back(t, b);
+    }
+    struct shard *s = (void *)((char *)b->base + (size_t)at * t->shard_bytes);
+    struct shard_head *head = shard_head(t, s);
+    memset(head, 0, sizeof(*head));
+    head->depth = depth;
+    head->slab = b;
+    return s;
+}
+
+void shard_wipe(const struct table *t, struct shard *s) { memset(s, 0, t->head_at); }
+
+void shard_free(struct table *t, struct shard *s)
+{
+    struct slab *b = shard_head(t, s)->slab;
+    uint32_t at = (uint32_t)((size_t)((char *)s - (char *)b->base) / t->shard_bytes);
+    b->used[at / 64] &= ~(UINT64_C(1) << at % 64);
+    b->n_used--;
+    unlink_slab(t, b);
+    if (b->n_used > 0) {
+        push_front(t, b);
+        return;
+    }
+    uncount_bytes(t, b->bytes);
+    memory_free(t->memory, b->base, b->bytes);
+}
+
+static size_t directory_bytes(uint32_t depth)
+{
+    return (sizeof(struct directory) + sizeof(atomic_ptr) * ((size_t)1 << depth) + 63) / 64 * 64;
+}
+
+struct directory *directory_make(struct table *t, uint32_t depth)
+{
+    struct directory *d = memory_alloc(t->memory, directory_bytes(depth), 64);
+    if (!d)
+        return NULL;
+    memset(d, 0, sizeof(*d));
+    d->depth = depth;
+    count_bytes(t, directory_bytes(depth));
+    return d;
+}
+
+void directory_free(struct table *t, struct directory *d)
+{
+    uncount_bytes(t, directory_bytes(d->depth));
+    memory_free(t->memory, d, directory_bytes(d->depth));
+}
+
+void slabs_free(struct table *t)
+{
+    while (t->grow.slabs) {
+        struct slab *b = t->grow.slabs;
+        unlink_slab(t, b);
+        uncount_bytes(t, b->bytes);
+        memory_free(t->memory, b->base, b->bytes);
+    }
+}
+
+void directories_free(struct table *t)
+{
+    struct directory *d = ptr_load_acquire(&t->directory);
+    if (d)
+        directory_free(t, d);
+    while ((d = t->grow.directories_first)) {
+        t->grow.directories_first = d->retired_next;
+        directory_free(t, d);
+    }
+}

@@ -1,0 +1,72 @@
+/*
+ * stats: counters that cost the data path next to nothing.
+ *
+ * A vm has STATS_STRIPES stripes of counters. The thread whose index is i < STATS_STRIPES - 1 owns stripe i: only it writes there, with a
+ * plain load and store. All other threads share the last stripe and add atomically. Readers sum over the stripes. Bursts count in
+ * registers and add once.
+ */
+#ifndef FLOWQ_LIB_STATS_H
+#define FLOWQ_LIB_STATS_H
+
+#include "atomic.h"
+#include "flowq.h"
+#include "thread.h"
+
+#define STATS_STRIPES 17
+
+enum stat {
+    STAT_NOTE = 0,                       /* + FLOWQ_NOTE_* */
+    STAT_STEER = STAT_NOTE + 16,         /* + FLOWQ_REASON_* */
+    STAT_DISPLACED = STAT_STEER + 8 - 1, /* + FLOWQ_CLASS_*, which begin with 1 */
+    STAT_RECLAIMED = STAT_DISPLACED + 4,
+    STAT_FORGOTTEN,
+    STAT_ELSEWHERE,
+    STAT_GROWN,
+    STAT_SHRUNK,
+    STAT_GROW_FAILED,
+    STAT_GROW_DELAYED,
+    STAT_N = 40
+};
+_Static_assert(STAT_GROW_DELAYED < STAT_N, "all fit");
+_Static_assert(STAT_N * sizeof(uint64_t) % 64 == 0, "stripes share no cache line");
+
+struct stripe {
+    atomic_u64 counter[STAT_N];
+} __attribute__((aligned(64)));
+
+/* Per queue and stripe, only with queue_stats. */
+struct queue_counters {
+    atomic_u64 noted, steered;
+};
+
+struct stats {
+    struct stripe stripe[STATS_STRIPES];
+};
+
+/* A thread's hold on its stripe. */
+struct tally {
+    atomic_u64 *counter;
+    bool shared;
+};
+
+/* thread NULL: one that could not be registered. */
+static inline struct tally stats_tally(struct stats *s, const struct thread *thread)
+{
+    uint32_t at = thread && thread->index < STATS_STRIPES - 1 ? thread->index : STATS_STRIPES - 1;
+    return (struct tally){s->stripe[at].counter, at == STATS_STRIPES - 1};
+}
+
+/* c belongs to the tally's stripe. */
+static inline void tally_bump(const struct tally *t, atomic_u64 *c, uint64_t n)
+{
+    if (t->shared)
+        u64_add_relaxed(c, n);
+    else
+        u64_store_relaxed(c, u64_load_relaxed(c) + n);
+}
+
+static inline void tally_add(const struct tally *t, unsigned stat, uint64_t n) { tally_bump(t, &t->counter[stat], n); }
+
+uint64_t stats_sum(const struct stats *s, unsigned stat);
+
+#endif

@@ -1,0 +1,189 @@
+/* table: life cycle, look-up of one flow, walks over all. See table.h for the layout and the ordering guarantees cited here. */
+#include "table.h"
+
+#include "slab.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct line table_nowhere[SHARD_MAX_LINES];
+
+/* Flows per line that we plan for: 4 of 7 slots. At this load an insert that finds both its lines full, and no flow in them that can
+   move aside, is rarer than 1e-6, with room for the most loaded of some thousand shards (tests/check_table.c measures it). */
+#define LINE_FLOWS 4
+
+static uint32_t round_up_power(uint32_t n)
+{
+    uint32_t p = 1;
+    while (p < n)
+        p *= 2;
+    return p;
+}
+
+static uint32_t queue_bits(uint32_t max_queue_pairs)
+{
+    uint32_t bits = 1;
+    while (UINT32_C(1) << bits < max_queue_pairs)
+        bits++;
+    return bits;
+}
+
+uint64_t table_tag_low(uint32_t max_queue_pairs) { return UINT64_C(1) << (WORD_QUEUE_SHIFT + queue_bits(max_queue_pairs)); }
+
+/* Lines of a shard: as many as the first flows want, so that many small vms stay small; at most 256. */
+static uint32_t lines_for(const struct table_sizes *z)
+{
+    uint32_t first = z->initial_flows ? z->initial_flows : z->max_flows;
+    uint32_t lines = round_up_power((first + LINE_FLOWS - 1) / LINE_FLOWS);
+    return lines < 2 ? 2 : lines > SHARD_MAX_LINES ? SHARD_MAX_LINES : lines;
+}
+
+static uint32_t shards_for(uint32_t flows, uint32_t lines)
+{
+    uint32_t per_shard = lines * LINE_FLOWS;
+    return round_up_power((flows + per_shard - 1) / per_shard);
+}
+
+static void lay_out(struct table *t, const struct table_sizes *z)
+{
+    uint32_t lines = lines_for(z);
+    uint32_t shards = shards_for(z->max_flows, lines);
+    t->tag_mask = ~(table_tag_low(z->max_queue_pairs) - 1);
+    t->queue_mask = (UINT32_C(1) << queue_bits(z->max_queue_pairs)) - 1;
+    t->line_mask = lines - 1;
+    t->plane_at = z->plane ? lines * (uint32_t)sizeof(struct line) : 0;
+    uint32_t plane_bytes = z->plane ? lines * LINE_SLOTS * (uint32_t)sizeof(uint16_t) : 0;
+    t->head_at = (lines * (uint32_t)sizeof(struct line) + plane_bytes + 63) / 64 * 64;
+    t->shard_bytes = (t->head_at + (uint32_t)sizeof(struct shard_head) + 63) / 64 * 64;
+    /* An eighth more than the flows need when they spread evenly: for shards that got more than their share. */
+    t->max_shards = shards + (shards + 7) / 8;
+}
+
+int table_init(struct table *t, const struct table_sizes *z, const struct memory *memory)
+{
+    memset(t, 0, sizeof(*t));
+    t->memory = memory;
+    lay_out(t, z);
+    uint32_t first = z->initial_flows ? shards_for(z->initial_flows, t->line_mask + 1) : 0;
+    uint32_t depth = 0;
+    while (UINT32_C(1) << depth < first)
+        depth++;
+    t->grow.min_depth = depth;
+    t->grow.keep_first = first != 0;
+    struct directory *d = directory_make(t, depth);
+    if (!d)
+        return -ENOMEM;
+    ptr_store_release(&t->directory, d);
+    for (uint32_t i = 0; i < UINT32_C(1) << depth; i++)
+        ptr_store_release(&d->shard[i], nowhere());
+    for (uint32_t i = 0; i < first; i++) {
+        struct shard *s = shard_make(t, depth);
+        if (!s) {
+            table_fini(t);
+            return -ENOMEM;
+        }
+        shard_wipe(t, s);
+        ptr_store_release(&d->shard[i], s);
+    }
+    t->grow.n_shards = first;
+    return 0;
+}
+
+void table_fini(struct table *t)
+{
+    slabs_free(t);
+    directories_free(t);
+}
+
+/* ---- Look-up of one flow ------------------------------------------------------------------------------------------------------ */
+
+static atomic_u64 *line_slot(struct line *l, uint64_t probe, uint64_t mask, uint64_t *word)
+{
+    unsigned at = line_match_portable(l, probe, mask);
+    if (at == LINE_SLOTS)
+        return NULL;
+    *word = u64_load_acquire(&l->slot[at]);
+    return (*word & mask) == probe ? &l->slot[at] : NULL;
+}
+
+struct place shard_find(const struct table *t, struct shard *s, uint64_t hash)
+{
+    uint64_t mask = t->tag_mask | WORD_SECONDARY, probe = hash & t->tag_mask;
+    uint32_t home = home_line(t, hash);
+    struct place p = {.shard = s, .line = &s->line[home]};
+    p.slot = line_slot(p.line, probe, mask, &p.word);
+    if (p.slot || !line_overflowed(p.line)) /* T-B */
+        return p;
+    p.line = &s->line[other_line(t, hash, home)];
+    p.slot = line_slot(p.line, probe | WORD_SECONDARY, mask, &p.word);
+    return p;
+}
+
+struct place table_find(const struct table *t, uint64_t hash) { return shard_find(t, table_shard(t, hash), hash); }
+
+/* ---- Walks -------------------------------------------------------------------------------------------------------------------- */
+
+struct shard *table_walk(const struct table *t, uint64_t at, uint64_t *next)
+{
+    struct shard *s = table_shard(t, at);
+    uint32_t depth = s == nowhere() ? 0 : shard_head(t, s)->depth;
+    *next = depth == 0 ? 0 : ((at >> (64 - depth)) + 1) << (64 - depth);
+    return s;
+}
+
+uint64_t table_live(const struct table *t)
+{
+    uint64_t live = 0, at = 0;
+    do {
+        struct shard *s = table_walk(t, at, &at);
+        if (s != nowhere())
+            live += u32_load_relaxed(&shard_head(t, s)->live);
+    } while (at);
+    return live;
+}
+
+int table_each(const struct table *t, int (*fn)(void *ctx, uint64_t word), void *ctx)
+{
+    uint64_t at = 0;
+    do {
+        struct shard *s = table_walk(t, at, &at);
+        for (uint32_t l = 0; s != nowhere() && l <= t->line_mask; l++)
+            for (uint32_t i = 0; i < LINE_SLOTS; i++) {
+                uint64_t word = u64_load_relaxed(&s->line[l].slot[i]);
+                int r = word ? fn(ctx, word) : 0;
+                if (r)
+                    return r;
+            }
+    } while (at);
+    return 0;
+}
+
+static uint64_t clear_locked(struct table *t, struct shard *s)
+{
+    uint64_t n = 0;
+    for (uint32_t l = 0; l <= t->line_mask; l++) {
+        for (uint32_t i = 0; i < LINE_SLOTS; i++)
+            n += u64_xchg_seq_cst(&s->line[l].slot[i], 0) != 0;
+        u64_store_release(&s->line[l].service, 0);
+    }
+    u32_store_relaxed(&shard_head(t, s)->live, 0);
+    return n;
+}
+
+uint64_t table_clear(struct table *t)
+{
+    uint64_t n = 0, at = 0;
+    /* Against the lock order, which is safe: whoever holds a shard only tries for the grow lock. While it is held nothing is split or
+       freed, so no section is needed and the caller need not be registered. */
+    spin_lock(&t->grow.lock);
+    do {
+        struct shard *s = table_walk(t, at, &at);
+        if (s == nowhere())
+            continue;
+        spin_lock(&shard_head(t, s)->lock);
+        n += clear_locked(t, s);
+        spin_unlock(&shard_head(t, s)->lock);
+    } while (at);
+    spin_unlock(&t->grow.lock);
+    return n;
+}

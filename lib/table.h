@@ -1,0 +1,266 @@
+/*
+ * table: flow -> queue. What notes write and steering reads.
+ *
+ * LAYOUT
+ *
+ *     directory, indexed by the top bits of the hash; doubles by copy
+ *         |
+ *         v
+ *     shard = lines, then (with rebind_min) a plane of binding times, then a head        one allocation, at most 16 KiB + 640 B + 3.5 KiB
+ *         |
+ *         v   line = low bits of the hash; second line = line xor (8 bits of the tag | 1), in the same shard
+ *     line, 64 bytes:   slot 0 | 1 | 2 | 3 | 4 | 5 | 6 | service
+ *                                                        number of flows whose home is this line but which live in their second
+ *     slot, 64 bits:    63                                  15+q  15    14       13         12..2     1..0
+ *                       | tag: top bits of the hash          | queue | moving | secondary | last note | class |
+ *
+ * q bits hold a queue number: as many as max_queue_pairs needs; whatever they leave belongs to the tag. An empty slot is zero; tags never
+ * are. "secondary": this is the flow's second line. "last note": ticks of about a second, 11 bits. "moving" is spare (always zero).
+ * Class 0 means frozen (below). One word holds all, so one compare-and-swap covers tag, queue, class and time: a refresh, a move to
+ * another queue or a change of class takes no lock and cannot hit a slot that was given to another flow meanwhile.
+ *
+ * A table without flows has no shard: its directory points at `nowhere`, a zeroed shard shared by all tables and never written.
+ *
+ * WHO WRITES
+ *   a slot that holds a flow    any thread, by compare-and-swap from the value it read (refresh, rebind, class)
+ *   an empty slot, service      the holder of the shard's lock
+ *   directory, list of retired  the holder of the table's grow lock
+ *
+ * ORDERING (the code cites the letters)
+ *   T-A  A flow that moves from its home line to its second line is frozen (class 0) by compare-and-swap, copied, and only then leaves
+ *        its home slot. A rebind that lands before the freeze is in the copy; one that comes after fails and is retried. Readers go on
+ *        using a frozen slot's queue.
+ *   T-B  Whoever puts a flow into its second line counts it in the home line's service word first, and takes it from the home slot
+ *        last. A reader looks at the slots of the home line, then (acquire) at the service word: if it missed the flow because it left,
+ *        it sees the count, and looks at the second line. Flows never move back, so there is no third place.
+ *   T-C  Filling a line from a vector register only filters: the slot found is read again as an atomic, and compared again.
+ *   T-D  A shard that splits is frozen slot by slot and copied into two new ones; the directory names the new ones (each entry: one
+ *        exchange, seq_cst) before any note can write to them; the old one stays as it was, whole, for readers that came before.
+ *   T-E  What has been superseded is unlinked by a seq_cst read-modify-write and stamped afterwards (epoch.h); it is freed when the
+ *        stamp has passed.
+ *   T-F  A shard is not split while its parent is unreclaimed: a section that stays open costs at most as much memory again as the
+ *        table has.
+ *
+ * LOCK ORDER: shard, then grow. Both are tried a bounded number of times from the data path, never waited for.
+ *
+ * PROGRESS: look-ups are wait-free. A refresh or rebind retries only when another thread changed the same flow. Inserts give up (S12).
+ *
+ * Bucketised hashing with a per-bucket overflow count: Breslow et al., "Horton Tables", 2016. Growth by splitting behind a
+ * directory: Fagin et al., "Extendible Hashing", 1979.
+ */
+#ifndef FLOWQ_LIB_TABLE_H
+#define FLOWQ_LIB_TABLE_H
+
+#include "atomic.h"
+#include "memory.h"
+
+#define LINE_SLOTS 7
+#define SHARD_MAX_LINES 256
+
+struct line {
+    union {
+        struct {
+            atomic_u64 slot[LINE_SLOTS];
+            atomic_u64 service;
+        };
+        atomic_u64 word[LINE_SLOTS + 1];
+    };
+};
+_Static_assert(sizeof(struct line) == 64, "a line is a cache line");
+
+/* Fields of a slot. The queue's width varies by table; the rest is fixed. */
+#define WORD_CLASS_MASK UINT64_C(0x3)
+#define WORD_TICK_SHIFT 2
+#define WORD_TICK_BITS 11
+#define WORD_TICK_MASK ((UINT64_C(1) << WORD_TICK_BITS) - 1)
+#define WORD_SECONDARY (UINT64_C(1) << 13)
+#define WORD_QUEUE_SHIFT 15
+#define WORD_FROZEN 0 /* the class of a slot that is being moved */
+
+/* A shard lies in memory as lines[], plane[] (or nothing), this. */
+struct shard_head {
+    struct spin lock;
+    atomic_u32 live;      /* slots that hold a flow; written under lock */
+    uint32_t depth;       /* how many top bits of the hash all its flows share */
+    bool superseded;      /* under lock: the directory names others now */
+    bool settled;         /* under lock: `born` has passed, no need to ask again */
+    uint64_t born;        /* stamp of its parent's end (T-F) */
+    struct slab *slab;    /* where its memory came from */
+    struct shard *retired_next;
+    uint64_t retired_stamp;
+};
+
+struct shard {
+    struct line line[1]; /* table.n_lines of them */
+};
+
+struct directory {
+    uint32_t depth;
+    struct directory *retired_next;
+    uint64_t retired_stamp;
+    atomic_ptr shard[]; /* 2^depth */
+};
+
+struct table {
+    /* Read by every call; written at creation, but for the directory pointer. */
+    atomic_ptr directory;
+    uint64_t tag_mask;
+    uint32_t queue_mask;
+    uint32_t line_mask;  /* n_lines - 1 */
+    uint32_t plane_at;   /* offset of the plane in a shard; 0: none */
+    uint32_t head_at;    /* offset of the head */
+    uint32_t shard_bytes;
+    uint32_t max_shards;
+    const struct memory *memory;
+
+    /* Growth; under grow.lock unless said otherwise. */
+    struct {
+        struct spin lock;
+        atomic_u32 pending; /* retired shards and directories; read without the lock to see whether there is work */
+        uint32_t n_shards;  /* named by the directory */
+        struct shard *retired_first, *retired_last;
+        struct directory *directories_first, *directories_last;
+        struct slab *slabs; /* those with room first */
+        uint32_t min_depth; /* shards of this depth are not merged: what initial_flows asked for */
+        bool keep_first;    /* initial_flows was given: the last shard stays */
+        uint64_t trim_at;   /* where the next table_trim() begins, in the space of hashes */
+        atomic_u64 bytes, retired_bytes; /* statistics, read without the lock */
+    } grow __attribute__((aligned(64)));
+};
+
+/* ---- Words ------------------------------------------------------------------------------------------------------------------- */
+
+static inline uint32_t word_class(uint64_t w) { return (uint32_t)(w & WORD_CLASS_MASK); }
+static inline uint32_t word_tick(uint64_t w) { return (uint32_t)(w >> WORD_TICK_SHIFT & WORD_TICK_MASK); }
+static inline uint32_t word_queue(const struct table *t, uint64_t w) { return (uint32_t)(w >> WORD_QUEUE_SHIFT) & t->queue_mask; }
+
+static inline uint64_t word_make(uint64_t tag, uint32_t queue, uint32_t tick, uint32_t cls)
+{
+    return tag | (uint64_t)queue << WORD_QUEUE_SHIFT | (tick & WORD_TICK_MASK) << WORD_TICK_SHIFT | cls;
+}
+
+/* ---- Places ------------------------------------------------------------------------------------------------------------------ */
+
+/* Index of the second line of a flow that is in its first, and the other way round. The bits are part of every tag. */
+static inline uint32_t other_line(const struct table *t, uint64_t tag, uint32_t line)
+{
+    return line ^ (((uint32_t)(tag >> 32) | 1) & t->line_mask);
+}
+
+static inline struct shard *directory_shard(const struct directory *d, uint64_t hash)
+{
+    return ptr_load_acquire(&d->shard[hash >> 1 >> (63 - d->depth)]);
+}
+
+static inline struct shard *table_shard(const struct table *t, uint64_t hash)
+{
+    return directory_shard(ptr_load_acquire(&t->directory), hash);
+}
+
+static inline struct shard_head *shard_head(const struct table *t, struct shard *s)
+{
+    return (struct shard_head *)(void *)((char *)s + t->head_at);
+}
+
+/* Binding times (note.h), slot by slot; only if plane_at. */
+static inline atomic_u16 *shard_plane(const struct table *t, struct shard *s)
+{
+    return (atomic_u16 *)(void *)((char *)s + t->plane_at);
+}
+
+static inline uint32_t home_line(const struct table *t, uint64_t hash) { return (uint32_t)hash & t->line_mask; }
+
+/* ---- Look-up ----------------------------------------------------------------------------------------------------------------- */
+
+/*
+ * Index of the slot in which (slot & mask) == probe, or LINE_SLOTS. Acquire, for T-B. Vector forms in probe.h; this one is for machines without, for ThreadSanitizer and for the test scheduler.
+ */
+static inline unsigned line_match_portable(const struct line *l, uint64_t probe, uint64_t mask)
+{
+    unsigned at = LINE_SLOTS;
+    for (unsigned i = 0; i < LINE_SLOTS; i++)
+        if ((u64_load_acquire(&l->slot[i]) & mask) == probe)
+            at = i;
+    return at;
+}
+
+/* Flows of this line that live in their second one; read after the slots (T-B). */
+static inline bool line_overflowed(const struct line *l)
+{
+    return u64_load_relaxed(&l->service) != 0;
+}
+
+/* A slot that was found, and the value it had. */
+struct place {
+    struct shard *shard;
+    struct line *line;
+    atomic_u64 *slot; /* NULL: not found */
+    uint64_t word;
+};
+
+/* Makes sure that nobody changes the slot any more; returns what it last held (T-A). Caller holds the shard's lock. */
+static inline uint64_t slot_freeze(atomic_u64 *slot)
+{
+    uint64_t word = u64_load_acquire(slot);
+    while (word && !u64_cas(slot, &word, word & ~WORD_CLASS_MASK))
+        ;
+    return word;
+}
+
+/* Looks a flow up for writing, or one at a time. Caller is in a section, or holds the shard's lock for shard_find. */
+struct place shard_find(const struct table *t, struct shard *s, uint64_t hash);
+struct place table_find(const struct table *t, uint64_t hash);
+
+/* ---- Life cycle, growth ------------------------------------------------------------------------------------------------------- */
+
+extern struct line table_nowhere[SHARD_MAX_LINES];
+static inline struct shard *nowhere(void) { return (struct shard *)table_nowhere; }
+
+struct table_sizes {
+    uint32_t max_flows, initial_flows; /* initial 0: none */
+    uint32_t max_queue_pairs;
+    bool plane; /* rebind_min can be set */
+};
+
+/* Lowest bit of the tag for so many queue pairs. */
+uint64_t table_tag_low(uint32_t max_queue_pairs);
+/* Returns 0 or -ENOMEM. */
+int table_init(struct table *t, const struct table_sizes *sizes, const struct memory *memory);
+/* Frees all, retired or not. */
+void table_fini(struct table *t);
+
+/* Bounded number of tries for a lock on the data path: some microseconds. */
+#define TABLE_TRIES 256
+
+enum table_grown {
+    TABLE_GROWN,
+    TABLE_CHANGED,   /* somebody else made room: look again */
+    TABLE_BUSY,      /* somebody else is at it */
+    TABLE_DELAYED,   /* T-F */
+    TABLE_NO_MEMORY,
+    TABLE_AT_LIMIT
+};
+/* Makes room where `hash` belongs. s is its shard, locked by the caller, or nowhere() (then no lock). */
+enum table_grown table_grow(struct table *t, struct shard *s, uint64_t hash);
+/* Frees what has been retired and whose time has come. Never waits. */
+void table_reclaim(struct table *t);
+static inline bool table_has_retired(const struct table *t) { return u32_load_relaxed(&t->grow.pending) != 0; }
+
+/* Forgets every flow; returns how many. Waits for locks: not for the data path. */
+uint64_t table_clear(struct table *t);
+/*
+ * A bounded step towards giving memory back after a peak: looks at some shards, from where the last step ended, and merges pairs that
+ * are nearly empty, without the flows for which stale() holds; also gives the last shard back when it is empty. Never waits.
+ */
+struct table_trim {
+    bool (*stale)(const void *ctx, uint64_t word);
+    const void *ctx;
+    uint64_t n_dropped, n_merged; /* out: flows dropped, shards given back */
+};
+void table_trim(struct table *t, struct table_trim *trim);
+/* Number of flows in the table. Caller is in a section. */
+uint64_t table_live(const struct table *t);
+/* Calls fn for each flow until it returns non-zero. Caller is in a section. */
+int table_each(const struct table *t, int (*fn)(void *ctx, uint64_t word), void *ctx);
+
+#endif

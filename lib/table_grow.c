@@ -1,0 +1,210 @@
+/*
+ * table_grow: how a table grows, a shard at a time, under its readers' eyes.
+ *
+ * A shard that has no room becomes two (T-D): two new ones are made, the old one is frozen slot by slot while it is copied, the
+ * directory names the new ones, and the old one is retired (T-E). All of it happens under the lock of the shard and the grow lock and
+ * moves at most 256 lines. The way back is in table_trim.c.
+ */
+#include "table.h"
+
+#include "slab.h"
+
+/* Top bits of the hash that a directory may use: they lie in every tag, above the bits that choose the second line. */
+#define MAX_DEPTH 24
+
+/* ---- What has been superseded (T-E) ------------------------------------------------------------------------------------------ */
+
+void table_retire_shard(struct table *t, struct shard *s)
+{
+    struct shard_head *head = shard_head(t, s);
+    head->superseded = true;
+    head->retired_next = NULL;
+    head->retired_stamp = epoch_stamp();
+    if (t->grow.retired_last)
+        shard_head(t, t->grow.retired_last)->retired_next = s;
+    else
+        t->grow.retired_first = s;
+    t->grow.retired_last = s;
+    u32_add_relaxed(&t->grow.pending, 1);
+    u64_add_relaxed(&t->grow.retired_bytes, t->shard_bytes);
+}
+
+void table_retire_directory(struct table *t, struct directory *d)
+{
+    d->retired_next = NULL;
+    d->retired_stamp = epoch_stamp();
+    if (t->grow.directories_last)
+        t->grow.directories_last->retired_next = d;
+    else
+        t->grow.directories_first = d;
+    t->grow.directories_last = d;
+    u32_add_relaxed(&t->grow.pending, 1);
+}
+
+/* The lists are in the order of their stamps: the first that has not passed ends the round. */
+static void reclaim_locked(struct table *t)
+{
+    struct shard *s;
+    while ((s = t->grow.retired_first) && epoch_passed(shard_head(t, s)->retired_stamp)) {
+        t->grow.retired_first = shard_head(t, s)->retired_next;
+        if (!t->grow.retired_first)
+            t->grow.retired_last = NULL;
+        shard_free(t, s);
+        u32_sub_relaxed(&t->grow.pending, 1);
+        u64_sub_relaxed(&t->grow.retired_bytes, t->shard_bytes);
+    }
+    struct directory *d;
+    while ((d = t->grow.directories_first) && epoch_passed(d->retired_stamp)) {
+        t->grow.directories_first = d->retired_next;
+        if (!t->grow.directories_first)
+            t->grow.directories_last = NULL;
+        directory_free(t, d);
+        u32_sub_relaxed(&t->grow.pending, 1);
+    }
+}
+
+void table_reclaim(struct table *t)
+{
+    if (!spin_try(&t->grow.lock))
+        return; /* whoever holds it reclaims, or the next note does */
+    reclaim_locked(t);
+    spin_unlock(&t->grow.lock);
+}
+
+/* ---- Copying ------------------------------------------------------------------------------------------------------------------ */
+
+/* In a shard that nobody else sees yet: flows in their second line go home where there is room again; the others are counted (T-B). */
+static void send_home(const struct table *t, struct shard *s)
+{
+    for (uint32_t l = 0; l <= t->line_mask; l++) {
+        for (uint32_t i = 0; i < LINE_SLOTS; i++) {
+            uint64_t word = u64_load_relaxed(&s->line[l].slot[i]);
+            if (!(word & WORD_SECONDARY))
+                continue;
+            uint32_t home = other_line(t, word, l);
+            uint32_t at = line_empty_slot(&s->line[home]);
+            if (at == LINE_SLOTS) {
+                line_count_overflow(&s->line[home]);
+                continue;
+            }
+            u64_store_relaxed(&s->line[home].slot[at], word & ~WORD_SECONDARY);
+            shard_copy_stamp(t, s, home * LINE_SLOTS + at, s, l * LINE_SLOTS + i);
+            u64_store_relaxed(&s->line[l].slot[i], 0);
+        }
+    }
+}
+
+/* ---- Directory (T-D) ---------------------------------------------------------------------------------------------------------- */
+
+/* The directory with twice the entries; those of `s` are set by the caller. NULL: no memory. */
+static struct directory *doubled(struct table *t, const struct directory *old)
+{
+    struct directory *d = directory_make(t, old->depth + 1);
+    for (size_t i = 0; d && i < (size_t)1 << d->depth; i++)
+        ptr_store_release(&d->shard[i], ptr_load_relaxed(&old->shard[i / 2]));
+    return d;
+}
+
+/* Names s for all hashes that share their top s->depth bits with `hash`. */
+void directory_name(const struct table *t, struct directory *d, struct shard *s, uint64_t hash)
+{
+    uint32_t depth = s == nowhere() ? 0 : shard_head(t, s)->depth;
+    size_t n = (size_t)1 << (d->depth - depth);
+    size_t first = (size_t)(hash >> 1 >> (63 - d->depth)) & ~(n - 1);
+    for (size_t i = 0; i < n; i++)
+        (void)ptr_xchg_seq_cst(&d->shard[first + i], s);
+}
+
+/* ---- Growth ------------------------------------------------------------------------------------------------------------------- */
+
+static enum table_grown first_shard_locked(struct table *t)
+{
+    struct directory *d = ptr_load_acquire(&t->directory);
+    if (directory_shard(d, 0) != nowhere())
+        return TABLE_CHANGED;
+    struct shard *s = shard_make(t, 0);
+    if (!s)
+        return TABLE_NO_MEMORY;
+    shard_wipe(t, s);
+    directory_name(t, d, s, 0);
+    t->grow.n_shards = 1;
+    return TABLE_GROWN;
+}
+
+/* Fills the two halves from s, whose flows differ in the hash bit below its depth. Touches every line of both for the first time. */
+static void split_flows(struct table *t, struct shard *s, struct shard *half[2])
+{
+    uint32_t bit = 63 - shard_head(t, s)->depth, live[2] = {0, 0};
+    for (uint32_t l = 0; l <= t->line_mask; l++) {
+        for (uint32_t i = 0; i < LINE_SLOTS; i++) {
+            uint64_t word = slot_freeze(&s->line[l].slot[i]);
+            uint32_t to = (uint32_t)(word >> bit) & 1;
+            u64_store_relaxed(&half[to]->line[l].slot[i], word);
+            u64_store_relaxed(&half[!to]->line[l].slot[i], 0);
+            shard_copy_stamp(t, half[to], l * LINE_SLOTS + i, s, l * LINE_SLOTS + i);
+            live[to] += word != 0;
+        }
+        u64_store_relaxed(&half[0]->line[l].service, 0);
+        u64_store_relaxed(&half[1]->line[l].service, 0);
+    }
+    for (int h = 0; h < 2; h++) {
+        u32_store_relaxed(&shard_head(t, half[h])->live, live[h]);
+        send_home(t, half[h]);
+    }
+}
+
+/* Everything a split needs, got before anything is changed. */
+static enum table_grown split_prepare(struct table *t, struct shard_head *head, struct shard *half[2], struct directory **wider)
+{
+    struct directory *d = ptr_load_acquire(&t->directory);
+    if (t->grow.n_shards >= t->max_shards || head->depth >= MAX_DEPTH)
+        return TABLE_AT_LIMIT;
+    bool widen = head->depth == d->depth;
+    if (!head->settled && !epoch_passed(head->born))
+        return TABLE_DELAYED; /* T-F */
+    head->settled = true;
+    reclaim_locked(t);
+    if (widen && t->grow.directories_first)
+        return TABLE_DELAYED; /* T-F, for directories */
+    *wider = widen ? doubled(t, d) : NULL;
+    half[0] = widen && !*wider ? NULL : shard_make(t, head->depth + 1);
+    half[1] = half[0] ? shard_make(t, head->depth + 1) : NULL;
+    if (half[1])
+        return TABLE_GROWN;
+    if (half[0])
+        shard_free(t, half[0]);
+    if (*wider)
+        directory_free(t, *wider);
+    return TABLE_NO_MEMORY;
+}
+
+static enum table_grown split_locked(struct table *t, struct shard *s, uint64_t hash)
+{
+    struct shard_head *head = shard_head(t, s);
+    struct shard *half[2];
+    struct directory *wider, *d = ptr_load_acquire(&t->directory);
+    enum table_grown prepared = split_prepare(t, head, half, &wider);
+    if (prepared != TABLE_GROWN)
+        return prepared;
+    split_flows(t, s, half);
+    uint64_t upper = UINT64_C(1) << (63 - head->depth);
+    directory_name(t, wider ? wider : d, half[0], hash & ~upper);
+    directory_name(t, wider ? wider : d, half[1], hash | upper);
+    if (wider) {
+        (void)ptr_xchg_seq_cst(&t->directory, wider);
+        table_retire_directory(t, d);
+    }
+    table_retire_shard(t, s);
+    shard_head(t, half[0])->born = shard_head(t, half[1])->born = head->retired_stamp;
+    t->grow.n_shards++;
+    return TABLE_GROWN;
+}
+
+enum table_grown table_grow(struct table *t, struct shard *s, uint64_t hash)
+{
+    if (!spin_try_for(&t->grow.lock, TABLE_TRIES))
+        return TABLE_BUSY;
+    enum table_grown r = s == nowhere() ? first_shard_locked(t) : split_locked(t, s, hash);
+    spin_unlock(&t->grow.lock);
+    return r;
+}

@@ -1,0 +1,173 @@
+/*
+ * table_trim: gives memory back after a peak, two shards at a time (T-D, T-E; see table.h).
+ *
+ * Two neighbours (all bits of their prefix alike but the last) whose flows together fill no more than 3/8 of one shard become one. A
+ * shard splits at about 3/4 full, so one that was just split is not merged again before half of its flows are gone.
+ */
+#include "slab.h"
+
+/* Shards looked at and merges done in one step: some 50 us. */
+#define TRIM_LOOKS 64
+#define TRIM_MERGES 2
+
+/* A flow keeps its line, or takes its other one, in a shard that nobody else sees yet. */
+static bool place_flow(const struct table *t, struct shard *s, struct shard *from, uint32_t line, uint32_t slot, uint64_t word)
+{
+    uint32_t home = word & WORD_SECONDARY ? other_line(t, word, line) : line, to = home;
+    uint32_t at = line_empty_slot(&s->line[to]);
+    word &= ~WORD_SECONDARY;
+    if (at == LINE_SLOTS) {
+        to = other_line(t, word, home);
+        at = line_empty_slot(&s->line[to]);
+        if (at == LINE_SLOTS)
+            return false;
+        line_count_overflow(&s->line[home]);
+        word |= WORD_SECONDARY;
+    }
+    u64_store_relaxed(&s->line[to].slot[at], word);
+    shard_copy_stamp(t, s, to * LINE_SLOTS + at, from, line * LINE_SLOTS + slot);
+    return true;
+}
+
+/* Freezes `from` and copies what is not stale. Frozen words lose their class: `words` keeps them, for the way back. */
+static bool take_over(const struct table *t, struct table_trim *trim, struct shard *to, struct shard *from, uint64_t *words)
+{
+    uint32_t live = u32_load_relaxed(&shard_head(t, to)->live);
+    for (uint32_t l = 0; l <= t->line_mask; l++)
+        for (uint32_t i = 0; i < LINE_SLOTS; i++)
+            words[l * LINE_SLOTS + i] = slot_freeze(&from->line[l].slot[i]);
+    for (uint32_t n = 0; n < (t->line_mask + 1) * LINE_SLOTS; n++) {
+        if (words[n] == 0)
+            continue;
+        if (trim->stale(trim->ctx, words[n]))
+            trim->n_dropped++;
+        else if (place_flow(t, to, from, n / LINE_SLOTS, n % LINE_SLOTS, words[n]))
+            live++;
+        else
+            return false;
+    }
+    u32_store_relaxed(&shard_head(t, to)->live, live);
+    return true;
+}
+
+static void thaw(const struct table *t, struct shard *s, const uint64_t *words)
+{
+    for (uint32_t n = 0; n < (t->line_mask + 1) * LINE_SLOTS; n++)
+        u64_store_release(&s->line[n / LINE_SLOTS].slot[n % LINE_SLOTS], words[n]);
+}
+
+/* Both locked, neighbours of equal depth. */
+static bool merge_locked(struct table *t, struct table_trim *trim, struct shard *pair[2], uint64_t hash)
+{
+    uint64_t words[2][SHARD_MAX_LINES * LINE_SLOTS];
+    uint64_t dropped = trim->n_dropped;
+    uint32_t depth = shard_head(t, pair[0])->depth - 1;
+    struct shard *one = shard_make(t, depth);
+    if (!one)
+        return false;
+    shard_wipe(t, one);
+    bool first = take_over(t, trim, one, pair[0], words[0]);
+    bool second = first && take_over(t, trim, one, pair[1], words[1]);
+    if (!second) { /* more of them met in two lines than there are slots: as it was */
+        thaw(t, pair[0], words[0]);
+        if (first)
+            thaw(t, pair[1], words[1]);
+        shard_free(t, one);
+        trim->n_dropped = dropped;
+        return false;
+    }
+    directory_name(t, ptr_load_acquire(&t->directory), one, hash);
+    table_retire_shard(t, pair[0]);
+    table_retire_shard(t, pair[1]);
+    shard_head(t, one)->born = shard_head(t, pair[1])->retired_stamp;
+    t->grow.n_shards--;
+    trim->n_merged++;
+    return true;
+}
+
+static bool settled(struct shard_head *head)
+{
+    head->settled = head->settled || epoch_passed(head->born);
+    return head->settled;
+}
+
+/* Locks both, or neither. */
+static bool try_both(const struct table *t, struct shard *pair[2])
+{
+    if (!spin_try(&shard_head(t, pair[0])->lock))
+        return false;
+    if (spin_try(&shard_head(t, pair[1])->lock))
+        return true;
+    spin_unlock(&shard_head(t, pair[0])->lock);
+    return false;
+}
+
+/* Merges the shard at `hash` with its neighbour if that is worth it. */
+static bool try_merge(struct table *t, struct table_trim *trim, struct shard *s, uint64_t hash)
+{
+    struct shard_head *head = shard_head(t, s);
+    uint64_t last = head->depth == 0 ? 0 : UINT64_C(1) << (64 - head->depth);
+    if (head->depth == 0 || head->depth <= t->grow.min_depth)
+        return false;
+    struct shard *pair[2] = {table_shard(t, hash & ~last), table_shard(t, hash | last)};
+    struct shard_head *heads[2] = {shard_head(t, pair[0]), shard_head(t, pair[1])};
+    uint32_t room = (t->line_mask + 1) * LINE_SLOTS * 3 / 8;
+    if (heads[0]->depth != heads[1]->depth || u32_load_relaxed(&heads[0]->live) + u32_load_relaxed(&heads[1]->live) > room ||
+        !settled(heads[0]) || !settled(heads[1]) || !try_both(t, pair))
+        return false;
+    bool merged = merge_locked(t, trim, pair, hash);
+    spin_unlock(&heads[0]->lock);
+    spin_unlock(&heads[1]->lock);
+    return merged;
+}
+
+/* Gives the last shard back once it is empty. */
+static void drop_last(struct table *t, struct table_trim *trim)
+{
+    struct shard *s = table_shard(t, 0);
+    if (t->grow.keep_first || t->grow.n_shards != 1 || s == nowhere())
+        return;
+    struct shard_head *head = shard_head(t, s);
+    if (u32_load_relaxed(&head->live) != 0 || !settled(head) || !spin_try(&head->lock))
+        return;
+    if (u32_load_relaxed(&head->live) == 0) {
+        directory_name(t, ptr_load_acquire(&t->directory), nowhere(), 0);
+        table_retire_shard(t, s);
+        t->grow.n_shards = 0;
+        trim->n_merged++;
+    }
+    spin_unlock(&head->lock);
+}
+
+/* Half the directory, once no shard needs the other half. */
+static void narrow(struct table *t)
+{
+    struct directory *d = ptr_load_acquire(&t->directory);
+    if (d->depth <= t->grow.min_depth || d->depth == 0 || t->grow.directories_first)
+        return;
+    for (size_t i = 0; i < (size_t)1 << d->depth; i += 2)
+        if (ptr_load_relaxed(&d->shard[i]) != ptr_load_relaxed(&d->shard[i + 1]))
+            return;
+    struct directory *half = directory_make(t, d->depth - 1);
+    if (!half)
+        return;
+    for (size_t i = 0; i < (size_t)1 << half->depth; i++)
+        ptr_store_release(&half->shard[i], ptr_load_relaxed(&d->shard[i * 2]));
+    (void)ptr_xchg_seq_cst(&t->directory, half);
+    table_retire_directory(t, d);
+}
+
+void table_trim(struct table *t, struct table_trim *trim)
+{
+    if (!spin_try(&t->grow.lock))
+        return;
+    unsigned merges = 0;
+    for (unsigned looks = 0; looks < TRIM_LOOKS && merges < TRIM_MERGES && t->grow.n_shards > 1; looks++) {
+        uint64_t at = t->grow.trim_at;
+        struct shard *s = table_walk(t, at, &t->grow.trim_at);
+        merges += try_merge(t, trim, s, at);
+    }
+    drop_last(t, trim);
+    narrow(t);
+    spin_unlock(&t->grow.lock);
+}

@@ -1,0 +1,320 @@
+/* vm: making, changing, resetting and unmaking one. Public interface; every errno that leaves is documented in flowq.h. */
+#include "vm.h"
+
+#include "config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#define NS_PER_MS UINT64_C(1000000)
+
+/* ---- Time --------------------------------------------------------------------------------------------------------------------- */
+
+static uint64_t read_clock(clockid_t id)
+{
+    struct timespec ts = {0, 0};
+    (void)clock_gettime(id, &ts);
+    return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
+}
+
+static uint64_t clock_coarse(void *ctx)
+{
+    (void)ctx;
+    return read_clock(CLOCK_MONOTONIC_COARSE);
+}
+
+static uint64_t clock_precise(void *ctx)
+{
+    (void)ctx;
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+/* The host's clock; else the coarse one, which a call can read in a third of the time, unless a setting needs the precise one. */
+static void choose_clock(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
+{
+    bool precise = cfg->rebind_min_tcp_us || cfg->rebind_min_other_us;
+    struct timespec res = {0, 1};
+    vm->clock_ctx = cfg->clock_ctx;
+    vm->clock_ns = cfg->clock_ns ? cfg->clock_ns : precise ? clock_precise : clock_coarse;
+    if (!cfg->clock_ns)
+        (void)clock_getres(precise ? CLOCK_MONOTONIC : CLOCK_MONOTONIC_COARSE, &res);
+    else if (cfg->clock_resolution_ns)
+        res = (struct timespec){(time_t)(cfg->clock_resolution_ns / UINT64_C(1000000000)),
+                                (long)(cfg->clock_resolution_ns % UINT64_C(1000000000))};
+    vm->clock_resolution_ns = (uint64_t)res.tv_sec * UINT64_C(1000000000) + (uint64_t)res.tv_nsec;
+}
+
+/* The largest power of two of nanoseconds that is no more than a second and an eighth of active_ms. */
+static uint32_t tick_shift_for(uint64_t active_ns)
+{
+    uint32_t shift = NOTE_TICK_SHIFT_MAX;
+    while (UINT64_C(1) << shift > active_ns / 8)
+        shift--;
+    return shift;
+}
+
+/* ---- Settings ----------------------------------------------------------------------------------------------------------------- */
+
+static uint32_t rebind_ticks(uint32_t us) { return (uint32_t)(us * UINT64_C(1000) >> NOTE_BIND_SHIFT); }
+
+/* cfg has been through config_read(). */
+static void apply(struct settings *s, uint32_t tick_shift, const struct flowq_vm_config *cfg)
+{
+    const struct {
+        uint32_t tunnel;
+        uint16_t port;
+    } udp[PARSE_N_PORTS] = {
+        [PARSE_PORT_VXLAN] = {FLOWQ_TUNNEL_VXLAN, cfg->vxlan_port},
+        [PARSE_PORT_VXLAN_LINUX] = {FLOWQ_TUNNEL_VXLAN, cfg->vxlan_linux_port},
+        [PARSE_PORT_VXLAN_GPE] = {FLOWQ_TUNNEL_VXLAN_GPE, cfg->vxlan_gpe_port},
+        [PARSE_PORT_GENEVE] = {FLOWQ_TUNNEL_GENEVE, cfg->geneve_port},
+        [PARSE_PORT_GTPU] = {FLOWQ_TUNNEL_GTPU, cfg->gtpu_port},
+        [PARSE_PORT_GRE_UDP] = {FLOWQ_TUNNEL_GRE_UDP, cfg->gre_udp_port},
+    };
+    uint64_t filter = 0, ports[2] = {0, 0};
+    for (unsigned i = 0; i < PARSE_N_PORTS; i++) {
+        if (!(cfg->tunnels & udp[i].tunnel))
+            continue;
+        filter |= UINT64_C(1) << (udp[i].port & 63);
+        ports[i / 4] |= (uint64_t)udp[i].port << i % 4 * 16;
+    }
+    u32_store_relaxed(&s->tunnels, cfg->tunnels);
+    u64_store_relaxed(&s->ports[0], ports[0]);
+    u64_store_relaxed(&s->ports[1], ports[1]);
+    u64_store_relaxed(&s->udp_filter, filter);
+    u32_store_relaxed(&s->rebind_tcp, rebind_ticks(cfg->rebind_min_tcp_us));
+    u32_store_relaxed(&s->rebind_other, rebind_ticks(cfg->rebind_min_other_us));
+    struct note_ages ages = note_ages_from(tick_shift, cfg->active_ms * NS_PER_MS, cfg->idle_ms * NS_PER_MS);
+    u32_store_relaxed(&s->active, ages.active);
+    u32_store_relaxed(&s->idle, ages.idle);
+    u8_store_relaxed(&s->learn, (uint8_t)cfg->learn);
+    u8_store_relaxed(&s->key_vlan, (uint8_t)cfg->key_vlan);
+}
+
+struct parse_rules vm_parse_rules(const struct flowq_vm *vm)
+{
+    const struct settings *s = &vm->settings;
+    struct parse_rules r = {
+        .udp_filter = u64_load_relaxed(&s->udp_filter),
+        .tunnels = u32_load_relaxed(&s->tunnels),
+        .key_vlan = u8_load_relaxed(&s->key_vlan) != 0,
+    };
+    uint64_t ports[2] = {u64_load_relaxed(&s->ports[0]), u64_load_relaxed(&s->ports[1])};
+    for (unsigned i = 0; i < PARSE_N_PORTS; i++)
+        r.port[i] = (uint16_t)(ports[i / 4] >> i % 4 * 16);
+    return r;
+}
+
+/* ---- Making ------------------------------------------------------------------------------------------------------------------- */
+
+/* The block of memory: struct flowq_vm, and behind it, each at a multiple of 64 bytes: */
+struct parts {
+    uint32_t n_fragments;
+    size_t queues, frags, noted, counted, end;
+};
+
+static size_t round64(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
+
+static struct parts lay_out(const struct flowq_vm_config *cfg)
+{
+    struct parts p = {.n_fragments = cfg->fragments ? FRAG_WAYS : 0};
+    while (p.n_fragments < cfg->fragments)
+        p.n_fragments *= 2;
+    p.queues = round64(sizeof(struct flowq_vm));
+    p.frags = p.queues + round64(queues_bytes(cfg->max_queue_pairs));
+    p.noted = p.frags + round64(p.n_fragments * sizeof(atomic_u64));
+    p.counted = p.noted + round64(cfg->max_queue_pairs * sizeof(atomic_u32));
+    p.end = p.counted + (cfg->queue_stats ? round64((size_t)STATS_STRIPES * cfg->max_queue_pairs * sizeof(struct queue_counters)) : 0);
+    return p;
+}
+
+/* 32 bytes that key everything: the host's, or the kernel's. */
+static int make_secret(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
+{
+    static const uint8_t none[FLOWQ_SECRET_SIZE];
+    uint8_t seed[FLOWQ_SECRET_SIZE];
+    memcpy(seed, cfg->secret, sizeof(seed));
+    if (memcmp(seed, none, sizeof(seed)) == 0) {
+        ssize_t got;
+        do
+            got = getrandom(seed, sizeof(seed), 0);
+        while (got < 0 && errno == EINTR);
+        if (got != (ssize_t)sizeof(seed))
+            return got < 0 ? -errno : -EIO;
+    }
+    hash_secret_expand(&vm->secret, seed, table_tag_low(cfg->max_queue_pairs));
+    explicit_bzero(seed, sizeof(seed));
+    return 0;
+}
+
+static int fill(struct flowq_vm *vm, const struct flowq_vm_config *cfg, const struct parts *p)
+{
+    const struct table_sizes sizes = {
+        .max_flows = cfg->max_flows,
+        .initial_flows = cfg->initial_flows,
+        .max_queue_pairs = cfg->max_queue_pairs,
+        .plane = cfg->rebind_min_tcp_us || cfg->rebind_min_other_us,
+    };
+    char *base = (char *)vm;
+    vm->bytes = p->end;
+    vm->can_rebind_late = sizes.plane;
+    vm->log = cfg->log;
+    vm->log_ctx = cfg->log_ctx;
+    vm->noted = (void *)(base + p->noted);
+    vm->counted = cfg->queue_stats ? (void *)(base + p->counted) : NULL;
+    uint32_t tick_shift = tick_shift_for(cfg->active_ms * NS_PER_MS);
+    vm->ages = note_ages_from(tick_shift, cfg->active_ms * NS_PER_MS, cfg->idle_ms * NS_PER_MS);
+    choose_clock(vm, cfg);
+    apply(&vm->settings, tick_shift, cfg);
+    frags_init(&vm->frags, p->n_fragments, base + p->frags);
+    int r = config_check_times(cfg, vm->clock_resolution_ns);
+    if (r == 0)
+        r = make_secret(vm, cfg);
+    if (r == 0)
+        r = queues_init(&vm->queues, cfg->max_queue_pairs, base + p->queues);
+    if (r)
+        return r;
+    r = table_init(&vm->table, &sizes, &vm->memory);
+    if (r)
+        queues_fini(&vm->queues);
+    return r;
+}
+
+int flowq_vm_create(const struct flowq_vm_config *cfg, struct flowq_vm **out)
+{
+    struct flowq_vm_config known;
+    if (!out)
+        return -EINVAL;
+    *out = NULL;
+    int r = config_read(cfg, &known);
+    if (r)
+        return r;
+    struct memory memory = {
+        .alloc = known.alloc ? known.alloc : memory_default_alloc,
+        .free = known.alloc ? known.free : memory_default_free,
+        .ctx = known.alloc_ctx,
+        .node = (int32_t)known.numa_node - 1,
+    };
+    struct parts parts = lay_out(&known);
+    struct flowq_vm *vm = memory_alloc(&memory, parts.end, 64);
+    if (!vm)
+        return -ENOMEM;
+    memset(vm, 0, parts.end);
+    vm->memory = memory;
+    r = fill(vm, &known, &parts);
+    if (r) {
+        memory_free(&memory, vm, parts.end);
+        return r;
+    }
+    *out = vm;
+    return 0;
+}
+
+void flowq_vm_destroy(struct flowq_vm *vm)
+{
+    if (!vm)
+        return;
+    struct memory memory = vm->memory;
+    table_fini(&vm->table);
+    queues_fini(&vm->queues);
+    explicit_bzero(&vm->secret, sizeof(vm->secret));
+    memory_free(&memory, vm, vm->bytes);
+}
+
+/* ---- Changing ----------------------------------------------------------------------------------------------------------------- */
+
+int flowq_vm_configure(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
+{
+    struct flowq_vm_config known;
+    if (!vm || !cfg)
+        return -EINVAL;
+    int r = config_read(cfg, &known);
+    if (r == 0)
+        r = config_check_times(&known, vm->clock_resolution_ns);
+    if (r == 0 && tick_shift_for(known.active_ms * NS_PER_MS) < vm->ages.tick_shift)
+        r = -EINVAL;
+    if (r)
+        return r;
+    if ((known.rebind_min_tcp_us || known.rebind_min_other_us) && !vm->can_rebind_late)
+        return -ENOTSUP;
+    apply(&vm->settings, vm->ages.tick_shift, &known);
+    return 0;
+}
+
+void flowq_vm_reset(struct flowq_vm *vm, uint32_t what)
+{
+    if (!vm)
+        return;
+    if (what & FLOWQ_RESET_QUEUES)
+        queues_reset(&vm->queues);
+    if (what & FLOWQ_RESET_FLOWS) {
+        struct tally tally = stats_tally(&vm->stats, thread_tls); /* does not register: that takes memory */
+        frags_clear(&vm->frags);
+        tally_add(&tally, STAT_FORGOTTEN, table_clear(&vm->table));
+    }
+}
+
+static bool stale_now(const void *ctx, uint64_t word)
+{
+    const struct note_context *c = ctx;
+    return note_stale(&c->ages, note_tick(c), word);
+}
+
+/* Tells the log, once for each call of maintain that finds more of them, that flows found no room. */
+static void tell_refused(struct flowq_vm *vm)
+{
+    char line[96];
+    uint64_t refused = stats_sum(&vm->stats, STAT_NOTE + FLOWQ_NOTE_REFUSED);
+    uint64_t told = u64_xchg_seq_cst(&vm->refused_told, refused);
+    if (!vm->log || refused <= told)
+        return;
+    (void)snprintf(line, sizeof(line), "%llu notes found no room among active flows: max_flows is too small",
+                   (unsigned long long)(refused - told));
+    vm->log(vm->log_ctx, FLOWQ_LOG_WARNING, line);
+}
+
+void flowq_vm_maintain(struct flowq_vm *vm)
+{
+    struct thread *thread = vm ? thread_self() : NULL;
+    if (!thread)
+        return;
+    struct tally tally = stats_tally(&vm->stats, thread);
+    struct note_context now = {.ages = vm_ages(vm), .now_ns = vm_now(vm)};
+    struct table_trim trim = {.stale = stale_now, .ctx = &now};
+    table_reclaim(&vm->table);
+    thread_enter(thread);
+    table_trim(&vm->table, &trim);
+    thread_leave(thread);
+    tally_add(&tally, STAT_RECLAIMED, trim.n_dropped);
+    tally_add(&tally, STAT_SHRUNK, trim.n_merged);
+    tell_refused(vm);
+}
+
+/* ---- Queues ------------------------------------------------------------------------------------------------------------------- */
+
+int flowq_vm_set_queue_pairs(struct flowq_vm *vm, uint32_t n)
+{
+    if (!vm || n == 0 || n > vm->queues.max)
+        return -EINVAL;
+    queues_set_pairs(&vm->queues, n);
+    return 0;
+}
+
+int flowq_vm_set_queue_enabled(struct flowq_vm *vm, uint32_t qid, bool on)
+{
+    if (!vm || qid >= vm->queues.max)
+        return -EINVAL;
+    queues_set_enabled(&vm->queues, qid, on);
+    return 0;
+}
+
+int flowq_vm_set_queue_resetting(struct flowq_vm *vm, uint32_t qid, bool on)
+{
+    if (!vm || qid >= vm->queues.max)
+        return -EINVAL;
+    queues_set_resetting(&vm->queues, qid, on);
+    return 0;
+}

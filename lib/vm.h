@@ -1,0 +1,71 @@
+/*
+ * vm: one multiqueue NIC, put together from its parts.
+ *
+ * One block of memory holds the struct and the small arrays; the table's shards are separate. What every call reads comes first and is
+ * written at creation or by the control path only; counters, which threads write, come last, in cache lines of their own.
+ */
+#ifndef FLOWQ_LIB_VM_H
+#define FLOWQ_LIB_VM_H
+
+#include "frag.h"
+#include "hash.h"
+#include "memory.h"
+#include "note.h"
+#include "parse.h"
+#include "queue.h"
+#include "stats.h"
+#include "table.h"
+
+/* Settings that may change while the vm runs; each word for itself, so a call sees each old or new. */
+struct settings {
+    atomic_u64 udp_filter;           /* parse_rules.udp_filter */
+    atomic_u64 ports[2];             /* parse_rules.port, four to a word */
+    atomic_u32 tunnels;              /* FLOWQ_TUNNEL_*, 0: none */
+    atomic_u32 rebind_tcp;           /* ticks of 2^NOTE_BIND_SHIFT ns; 0: at once */
+    atomic_u32 rebind_other;
+    atomic_u32 active, idle;         /* ticks: note_ages */
+    atomic_u8 learn, key_vlan;       /* 0 or 1 */
+};
+
+struct flowq_vm {
+    struct queues queues;
+    struct table table;
+    struct hash_secret secret;
+    struct settings settings;
+    struct frags frags;
+    struct note_ages ages; /* fixed at creation; but active and idle are settings */
+    bool can_rebind_late; /* made with a rebind_min: shards have a plane */
+    uint64_t clock_resolution_ns;
+    uint64_t (*clock_ns)(void *ctx);
+    void *clock_ctx;
+    atomic_u32 *noted;              /* per queue: 1 + tick of the last note that named it; 0: never */
+    struct queue_counters *counted; /* per stripe and queue; NULL unless queue_stats */
+    struct memory memory;
+    void (*log)(void *ctx, int32_t level, const char *message);
+    void *log_ctx;
+    size_t bytes;             /* of this block */
+    atomic_u64 refused_told;  /* refusals that the log has been told of */
+    struct stats stats;
+};
+
+/* What the parser must know, from the settings as they are now. */
+struct parse_rules vm_parse_rules(const struct flowq_vm *vm);
+
+static inline struct note_ages vm_ages(const struct flowq_vm *vm)
+{
+    struct note_ages ages = vm->ages;
+    ages.active = u32_load_relaxed(&vm->settings.active);
+    ages.idle = u32_load_relaxed(&vm->settings.idle);
+    return ages;
+}
+
+static inline uint64_t vm_now(const struct flowq_vm *vm) { return vm->clock_ns(vm->clock_ctx); }
+
+/* Row of the queue counters that belongs to the tally's stripe. Only if vm->counted. */
+static inline struct queue_counters *vm_counters(const struct flowq_vm *vm, const struct tally *tally)
+{
+    size_t stripe = (size_t)((const struct stripe *)(const void *)tally->counter - vm->stats.stripe);
+    return vm->counted + stripe * vm->queues.max;
+}
+
+#endif
