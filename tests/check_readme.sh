@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The program that README.md shows is examples/minimal.c, has at most 30 lines, compiles from the README's own text, and does what the
-# README says: the answer follows the queue. Files that the README links to exist. Run from the build directory.
+# The program that README.md shows is examples/minimal.c, has at most 30 lines, compiles from the README's own text, and does what
+# the README says: the answer follows the queue. Files that the README links to exist, and what it shows of the demo is what the demo
+# prints. Run from the build directory.
 set -eu
 src=${FLOWQ_SRCDIR:?}
 work=$(mktemp -d)
@@ -31,4 +32,15 @@ $libtool --silent --tag=CC --mode=link ${CC:-cc} -std=c11 -Wall -Wextra -Werror 
 for queue in 0 1 2 3; do
     grep -q "sent on queue $queue: the answer goes to queue $queue\$" "$work/output" || { echo "FAILED: queue $queue"; exit 1; }
 done
+
+# What the README shows of the demo is what the demo prints.
+if [ -x ./flowq-replay ]; then
+    "$src/examples/demo.sh" . >"$work/demo"
+    sed -n '/^Received packets that landed/,/^```$/p' "$src/README.md" | grep -v '^```$' >"$work/shown"
+    [ -s "$work/shown" ] || { echo "FAILED: README.md shows nothing of the demo"; exit 1; }
+    if grep -v -F -x -f "$work/demo" "$work/shown"; then
+        echo "FAILED: README.md shows these lines, which the demo does not print"
+        exit 1
+    fi
+fi
 echo "ok: the $lines lines of the README compile and do what it says"
