@@ -27,19 +27,22 @@ struct special {
     uint64_t later, first[2]; /* hashes of datagrams; later 0: none that could be known */
 };
 
-/* What a call needs to know of the vm, loaded once: a batch sees one directory. */
+/* What a call needs to know of the vm, loaded once: a batch sees one directory. Stages take it by value, so that the compiler keeps it
+   in registers; as a pointer it would be loaded again after each store. */
 struct view {
     struct flowq_vm *vm;
+    const struct hash_secret *secret;
     const struct directory *directory;
     uint64_t udp_filter, tag_mask;
+    uint32_t line_mask, queue_mask;
     struct tally tally;
 };
 
 struct batch {
     uint64_t hash[BATCH];
     const struct line *line[BATCH];
-    uint8_t odd_kind[BATCH]; /* enum odd */
-    uint8_t reason[BATCH];
+    uint8_t odd_kind[BATCH]; /* enum odd; starts as zero */
+    uint8_t reason[BATCH];   /* FLOWQ_REASON_BOUND unless written: starts as zero, too, where anybody reads it */
     struct special special[BATCH];
     unsigned n_special;
     uint64_t now_ns; /* read with the first special packet */
@@ -54,17 +57,20 @@ static inline struct view view_of(struct flowq_vm *vm, const struct thread *thre
     return (struct view){
         .vm = vm,
         .directory = thread ? ptr_load_acquire(&vm->table.directory) : &empty,
+        .secret = &vm->secret,
         .udp_filter = u64_load_relaxed(&vm->settings.udp_filter),
         .tag_mask = vm->table.tag_mask,
+        .line_mask = vm->table.line_mask,
+        .queue_mask = vm->table.queue_mask,
         .tally = stats_tally(&vm->stats, thread),
     };
 }
 
 /* ---- parse, key, hash ----------------------------------------------------------------------------------------------------------- */
 
-static inline const struct line *line_of(const struct view *v, uint64_t hash)
+static inline const struct line *line_of(const struct view v, uint64_t hash)
 {
-    return &directory_shard(v->directory, hash)->line[home_line(&v->vm->table, hash)];
+    return &directory_shard(v.directory, hash)->line[(uint32_t)hash & v.line_mask];
 }
 
 /* Whatever is not plain. What is not looked up in the table by its own key gets an empty line, and so ends up on the odd list. */
@@ -80,7 +86,7 @@ static __attribute__((noinline)) void sight_special(const struct view *v, const 
         key_reverse(&r.key); /* the VM sent the packet that is quoted (S6) */
     b->odd_kind[at] = kinds[r.kind];
     b->hash[at] = r.kind == PARSE_KEYLESS ? secret->tag_low : hash_key(secret, &r.key);
-    b->line[at] = b->odd_kind[at] == ODD_NOT ? line_of(v, b->hash[at]) : table_nowhere;
+    b->line[at] = b->odd_kind[at] == ODD_NOT ? line_of(*v, b->hash[at]) : table_nowhere;
     if (r.n_first || b->odd_kind[at] == ODD_LATER) {
         struct special *s = &b->special[b->n_special++];
         s->at = (uint8_t)at;
@@ -91,16 +97,17 @@ static __attribute__((noinline)) void sight_special(const struct view *v, const 
     }
 }
 
-static inline __attribute__((always_inline)) void sight(const struct view *v, const struct flowq_pkt *pkt, struct batch *b, unsigned at)
+/* whole: the same view, for those that are not inline. */
+static inline __attribute__((always_inline)) void sight(const struct view v, const struct view *whole, const struct flowq_pkt *pkt,
+                                                        struct batch *b, unsigned at)
 {
     uint64_t word[5];
-    enum plain plain = parse_fast(pkt, v->udp_filter, false, word);
-    b->odd_kind[at] = ODD_NOT;
+    enum plain plain = parse_fast(pkt, v.udp_filter, false, word);
     if (plain != PLAIN_NOT) {
-        b->hash[at] = plain == PLAIN_V4 ? hash_words2(&v->vm->secret, word) : hash_words5(&v->vm->secret, word);
+        b->hash[at] = plain == PLAIN_V4 ? hash_words2(v.secret, word) : hash_words5(v.secret, word);
         b->line[at] = line_of(v, b->hash[at]);
     } else {
-        sight_special(v, pkt, b, at);
+        sight_special(whole, pkt, b, at);
     }
     __builtin_prefetch(b->line[at]);
 }
@@ -112,7 +119,7 @@ static uint64_t look_again(const struct view *v, uint64_t hash)
 {
     const struct table *t = &v->vm->table;
     uint64_t mask = v->tag_mask | WORD_SECONDARY, probe = hash & v->tag_mask;
-    const struct line *home = line_of(v, hash);
+    const struct line *home = line_of(*v, hash);
     uint64_t word = u64_load_acquire(&home->word[line_match(home, probe, mask)]); /* T-C */
     if ((word & mask) == probe)
         return word;
@@ -185,20 +192,20 @@ static __attribute__((noinline)) void answer_special(const struct view *views, u
 static inline __attribute__((always_inline)) void answer(const struct view *views, unsigned stride, struct batch *b, unsigned n,
                                                          uint16_t *qids, match_fn *match)
 {
+    const struct view first = views[0];
     uint8_t odd[BATCH];
     unsigned n_odd = 0;
     for (unsigned i = 0; i < n; i++) {
-        const struct view *v = &views[i * stride];
-        uint64_t probe = b->hash[i] & v->tag_mask, mask = v->tag_mask | WORD_SECONDARY;
+        const struct view v = stride ? views[i] : first;
+        uint64_t probe = b->hash[i] & v.tag_mask, mask = v.tag_mask | WORD_SECONDARY;
         uint64_t word = u64_load_relaxed(&b->line[i]->word[match(b->line[i], probe, mask)]); /* T-C */
-        uint32_t qid = word_queue(&v->vm->table, word);
-        unsigned even = ((word & mask) == probe) & queue_in_use(&v->vm->queues, qid);
+        uint32_t qid = (uint32_t)(word >> WORD_QUEUE_SHIFT) & v.queue_mask;
+        unsigned even = ((word & mask) == probe) & queue_in_use(&v.vm->queues, qid);
         qids[i] = (uint16_t)qid;
-        b->reason[i] = FLOWQ_REASON_BOUND;
         odd[n_odd] = (uint8_t)i;
         n_odd += !even;
         if (stride)
-            tally_add(&v->tally, STAT_STEER + FLOWQ_REASON_BOUND, even);
+            tally_add(&v.tally, STAT_STEER + FLOWQ_REASON_BOUND, even);
     }
     for (unsigned i = 0; i < n_odd; i++) {
         unsigned at = odd[i];
@@ -215,9 +222,11 @@ static inline __attribute__((always_inline)) void answer(const struct view *view
 static inline __attribute__((always_inline)) void steer_stages(const struct view *v, const struct flowq_pkt *pkts, unsigned n,
                                                                uint16_t *qids, struct batch *b, match_fn *match)
 {
+    const struct view view = *v;
     b->n_special = 0;
+    memset(b->odd_kind, ODD_NOT, n == 1 ? 1 : sizeof(b->odd_kind));
     for (unsigned i = 0; i < n; i++)
-        sight(v, &pkts[i], b, i);
+        sight(view, v, &pkts[i], b, i);
     answer(v, 0, b, n, qids, match);
 }
 
@@ -325,6 +334,7 @@ static void decide(const struct view *v, const struct flowq_pkt *pkts, unsigned 
 {
     struct batch b;
     uint16_t qids[BATCH];
+    memset(b.reason, FLOWQ_REASON_BOUND, sizeof(b.reason));
     steer(v, pkts, n, qids, &b);
     for (unsigned i = 0; i < n; i++)
         out[i] = (struct flowq_decision){.qid = qids[i], .reason = b.reason[i]};
@@ -354,10 +364,11 @@ static void steer_mixed(const struct thread *thread, struct flowq_vm *const *vms
     struct view views[BATCH];
     struct batch b;
     b.n_special = 0;
+    memset(b.odd_kind, ODD_NOT, sizeof(b.odd_kind));
     for (unsigned i = 0; i < n; i++) {
         views[i] = view_of(vms[i], thread);
         if (queues_n(u32_load_acquire(&vms[i]->queues.summary)) > 1) {
-            sight(&views[i], &pkts[i], &b, i);
+            sight(views[i], &views[i], &pkts[i], &b, i);
         } else {
             b.odd_kind[i] = ODD_SINGLE;
             b.hash[i] = vms[i]->secret.tag_low;
