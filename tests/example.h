@@ -53,9 +53,9 @@ static inline void tear_down(void)
     vm = NULL;
 }
 
-/* Flow number i as the VM sends it. */
-static inline struct flowq_tuple tcp(uint32_t i) { return tuple_v4(FRAME_PROTO_TCP, VM, 80, REMOTE + i / 50000, (uint16_t)(1024 + i % 50000)); }
-static inline struct flowq_tuple udp(uint32_t i) { return tuple_v4(FRAME_PROTO_UDP, VM, 53, REMOTE + i / 50000, (uint16_t)(1024 + i % 50000)); }
+/* Flow number i as the VM sends it. Ports keep clear of those of tunnels. */
+static inline struct flowq_tuple tcp(uint32_t i) { return tuple_v4(FRAME_PROTO_TCP, VM, 80, REMOTE + i / 50000, (uint16_t)(10000 + i % 50000)); }
+static inline struct flowq_tuple udp(uint32_t i) { return tuple_v4(FRAME_PROTO_UDP, VM, 53, REMOTE + i / 50000, (uint16_t)(10000 + i % 50000)); }
 
 static inline uint32_t note_frame(const struct frame *f, uint32_t qid)
 {
