@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -367,6 +368,13 @@ static void run(struct replay *replay)
 
 /* ---- Main ---- */
 
+/* Ctrl-C ends the input, not the program: the report of what has been read follows. A second one ends the program. */
+static void on_interrupt(int signal_number)
+{
+    (void)signal_number;
+    input_stop();
+}
+
 uint64_t results_right(const struct results *results, enum method method)
 {
     uint64_t sum = 0;
@@ -393,8 +401,10 @@ static bool complain(const char *what)
 
 static bool replay_all(struct replay *replay, struct options *options)
 {
+    const struct sigaction interrupt = {.sa_handler = on_interrupt, .sa_flags = (int)(SA_RESTART | SA_RESETHAND)};
     bool ok = true;
 
+    sigaction(SIGINT, &interrupt, NULL);
     if (replay->input == NULL || !guest_start(&replay->guest, options))
         return complain("out of memory");
     if (!options->has_mac && options->n_vm == 0 &&
@@ -402,8 +412,10 @@ static bool replay_all(struct replay *replay, struct options *options)
         return complain("out of memory");
     host_describe(options, replay->results.host, sizeof(replay->results.host));
     int error = make_vm(replay);
-    if (error != 0)
-        return complain(strerror(-error));
+    if (error != 0) {
+        fprintf(stderr, PROGRAM ": no vm could be made: %s\n", strerror(-error));
+        return false;
+    }
     run(replay);
     if (replay->guest.out_of_memory)
         ok = complain("out of memory; the packets before that are kept");

@@ -104,6 +104,7 @@ bool input_peek(const struct input *input, size_t *cursor, struct packet *packet
 double input_progress(const struct input *input);   /* how much of the current file has been read, 0 to 1; below 0: unknown */
 uint32_t input_errors(const struct input *input);   /* captures that could not be read, or not to the end */
 uint32_t input_files(const struct input *input);    /* captures that gave at least one packet */
+void input_stop(void); /* reads no more, on any input; for a signal handler */
 void input_close(struct input *input);
 
 /* ---- View (replay_view.c) ---- */

@@ -7,6 +7,7 @@
 #include "replay.h"
 
 #include <pcap/pcap.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -35,6 +36,13 @@ struct input {
     uint8_t *ahead;     /* packets read ahead, one after the other */
     size_t ahead_len, ahead_room, ahead_at;
 };
+
+static volatile sig_atomic_t stopped;
+
+void input_stop(void)
+{
+    stopped = 1;
+}
 
 struct input *input_open(char **files, size_t n_files)
 {
@@ -144,7 +152,9 @@ static bool read_packet(struct input *input, struct ahead *out, const uint8_t **
     struct pcap_pkthdr *header;
 
     for (;;) {
-        if (input->pcap == NULL && !open_next(input))
+        if (stopped && input->pcap != NULL)
+            close_file(input);
+        if (stopped || (input->pcap == NULL && !open_next(input)))
             return false;
         int got = pcap_next_ex(input->pcap, &header, data);
         if (got == 1) {
