@@ -1,192 +1,22 @@
 /*
- * steer: the way of a packet that goes to the VM; that of a packet it sends is in transmit.c.
+ * steer: the whole way of a packet, in both directions.
  *
  *     frame -> pkt -> parse -> key -> hash -> table -> queue
  *
- *     sight()   what is it? parse, key, hash, and the line of the table to look at, which is prefetched
- *     answer()  the queue that the line names, or the fallback
+ *     sight     parse, key, hash, and the line of the table to look at, which is prefetched      sight.h
+ *     answer    steering: the queue that the line names; what it does not answer is in           answer.h
+ *     note      noting: the flow is bound to the queue that the VM named                         note.h
  *
  * Bursts run each stage over up to BATCH packets before the next one, so that the table's cache misses overlap. Plain packets whose
- * flow is in its home line, bound to a queue in use, take no branch that depends on the data; all others are put on a list and
- * worked off one by one afterwards ("odd"). Single calls run the same stages on one packet.
+ * flow is in its home line, bound to a queue in use, take no branch that depends on the data; all others are put on a list ("odd") and
+ * worked off one by one afterwards. Single calls run the same stages on one packet. Steering writes nothing but the fragment cache and
+ * counters.
  */
-#include "vm.h"
+#include "answer.h"
 
-#include "parse_fast.h"
 #include "probe.h"
 
-#define BATCH 32
-
-/* What kind of packet, for those that are odd. */
-enum odd { ODD_NOT, ODD_KEYLESS, ODD_LATER, ODD_QUOTE, ODD_SINGLE };
-
-/* A packet that concerns the fragment cache. */
-struct special {
-    uint8_t at; /* in the batch */
-    uint8_t n_first;
-    uint64_t later, first[2]; /* hashes of datagrams; later 0: none that could be known */
-};
-
-/* What a call needs to know of the vm, loaded once: a batch sees one directory. Stages take it by value, so that the compiler keeps it
-   in registers; as a pointer it would be loaded again after each store. */
-struct view {
-    struct flowq_vm *vm;
-    const struct hash_secret *secret;
-    const struct directory *directory;
-    uint64_t udp_filter, tag_mask;
-    uint32_t line_mask, queue_mask;
-    struct tally tally;
-};
-
-struct batch {
-    uint64_t hash[BATCH];
-    const struct line *line[BATCH];
-    uint8_t odd_kind[BATCH]; /* enum odd; starts as zero */
-    uint8_t reason[BATCH];   /* FLOWQ_REASON_BOUND unless written: starts as zero, too, where anybody reads it */
-    struct special special[BATCH];
-    unsigned n_special;
-    uint64_t now_ns; /* read with the first special packet */
-};
-
 typedef unsigned match_fn(const struct line *l, uint64_t probe, uint64_t mask);
-
-/* thread NULL: could not be registered, so it must not look at the table, which looks empty to it. */
-static inline struct view view_of(struct flowq_vm *vm, const struct thread *thread)
-{
-    static const struct directory empty = {.depth = 0, .shard = {(void *)table_nowhere}};
-    return (struct view){
-        .vm = vm,
-        .directory = thread ? ptr_load_acquire(&vm->table.directory) : &empty,
-        .secret = &vm->secret,
-        .udp_filter = u64_load_relaxed(&vm->settings.udp_filter),
-        .tag_mask = vm->table.tag_mask,
-        .line_mask = vm->table.line_mask,
-        .queue_mask = vm->table.queue_mask,
-        .tally = stats_tally(&vm->stats, thread),
-    };
-}
-
-/* ---- parse, key, hash ----------------------------------------------------------------------------------------------------------- */
-
-static inline const struct line *line_of(const struct view v, uint64_t hash)
-{
-    return &directory_shard(v.directory, hash)->line[(uint32_t)hash & v.line_mask];
-}
-
-/* Whatever is not plain. What is not looked up in the table by its own key gets an empty line, and so ends up on the odd list. */
-static __attribute__((noinline)) void sight_special(const struct view *v, const struct flowq_pkt *pkt, struct batch *b, unsigned at)
-{
-    static const uint8_t kinds[] = {[PARSE_KEYLESS] = ODD_KEYLESS, [PARSE_FLOW] = ODD_NOT, [PARSE_LATER] = ODD_LATER,
-                                    [PARSE_QUOTE] = ODD_QUOTE, [PARSE_QUOTE_LATER] = ODD_LATER};
-    const struct hash_secret *secret = &v->vm->secret;
-    struct parse_rules rules = vm_parse_rules(v->vm);
-    struct parse_result r;
-    parse_packet(pkt, &rules, &r);
-    if (r.kind == PARSE_QUOTE || r.kind == PARSE_QUOTE_LATER)
-        key_reverse(&r.key); /* the VM sent the packet that is quoted (S6) */
-    b->odd_kind[at] = kinds[r.kind];
-    b->hash[at] = r.kind == PARSE_KEYLESS ? secret->tag_low : hash_key(secret, &r.key);
-    b->line[at] = b->odd_kind[at] == ODD_NOT ? line_of(*v, b->hash[at]) : table_nowhere;
-    if (r.n_first || b->odd_kind[at] == ODD_LATER) {
-        struct special *s = &b->special[b->n_special++];
-        s->at = (uint8_t)at;
-        s->n_first = r.n_first;
-        s->later = r.kind == PARSE_LATER ? hash_frag(secret, &r.later) : 0;
-        for (unsigned i = 0; i < r.n_first; i++)
-            s->first[i] = hash_frag(secret, &r.first[i]);
-    }
-}
-
-/* whole: the same view, for those that are not inline. */
-static inline __attribute__((always_inline)) void sight(const struct view v, const struct view *whole, const struct flowq_pkt *pkt,
-                                                        struct batch *b, unsigned at)
-{
-    uint64_t word[5];
-    enum plain plain = parse_fast(pkt, v.udp_filter, false, word);
-    if (plain != PLAIN_NOT) {
-        b->hash[at] = plain == PLAIN_V4 ? hash_words2(v.secret, word) : hash_words5(v.secret, word);
-        b->line[at] = line_of(v, b->hash[at]);
-    } else {
-        sight_special(whole, pkt, b, at);
-    }
-    __builtin_prefetch(b->line[at]);
-}
-
-/* ---- table, queue --------------------------------------------------------------------------------------------------------------- */
-
-/* The flow's word, from either of its lines; 0: not bound. */
-static uint64_t look_again(const struct view *v, uint64_t hash)
-{
-    const struct table *t = &v->vm->table;
-    uint64_t mask = v->tag_mask | WORD_SECONDARY, probe = hash & v->tag_mask;
-    const struct line *home = line_of(*v, hash);
-    uint64_t word = u64_load_acquire(&home->word[line_match(home, probe, mask)]); /* T-C */
-    if ((word & mask) == probe)
-        return word;
-    if (!line_overflowed(home)) /* T-B */
-        return 0;
-    uint32_t first = home_line(t, hash);
-    const struct line *second = home - first + other_line(t, hash, first);
-    probe |= WORD_SECONDARY;
-    word = u64_load_acquire(&second->word[line_match(second, probe, mask)]);
-    return (word & mask) == probe ? word : 0;
-}
-
-static uint16_t fall_back(const struct view *v, uint64_t hash, uint8_t *reason)
-{
-    uint16_t qid = queue_pick(&v->vm->queues, hash_fallback(&v->vm->secret, hash));
-    *reason = qid == FLOWQ_DROP ? FLOWQ_REASON_DROP : FLOWQ_REASON_FALLBACK;
-    return qid;
-}
-
-/* The one queue in use, or the lowest where there is nothing to go by (S0, S10). */
-static uint16_t lowest(const struct view *v, uint8_t *reason, uint8_t why)
-{
-    uint16_t qid = queues_lowest(u32_load_acquire(&v->vm->queues.summary));
-    *reason = qid == FLOWQ_DROP ? FLOWQ_REASON_DROP : why;
-    return qid;
-}
-
-/* What the first look at the line could not answer. */
-static uint16_t answer_odd(const struct view *v, uint8_t kind, uint64_t hash, uint8_t *reason)
-{
-    const struct flowq_vm *vm = v->vm;
-    if (kind == ODD_KEYLESS)
-        return lowest(v, reason, FLOWQ_REASON_KEYLESS);
-    if (kind == ODD_SINGLE)
-        return lowest(v, reason, FLOWQ_REASON_SINGLE);
-    if (kind == ODD_LATER)
-        return FLOWQ_DROP; /* has its turn in answer_special() */
-    uint64_t word = look_again(v, hash);
-    uint32_t qid = word_queue(&vm->table, word);
-    *reason = kind == ODD_QUOTE ? FLOWQ_REASON_ICMP_ERROR : FLOWQ_REASON_BOUND;
-    if (word && queue_in_use(&vm->queues, qid))
-        return (uint16_t)qid;
-    if (word)
-        tally_add(&v->tally, STAT_ELSEWHERE, 1); /* S11 */
-    return fall_back(v, hash, reason);
-}
-
-/* Fragments, in the order of the batch: what one writes to the cache the next may read (S5). stride: see answer(). */
-static __attribute__((noinline)) void answer_special(const struct view *views, unsigned stride, struct batch *b, uint16_t *qids)
-{
-    for (unsigned i = 0; i < b->n_special; i++) {
-        const struct special *s = &b->special[i];
-        const struct view *v = &views[s->at * stride];
-        struct flowq_vm *vm = v->vm;
-        unsigned at = s->at;
-        uint64_t now_ns = i > 0 && stride == 0 ? b->now_ns : vm_now(vm);
-        b->now_ns = now_ns;
-        if (b->odd_kind[at] == ODD_LATER) {
-            qids[at] = s->later ? frag_get(&vm->frags, s->later, now_ns) : FLOWQ_DROP;
-            b->reason[at] = FLOWQ_REASON_FRAGMENT;
-            if (qids[at] == FLOWQ_DROP || !queue_in_use(&vm->queues, qids[at]))
-                qids[at] = fall_back(v, b->hash[at], &b->reason[at]);
-        }
-        for (unsigned f = 0; f < s->n_first; f++)
-            frag_put(&vm->frags, s->first[f], qids[at], now_ns);
-    }
-}
 
 /* Fills qids and b->reason. Packet i goes to the vm of views[i * stride]: stride 0 is one vm for all, 1 is one for each. */
 static inline __attribute__((always_inline)) void answer(const struct view *views, unsigned stride, struct batch *b, unsigned n,
@@ -226,7 +56,7 @@ static inline __attribute__((always_inline)) void steer_stages(const struct view
     b->n_special = 0;
     memset(b->odd_kind, ODD_NOT, n == 1 ? 1 : sizeof(b->odd_kind));
     for (unsigned i = 0; i < n; i++)
-        sight(view, v, &pkts[i], b, i);
+        sight_arriving(view, v, &pkts[i], b, i);
     answer(v, 0, b, n, qids, match);
 }
 
@@ -368,7 +198,7 @@ static void steer_mixed(const struct thread *thread, struct flowq_vm *const *vms
     for (unsigned i = 0; i < n; i++) {
         views[i] = view_of(vms[i], thread);
         if (queues_n(u32_load_acquire(&vms[i]->queues.summary)) > 1) {
-            sight(views[i], &views[i], &pkts[i], &b, i);
+            sight_arriving(views[i], &views[i], &pkts[i], &b, i);
         } else {
             b.odd_kind[i] = ODD_SINGLE;
             b.hash[i] = vms[i]->secret.tag_low;
@@ -388,4 +218,112 @@ void flowq_rx_steer_burst_vms(struct flowq_vm *const *vms, const struct flowq_pk
     for (size_t i = 0; i < n; i += BATCH)
         steer_mixed(thread, vms + i, pkts + i, n - i < BATCH ? (unsigned)(n - i) : BATCH, qids + i);
     leave(thread);
+}
+
+/* ---- Noting ---------------------------------------------------------------------------------------------------------------------- */
+
+static uint32_t finish(const struct note_context *c, const struct sent *s)
+{
+    return s->outcome == TO_THE_TABLE ? note_flow(c, s->hash, s->kind) : s->outcome;
+}
+
+static struct note_context context_of(struct flowq_vm *vm, const struct tally *tally, uint32_t qid)
+{
+    return (struct note_context){
+        .table = &vm->table,
+        .queues = &vm->queues,
+        .secret = &vm->secret,
+        .tally = *tally,
+        .ages = vm_ages(vm),
+        .now_ns = vm_now(vm),
+        .qid = qid,
+        .rebind_tcp = u32_load_relaxed(&vm->settings.rebind_tcp),
+        .rebind_other = u32_load_relaxed(&vm->settings.rebind_other),
+    };
+}
+
+/* What can be said without a look at the packets (S0, S1), or TO_THE_TABLE. */
+static uint32_t without_a_look(const struct flowq_vm *vm, const struct thread *thread, uint32_t qid)
+{
+    if (!u8_load_relaxed(&vm->settings.learn))
+        return FLOWQ_NOTE_OFF;
+    if (qid >= vm->queues.max || !queue_in_use(&vm->queues, qid))
+        return FLOWQ_NOTE_NOT_IN_USE;
+    if (queues_n(u32_load_acquire(&vm->queues.summary)) <= 1)
+        return FLOWQ_NOTE_SINGLE;
+    return thread ? TO_THE_TABLE : FLOWQ_NOTE_UNREGISTERED;
+}
+
+/* For "distinct queues noted lately"; writes once a tick. */
+static void mark_noted(const struct flowq_vm *vm, const struct note_context *c)
+{
+    atomic_u32 *noted = &vm->noted[c->qid];
+    if (u32_load_relaxed(noted) != note_tick(c) + 1)
+        u32_store_relaxed(noted, note_tick(c) + 1);
+}
+
+static void count(const struct flowq_vm *vm, const struct note_context *c, uint32_t outcome)
+{
+    tally_add(&c->tally, STAT_NOTE + outcome, 1);
+    if (__builtin_expect(vm->counted != NULL, 0) && outcome <= FLOWQ_NOTE_MOVED)
+        tally_bump(&c->tally, &vm_counters(vm, &c->tally)[c->qid].noted, 1);
+}
+
+/* After the section: what this or other notes superseded may be free to go. */
+static void tidy(struct flowq_vm *vm)
+{
+    if (__builtin_expect(table_has_retired(&vm->table), 0))
+        table_reclaim(&vm->table);
+}
+
+uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_t qid)
+{
+    struct thread *thread = thread_self();
+    struct tally tally = stats_tally(&vm->stats, thread);
+    uint32_t outcome = without_a_look(vm, thread, qid);
+    if (outcome != TO_THE_TABLE) {
+        tally_add(&tally, STAT_NOTE + outcome, 1);
+        return outcome;
+    }
+    struct note_context c = context_of(vm, &tally, qid);
+    mark_noted(vm, &c);
+    thread_enter(thread);
+    struct sent s = sight_sent(vm, pkt, u64_load_relaxed(&vm->settings.udp_filter));
+    outcome = finish(&c, &s);
+    thread_leave(thread);
+    count(vm, &c, outcome);
+    tidy(vm);
+    return outcome;
+}
+
+static void note_batch(struct flowq_vm *vm, const struct note_context *c, const struct flowq_pkt *pkts, size_t n, uint64_t udp_filter)
+{
+    struct sent sent[BATCH];
+    for (size_t i = 0; i < n; i++) {
+        sent[i] = sight_sent(vm, &pkts[i], udp_filter);
+        __builtin_prefetch(&table_shard(&vm->table, sent[i].hash)->line[home_line(&vm->table, sent[i].hash)]);
+    }
+    for (size_t i = 0; i < n; i++)
+        count(vm, c, finish(c, &sent[i]));
+}
+
+void flowq_tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint32_t qid)
+{
+    struct thread *thread = thread_self();
+    struct tally tally = stats_tally(&vm->stats, thread);
+    uint32_t outcome = without_a_look(vm, thread, qid);
+    if (n == 0)
+        return;
+    if (outcome != TO_THE_TABLE) {
+        tally_add(&tally, STAT_NOTE + outcome, n);
+        return;
+    }
+    struct note_context c = context_of(vm, &tally, qid);
+    mark_noted(vm, &c);
+    uint64_t udp_filter = u64_load_relaxed(&vm->settings.udp_filter);
+    thread_enter(thread);
+    for (size_t i = 0; i < n; i += BATCH)
+        note_batch(vm, &c, pkts + i, n - i < BATCH ? n - i : BATCH, udp_filter);
+    thread_leave(thread);
+    tidy(vm);
 }

@@ -1,0 +1,76 @@
+/* answer: see answer.h; T-B and T-C are explained in table.h. */
+#include "answer.h"
+
+#include "probe.h"
+
+/* The flow's word, from either of its lines; 0: not bound. */
+static uint64_t look_again(const struct view *v, uint64_t hash)
+{
+    const struct table *t = &v->vm->table;
+    uint64_t mask = v->tag_mask | WORD_SECONDARY, probe = hash & v->tag_mask;
+    const struct line *home = line_of(*v, hash);
+    uint64_t word = u64_load_acquire(&home->word[line_match(home, probe, mask)]); /* T-C */
+    if ((word & mask) == probe)
+        return word;
+    if (!line_overflowed(home)) /* T-B */
+        return 0;
+    uint32_t first = home_line(t, hash);
+    const struct line *second = home - first + other_line(t, hash, first);
+    probe |= WORD_SECONDARY;
+    word = u64_load_acquire(&second->word[line_match(second, probe, mask)]);
+    return (word & mask) == probe ? word : 0;
+}
+
+static uint16_t fall_back(const struct view *v, uint64_t hash, uint8_t *reason)
+{
+    uint16_t qid = queue_pick(&v->vm->queues, hash_fallback(&v->vm->secret, hash));
+    *reason = qid == FLOWQ_DROP ? FLOWQ_REASON_DROP : FLOWQ_REASON_FALLBACK;
+    return qid;
+}
+
+/* The one queue in use, or the lowest where there is nothing to go by (S0, S10). */
+static uint16_t lowest(const struct view *v, uint8_t *reason, uint8_t why)
+{
+    uint16_t qid = queues_lowest(u32_load_acquire(&v->vm->queues.summary));
+    *reason = qid == FLOWQ_DROP ? FLOWQ_REASON_DROP : why;
+    return qid;
+}
+
+uint16_t answer_odd(const struct view *v, uint8_t kind, uint64_t hash, uint8_t *reason)
+{
+    const struct flowq_vm *vm = v->vm;
+    if (kind == ODD_KEYLESS)
+        return lowest(v, reason, FLOWQ_REASON_KEYLESS);
+    if (kind == ODD_SINGLE)
+        return lowest(v, reason, FLOWQ_REASON_SINGLE);
+    if (kind == ODD_LATER)
+        return FLOWQ_DROP; /* has its turn in answer_special() */
+    uint64_t word = look_again(v, hash);
+    uint32_t qid = word_queue(&vm->table, word);
+    *reason = kind == ODD_QUOTE ? FLOWQ_REASON_ICMP_ERROR : FLOWQ_REASON_BOUND;
+    if (word && queue_in_use(&vm->queues, qid))
+        return (uint16_t)qid;
+    if (word)
+        tally_add(&v->tally, STAT_ELSEWHERE, 1); /* S11 */
+    return fall_back(v, hash, reason);
+}
+
+void answer_special(const struct view *views, unsigned stride, struct batch *b, uint16_t *qids)
+{
+    for (unsigned i = 0; i < b->n_special; i++) {
+        const struct special *s = &b->special[i];
+        const struct view *v = &views[s->at * stride];
+        struct flowq_vm *vm = v->vm;
+        unsigned at = s->at;
+        uint64_t now_ns = i > 0 && stride == 0 ? b->now_ns : vm_now(vm);
+        b->now_ns = now_ns;
+        if (b->odd_kind[at] == ODD_LATER) {
+            qids[at] = s->later ? frag_get(&vm->frags, s->later, now_ns) : FLOWQ_DROP;
+            b->reason[at] = FLOWQ_REASON_FRAGMENT;
+            if (qids[at] == FLOWQ_DROP || !queue_in_use(&vm->queues, qids[at]))
+                qids[at] = fall_back(v, b->hash[at], &b->reason[at]);
+        }
+        for (unsigned f = 0; f < s->n_first; f++)
+            frag_put(&vm->frags, s->first[f], qids[at], now_ns);
+    }
+}

@@ -1,0 +1,16 @@
+/*
+ * answer: the queue, where the first look at the table's line did not give it: flows in their second line, flows that are not bound or
+ * whose queue is not in use, quotes, fragments, packets without a key.
+ */
+#ifndef FLOWQ_LIB_ANSWER_H
+#define FLOWQ_LIB_ANSWER_H
+
+#include "sight.h"
+
+/* The queue of packet `at`; FLOWQ_DROP for a later fragment, whose turn comes in answer_special(). */
+uint16_t answer_odd(const struct view *v, uint8_t kind, uint64_t hash, uint8_t *reason);
+
+/* Fragments, in the order of the batch: what one writes to the cache the next may read (S5). stride: see steer.c. */
+void answer_special(const struct view *views, unsigned stride, struct batch *b, uint16_t *qids);
+
+#endif

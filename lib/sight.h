@@ -1,0 +1,111 @@
+/*
+ * sight: frame -> pkt -> parse -> key -> hash, and from there the line of the table to look at.
+ *
+ * sight_arriving() for packets that go to the VM, sight_sent() for those that it sends, whose key is reversed (S3). Plain packets
+ * inline; everything else in sight.c.
+ */
+#ifndef FLOWQ_LIB_SIGHT_H
+#define FLOWQ_LIB_SIGHT_H
+
+#include "parse_fast.h"
+#include "vm.h"
+
+#define BATCH 32 /* packets in flight at a time: enough that the table's cache misses overlap */
+
+/* ---- Packets that go to the VM -------------------------------------------------------------------------------------------------- */
+
+/* Packets that their own key does not send to the table. */
+enum odd { ODD_NOT, ODD_KEYLESS, ODD_LATER, ODD_QUOTE, ODD_SINGLE };
+
+/* A packet that concerns the fragment cache. */
+struct special {
+    uint8_t at; /* in the batch */
+    uint8_t n_first;
+    uint64_t later, first[2]; /* hashes of datagrams; later 0: none that could be known */
+};
+
+/* What a call needs to know of the vm, loaded once: a batch sees one directory. Stages take it by value, so that the compiler keeps it
+   in registers; as a pointer it would be loaded again after each store. */
+struct view {
+    struct flowq_vm *vm;
+    const struct hash_secret *secret;
+    const struct directory *directory;
+    uint64_t udp_filter, tag_mask;
+    uint32_t line_mask, queue_mask;
+    struct tally tally;
+};
+
+struct batch {
+    uint64_t hash[BATCH];
+    const struct line *line[BATCH];
+    uint8_t odd_kind[BATCH]; /* enum odd; starts as zero */
+    uint8_t reason[BATCH];   /* FLOWQ_REASON_BOUND unless written: starts as zero, too, where anybody reads it */
+    struct special special[BATCH];
+    unsigned n_special;
+    uint64_t now_ns; /* read with the first special packet */
+};
+
+/* thread NULL: could not be registered, so it must not look at the table, which looks empty to it. */
+static inline struct view view_of(struct flowq_vm *vm, const struct thread *thread)
+{
+    static const struct directory empty = {.depth = 0, .shard = {(void *)table_nowhere}};
+    return (struct view){
+        .vm = vm,
+        .directory = thread ? ptr_load_acquire(&vm->table.directory) : &empty,
+        .secret = &vm->secret,
+        .udp_filter = u64_load_relaxed(&vm->settings.udp_filter),
+        .tag_mask = vm->table.tag_mask,
+        .line_mask = vm->table.line_mask,
+        .queue_mask = vm->table.queue_mask,
+        .tally = stats_tally(&vm->stats, thread),
+    };
+}
+
+static inline const struct line *line_of(const struct view v, uint64_t hash)
+{
+    return &directory_shard(v.directory, hash)->line[(uint32_t)hash & v.line_mask];
+}
+
+void sight_special(const struct view *v, const struct flowq_pkt *pkt, struct batch *b, unsigned at);
+
+/* whole: the same view, for those that are not inline. */
+static inline __attribute__((always_inline)) void sight_arriving(const struct view v, const struct view *whole, const struct flowq_pkt *pkt,
+                                                                 struct batch *b, unsigned at)
+{
+    uint64_t word[5];
+    enum plain plain = parse_fast(pkt, v.udp_filter, false, word);
+    if (plain != PLAIN_NOT) {
+        b->hash[at] = plain == PLAIN_V4 ? hash_words2(v.secret, word) : hash_words5(v.secret, word);
+        b->line[at] = line_of(v, b->hash[at]);
+    } else {
+        sight_special(whole, pkt, b, at);
+    }
+    __builtin_prefetch(b->line[at]);
+}
+
+/* ---- Packets that the VM sends --------------------------------------------------------------------------------------------------- */
+
+/* A packet on its way into the table, or the reason why it does not go there. */
+struct sent {
+    uint64_t hash;
+    uint8_t kind;    /* enum note_kind */
+    uint8_t outcome; /* FLOWQ_NOTE_*, or TO_THE_TABLE */
+};
+enum { TO_THE_TABLE = 0xff };
+
+struct sent sight_sent_special(const struct flowq_vm *vm, const struct flowq_pkt *pkt);
+
+static inline struct sent sight_sent(const struct flowq_vm *vm, const struct flowq_pkt *pkt, uint64_t udp_filter)
+{
+    uint64_t word[5];
+    enum plain plain = parse_fast(pkt, udp_filter, true, word);
+    if (plain == PLAIN_NOT)
+        return sight_sent_special(vm, pkt);
+    return (struct sent){
+        .hash = plain == PLAIN_V4 ? hash_words2(&vm->secret, word) : hash_words5(&vm->secret, word),
+        .kind = (uint8_t)note_kind_fast(pkt, plain, word),
+        .outcome = TO_THE_TABLE,
+    };
+}
+
+#endif
