@@ -34,25 +34,24 @@ static uint64_t age_of(uint64_t entry, uint64_t now_ns)
     return age > TICK_MASK - 16 ? 0 : age;
 }
 
+/* Within a set the newest entry comes first, so the last is the oldest however many came within one tick. */
 void frag_put(struct frags *f, uint64_t hash, uint16_t qid, uint64_t now_ns)
 {
     if (f->off || qid == FLOWQ_DROP)
         return;
-    atomic_u64 *set = set_of(f, hash), *best = set;
-    uint64_t best_entry = 0, best_age = 0;
-    for (unsigned i = 0; i < FRAG_WAYS; i++) {
-        uint64_t entry = u64_load_relaxed(&set[i]);
-        bool same = entry >> TAG_SHIFT == tag_of(hash);
-        uint64_t age = same ? UINT64_MAX : entry == 0 ? UINT64_MAX - 1 : age_of(entry, now_ns);
-        if (i == 0 || age > best_age) {
-            best = &set[i];
-            best_entry = entry;
-            best_age = age;
-        }
-    }
+    atomic_u64 *set = set_of(f, hash);
     uint64_t fresh = tag_of(hash) << TAG_SHIFT | (now_ns >> FRAG_TICK_SHIFT & TICK_MASK) << TICK_SHIFT | qid;
-    if (fresh != best_entry)
-        (void)u64_cas(best, &best_entry, fresh);
+    unsigned last = 0;
+    if (u64_load_relaxed(&set[0]) == fresh)
+        return;
+    for (; last < FRAG_WAYS - 1; last++) {
+        uint64_t entry = u64_load_relaxed(&set[last]);
+        if (entry == 0 || entry >> TAG_SHIFT == tag_of(hash))
+            break;
+    }
+    for (unsigned i = last; i > 0; i--)
+        u64_store_relaxed(&set[i], u64_load_relaxed(&set[i - 1]));
+    u64_store_relaxed(&set[0], fresh);
 }
 
 uint16_t frag_get(const struct frags *f, uint64_t hash, uint64_t now_ns)
