@@ -248,5 +248,5 @@ uint32_t input_errors(const struct input *input)
 
 uint32_t input_files(const struct input *input)
 {
-    return input->n_good;
+    return input->n_good + (input->pcap != NULL && input->in_file > 0);
 }
