@@ -62,15 +62,15 @@ void answer_special(const struct view *views, unsigned stride, struct batch *b, 
         const struct view *v = &views[s->at * stride];
         struct flowq_vm *vm = v->vm;
         unsigned at = s->at;
-        uint64_t now_ns = i > 0 && stride == 0 ? b->now_ns : vm_now(vm);
-        b->now_ns = now_ns;
+        if (b->now_ns == 0 || stride != 0)
+            b->now_ns = vm_now(vm);
         if (b->odd_kind[at] == ODD_LATER) {
-            qids[at] = s->later ? frag_get(&vm->frags, s->later, now_ns) : FLOWQ_DROP;
+            qids[at] = s->later ? frag_get(&vm->frags, s->later, b->now_ns) : FLOWQ_DROP;
             b->reason[at] = FLOWQ_REASON_FRAGMENT;
             if (qids[at] == FLOWQ_DROP || !queue_in_use(&vm->queues, qids[at]))
                 qids[at] = fall_back(v, b->hash[at], &b->reason[at]);
         }
         for (unsigned f = 0; f < s->n_first; f++)
-            frag_put(&vm->frags, s->first[f], qids[at], now_ns);
+            frag_put(&vm->frags, s->first[f], qids[at], b->now_ns);
     }
 }

@@ -89,20 +89,16 @@ static atomic_u16 *plane_slot(const struct table *t, const struct place *p)
     return shard_plane(t, p->shard) + line * LINE_SLOTS + (size_t)(p->slot - p->line->slot);
 }
 
-/* Has it been bound within so many ticks? A difference just below a whole turn is a clock that runs behind another thread's. */
-static bool stamp_recent(const struct note_context *c, uint16_t stamp, uint32_t ticks)
-{
-    uint16_t age = (uint16_t)(bind_stamp(c) - stamp);
-    return stamp != 0 && (age <= ticks || age > UINT16_MAX - 16);
-}
-
+/* Has the flow been bound within so many ticks? */
 static bool bound_recently(const struct note_context *c, const struct place *p, uint32_t ticks)
 {
     uint64_t noted_ago = (uint64_t)(note_age(note_tick(c), p->word)) << c->ages.tick_shift;
     uint64_t tick_ns = UINT64_C(1) << c->ages.tick_shift;
     if (noted_ago > ((uint64_t)ticks << NOTE_BIND_SHIFT) + tick_ns)
         return false;
-    return stamp_recent(c, u16_load_relaxed(plane_slot(c->table, p)), ticks);
+    uint16_t stamp = u16_load_relaxed(plane_slot(c->table, p));
+    uint16_t age = (uint16_t)(bind_stamp(c) - stamp);
+    return stamp != 0 && (age <= ticks || age > UINT16_MAX - 16); /* nearly a whole turn: the clock of another thread is ahead */
 }
 
 /* ---- A flow that is known ------------------------------------------------------------------------------------------------------- */
@@ -128,7 +124,7 @@ static uint32_t update(const struct note_context *c, const struct place *p, enum
         atomic_u16 *stamp = plane_slot(t, p);
         if (outcome == FLOWQ_NOTE_MOVED)
             u16_store_relaxed(stamp, bind_stamp(c)); /* N-A */
-        else if (!stamp_recent(c, u16_load_relaxed(stamp), ticks))
+        else if (!bound_recently(c, p, ticks)) /* by its old word: the stamp alone may have wrapped */
             u16_store_relaxed(stamp, 0);
     }
     return outcome;
@@ -143,7 +139,7 @@ static struct place best_slot(const struct note_context *c, struct shard *s, uin
 {
     struct place best = {.shard = s, .line = &s->line[line], .slot = &s->line[line].slot[0]};
     *rank = UINT32_MAX;
-    for (uint32_t i = 0; i < LINE_SLOTS; i++) {
+    for (uint32_t i = 0; i < LINE_SLOTS && *rank != RANK_EMPTY; i++) {
         uint64_t word = u64_load_acquire(&best.line->slot[i]);
         uint32_t r = victim_rank(c, word);
         if (r < *rank) {
@@ -257,6 +253,8 @@ static uint32_t insert_locked(const struct note_context *c, struct shard *s, uin
     uint32_t first = home_line(t, hash), second = other_line(t, hash, first), rank, other_rank;
     struct line *home = &s->line[first];
     struct place left, best = best_slot(c, s, first, &rank);
+    if (rank == RANK_EMPTY)
+        return put(c, &best, rank, home, word, bind_stamp(c)) ? FLOWQ_NOTE_BOUND : AGAIN;
     struct place other = best_slot(c, s, second, &other_rank);
     if (other_rank < rank && !(rank >> 16 == RANK_STALE && other_rank != RANK_EMPTY)) { /* at home, any stale one is as good */
         best = other;

@@ -38,7 +38,7 @@ static inline __attribute__((always_inline)) unsigned line_match_sse2(const stru
     return (unsigned)__builtin_ctz(words) / 2;
 }
 
-static inline __attribute__((always_inline, target("avx2"))) unsigned line_match_avx2(const struct line *l, uint64_t probe, uint64_t mask)
+static inline __attribute__((always_inline, target("avx2,bmi,bmi2"))) unsigned line_match_avx2(const struct line *l, uint64_t probe, uint64_t mask)
 {
     const __m256i *v = (const __m256i *)(const void *)l;
     __m256i want = _mm256_set1_epi64x((long long)probe), keep = _mm256_set1_epi64x((long long)mask);

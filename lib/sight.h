@@ -42,13 +42,13 @@ struct batch {
     uint8_t reason[BATCH];   /* FLOWQ_REASON_BOUND unless written: starts as zero, too, where anybody reads it */
     struct special special[BATCH];
     unsigned n_special;
-    uint64_t now_ns; /* read with the first special packet */
+    uint64_t now_ns; /* read with the call's first special packet; starts as zero */
 };
 
 /* thread NULL: could not be registered, so it must not look at the table, which looks empty to it. */
 static inline struct view view_of(struct flowq_vm *vm, const struct thread *thread)
 {
-    static const struct directory empty = {.depth = 0, .shard = {(void *)table_nowhere}};
+    static const struct directory empty = {.depth = 1, .shift = 63, .shard = {(void *)table_nowhere, (void *)table_nowhere}};
     return (struct view){
         .vm = vm,
         .directory = thread ? ptr_load_acquire(&vm->table.directory) : &empty,
@@ -88,6 +88,7 @@ static inline __attribute__((always_inline)) void sight_arriving(const struct vi
 /* A packet on its way into the table, or the reason why it does not go there. */
 struct sent {
     uint64_t hash;
+    const struct line *line; /* where its flow is at home */
     uint8_t kind;    /* enum note_kind */
     uint8_t outcome; /* FLOWQ_NOTE_*, or TO_THE_TABLE */
 };
@@ -95,17 +96,20 @@ enum { TO_THE_TABLE = 0xff };
 
 struct sent sight_sent_special(const struct flowq_vm *vm, const struct flowq_pkt *pkt);
 
-static inline struct sent sight_sent(const struct flowq_vm *vm, const struct flowq_pkt *pkt, uint64_t udp_filter)
+static inline __attribute__((always_inline)) struct sent sight_sent(const struct view v, const struct flowq_pkt *pkt)
 {
     uint64_t word[5];
-    enum plain plain = parse_fast(pkt, udp_filter, true, word);
-    if (plain == PLAIN_NOT)
-        return sight_sent_special(vm, pkt);
-    return (struct sent){
-        .hash = plain == PLAIN_V4 ? hash_words2(&vm->secret, word) : hash_words5(&vm->secret, word),
-        .kind = (uint8_t)note_kind_fast(pkt, plain, word),
-        .outcome = TO_THE_TABLE,
-    };
+    struct sent s = {.outcome = TO_THE_TABLE};
+    enum plain plain = parse_fast(pkt, v.udp_filter, true, word);
+    if (plain != PLAIN_NOT) {
+        s.hash = plain == PLAIN_V4 ? hash_words2(v.secret, word) : hash_words5(v.secret, word);
+        s.kind = (uint8_t)note_kind_fast(pkt, plain, word);
+    } else {
+        s = sight_sent_special(v.vm, pkt);
+    }
+    s.line = line_of(v, s.hash);
+    __builtin_prefetch(s.line);
+    return s;
 }
 
 #endif

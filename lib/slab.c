@@ -115,6 +115,7 @@ struct directory *directory_make(struct table *t, uint32_t depth)
         return NULL;
     memset(d, 0, sizeof(*d));
     d->depth = depth;
+    d->shift = 64 - depth;
     count_bytes(t, directory_bytes(depth));
     return d;
 }

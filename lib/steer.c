@@ -18,6 +18,8 @@
 
 typedef unsigned match_fn(const struct line *l, uint64_t probe, uint64_t mask);
 
+/* ---- Steering: the stages -------------------------------------------------------------------------------------------------------- */
+
 /* Fills qids and b->reason. Packet i goes to the vm of views[i * stride]: stride 0 is one vm for all, 1 is one for each. */
 static inline __attribute__((always_inline)) void answer(const struct view *views, unsigned stride, struct batch *b, unsigned n,
                                                          uint16_t *qids, match_fn *match)
@@ -60,7 +62,37 @@ static inline __attribute__((always_inline)) void steer_stages(const struct view
     answer(v, 0, b, n, qids, match);
 }
 
-/* ---- Wider instructions, chosen once per burst ----------------------------------------------------------------------------------- */
+/* ---- Noting: the stages ---------------------------------------------------------------------------------------------------------- */
+
+static void count(const struct flowq_vm *vm, const struct note_context *c, uint32_t outcome)
+{
+    tally_add(&c->tally, STAT_NOTE + outcome, 1);
+    if (__builtin_expect(vm->counted != NULL, 0) && outcome <= FLOWQ_NOTE_MOVED)
+        tally_bump(&c->tally, &vm_counters(vm, &c->tally)[c->qid].noted, 1);
+}
+
+/* The last stage of a note; sent->line is prefetched by now. */
+static inline __attribute__((always_inline)) uint32_t note_sent(const struct note_context *c, const struct sent *sent, match_fn *match)
+{
+    if (sent->outcome != TO_THE_TABLE)
+        return sent->outcome;
+    uint64_t mask = c->table->tag_mask | WORD_SECONDARY, probe = sent->hash & c->table->tag_mask;
+    uint64_t word = u64_load_relaxed(&sent->line->word[match(sent->line, probe, mask)]); /* T-C */
+    return note_is_idle(c, word, sent->hash, sent->kind) ? FLOWQ_NOTE_REFRESHED : note_flow(c, sent->hash, sent->kind);
+}
+
+static inline __attribute__((always_inline)) void note_stages(const struct view *v, const struct note_context *c,
+                                                              const struct flowq_pkt *pkts, size_t n, match_fn *match)
+{
+    const struct view view = *v;
+    struct sent sent[BATCH];
+    for (size_t i = 0; i < n; i++)
+        sent[i] = sight_sent(view, &pkts[i]);
+    for (size_t i = 0; i < n; i++)
+        count(view.vm, c, note_sent(c, &sent[i], match));
+}
+
+/* ---- With the instructions every machine has, and with wider ones: chosen once per burst ------------------------------------------ */
 
 typedef void steer_fn(const struct view *v, const struct flowq_pkt *pkts, unsigned n, uint16_t *qids, struct batch *b);
 
@@ -70,23 +102,45 @@ static void steer_batch(const struct view *v, const struct flowq_pkt *pkts, unsi
 }
 
 #ifdef PROBE_X86
-static __attribute__((target("avx2"))) void steer_batch_avx2(const struct view *v, const struct flowq_pkt *pkts, unsigned n,
-                                                             uint16_t *qids, struct batch *b)
+static __attribute__((target("avx2,bmi,bmi2"))) void steer_batch_wide(const struct view *v, const struct flowq_pkt *pkts, unsigned n,
+                                                                      uint16_t *qids, struct batch *b)
 {
     steer_stages(v, pkts, n, qids, b, line_match_avx2);
 }
+#else
+#define steer_batch_wide steer_batch
 #endif
 
-static steer_fn *best_steer(void)
+typedef void note_fn(const struct view *v, const struct note_context *c, const struct flowq_pkt *pkts, size_t n);
+
+static void note_batch(const struct view *v, const struct note_context *c, const struct flowq_pkt *pkts, size_t n)
 {
-#ifdef PROBE_X86
-    if (__builtin_cpu_supports("avx2"))
-        return steer_batch_avx2;
-#endif
-    return steer_batch;
+    note_stages(v, c, pkts, n, line_match);
 }
 
-/* ---- Steering: public ------------------------------------------------------------------------------------------------------------ */
+#ifdef PROBE_X86
+static __attribute__((target("avx2,bmi,bmi2"))) void note_batch_wide(const struct view *v, const struct note_context *c,
+                                                                     const struct flowq_pkt *pkts, size_t n)
+{
+    note_stages(v, c, pkts, n, line_match_avx2);
+}
+#else
+#define note_batch_wide note_batch
+#endif
+
+static bool wide(void)
+{
+#ifdef PROBE_X86
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
+#else
+    return false;
+#endif
+}
+
+static steer_fn *best_steer(void) { return wide() ? steer_batch_wide : steer_batch; }
+static note_fn *best_note(void) { return wide() ? note_batch_wide : note_batch; }
+
+/* ---- Steering: the calls ------------------------------------------------------------------------------------------------------------ */
 
 /* Counts answers by queue, where that is asked for. */
 static __attribute__((noinline)) void count_queues(const struct view *v, const uint16_t *qids, size_t n)
@@ -129,6 +183,7 @@ uint16_t flowq_rx_steer(struct flowq_vm *vm, const struct flowq_pkt *pkt)
     struct thread *thread = thread_self();
     struct batch b;
     uint16_t qid;
+    b.now_ns = 0;
     if (one_for_all(vm, thread, 1, &qid, &b.reason[0]))
         return qid;
     enter(thread);
@@ -145,6 +200,7 @@ void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, siz
     struct thread *thread = thread_self();
     struct batch b;
     uint16_t qid;
+    b.now_ns = 0;
     if (one_for_all(vm, thread, n, &qid, &b.reason[0])) {
         for (size_t i = 0; i < n; i++)
             qids[i] = qid;
@@ -160,14 +216,13 @@ void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, siz
         count_queues(&v, qids, n);
 }
 
-static void decide(const struct view *v, const struct flowq_pkt *pkts, unsigned n, struct flowq_decision *out, steer_fn *steer)
+static void decide(const struct view *v, const struct flowq_pkt *pkts, unsigned n, struct flowq_decision *out, struct batch *b)
 {
-    struct batch b;
     uint16_t qids[BATCH];
-    memset(b.reason, FLOWQ_REASON_BOUND, sizeof(b.reason));
-    steer(v, pkts, n, qids, &b);
+    memset(b->reason, FLOWQ_REASON_BOUND, sizeof(b->reason));
+    best_steer()(v, pkts, n, qids, b);
     for (unsigned i = 0; i < n; i++)
-        out[i] = (struct flowq_decision){.qid = qids[i], .reason = b.reason[i]};
+        out[i] = (struct flowq_decision){.qid = qids[i], .reason = b->reason[i]};
     if (v->vm->counted)
         count_queues(v, qids, n);
 }
@@ -176,6 +231,8 @@ void flowq_rx_decide_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, si
 {
     struct thread *thread = thread_self();
     struct flowq_decision same = {.qid = 0};
+    struct batch b;
+    b.now_ns = 0;
     if (one_for_all(vm, thread, n, &same.qid, &same.reason)) {
         for (size_t i = 0; i < n; i++)
             out[i] = same;
@@ -184,7 +241,7 @@ void flowq_rx_decide_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, si
     enter(thread);
     struct view v = view_of(vm, thread);
     for (size_t i = 0; i < n; i += BATCH)
-        decide(&v, pkts + i, n - i < BATCH ? (unsigned)(n - i) : BATCH, out + i, best_steer());
+        decide(&v, pkts + i, n - i < BATCH ? (unsigned)(n - i) : BATCH, out + i, &b);
     leave(thread);
 }
 
@@ -220,12 +277,7 @@ void flowq_rx_steer_burst_vms(struct flowq_vm *const *vms, const struct flowq_pk
     leave(thread);
 }
 
-/* ---- Noting ---------------------------------------------------------------------------------------------------------------------- */
-
-static uint32_t finish(const struct note_context *c, const struct sent *s)
-{
-    return s->outcome == TO_THE_TABLE ? note_flow(c, s->hash, s->kind) : s->outcome;
-}
+/* ---- Noting: the calls ---------------------------------------------------------------------------------------------------------------------- */
 
 static struct note_context context_of(struct flowq_vm *vm, const struct tally *tally, uint32_t qid)
 {
@@ -262,13 +314,6 @@ static void mark_noted(const struct flowq_vm *vm, const struct note_context *c)
         u32_store_relaxed(noted, note_tick(c) + 1);
 }
 
-static void count(const struct flowq_vm *vm, const struct note_context *c, uint32_t outcome)
-{
-    tally_add(&c->tally, STAT_NOTE + outcome, 1);
-    if (__builtin_expect(vm->counted != NULL, 0) && outcome <= FLOWQ_NOTE_MOVED)
-        tally_bump(&c->tally, &vm_counters(vm, &c->tally)[c->qid].noted, 1);
-}
-
 /* After the section: what this or other notes superseded may be free to go. */
 static void tidy(struct flowq_vm *vm)
 {
@@ -288,23 +333,12 @@ uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_
     struct note_context c = context_of(vm, &tally, qid);
     mark_noted(vm, &c);
     thread_enter(thread);
-    struct sent s = sight_sent(vm, pkt, u64_load_relaxed(&vm->settings.udp_filter));
-    outcome = finish(&c, &s);
+    struct sent sent = sight_sent(view_of(vm, thread), pkt);
+    outcome = note_sent(&c, &sent, line_match);
     thread_leave(thread);
     count(vm, &c, outcome);
     tidy(vm);
     return outcome;
-}
-
-static void note_batch(struct flowq_vm *vm, const struct note_context *c, const struct flowq_pkt *pkts, size_t n, uint64_t udp_filter)
-{
-    struct sent sent[BATCH];
-    for (size_t i = 0; i < n; i++) {
-        sent[i] = sight_sent(vm, &pkts[i], udp_filter);
-        __builtin_prefetch(&table_shard(&vm->table, sent[i].hash)->line[home_line(&vm->table, sent[i].hash)]);
-    }
-    for (size_t i = 0; i < n; i++)
-        count(vm, c, finish(c, &sent[i]));
 }
 
 void flowq_tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint32_t qid)
@@ -320,10 +354,12 @@ void flowq_tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size
     }
     struct note_context c = context_of(vm, &tally, qid);
     mark_noted(vm, &c);
-    uint64_t udp_filter = u64_load_relaxed(&vm->settings.udp_filter);
+    note_fn *note = best_note();
     thread_enter(thread);
-    for (size_t i = 0; i < n; i += BATCH)
-        note_batch(vm, &c, pkts + i, n - i < BATCH ? n - i : BATCH, udp_filter);
+    for (size_t i = 0; i < n; i += BATCH) {
+        struct view v = view_of(vm, thread);
+        note(&v, &c, pkts + i, n - i < BATCH ? n - i : BATCH);
+    }
     thread_leave(thread);
     tidy(vm);
 }

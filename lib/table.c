@@ -1,6 +1,7 @@
 /* table: life cycle, look-up of one flow, walks over all. See table.h for the layout and the ordering guarantees cited here. */
 #include "table.h"
 
+#include "probe.h"
 #include "slab.h"
 
 #include <errno.h>
@@ -70,12 +71,11 @@ int table_init(struct table *t, const struct table_sizes *z, const struct memory
         depth++;
     t->grow.min_depth = depth;
     t->grow.keep_first = first != 0;
-    struct directory *d = directory_make(t, depth);
+    struct directory *d = directory_make(t, depth ? depth : 1);
     if (!d)
         return -ENOMEM;
     ptr_store_release(&t->directory, d);
-    for (uint32_t i = 0; i < UINT32_C(1) << depth; i++)
-        ptr_store_release(&d->shard[i], nowhere());
+    directory_name(t, d, nowhere(), 0);
     for (uint32_t i = 0; i < first; i++) {
         struct shard *s = shard_make(t, depth);
         if (!s) {
@@ -83,7 +83,7 @@ int table_init(struct table *t, const struct table_sizes *z, const struct memory
             return -ENOMEM;
         }
         shard_wipe(t, s);
-        ptr_store_release(&d->shard[i], s);
+        directory_name(t, d, s, depth ? (uint64_t)i << (64 - depth) : 0);
     }
     t->grow.n_shards = first;
     return 0;
@@ -99,7 +99,7 @@ void table_fini(struct table *t)
 
 static atomic_u64 *line_slot(struct line *l, uint64_t probe, uint64_t mask, uint64_t *word)
 {
-    unsigned at = line_match_portable(l, probe, mask);
+    unsigned at = line_match(l, probe, mask); /* T-C */
     if (at == LINE_SLOTS)
         return NULL;
     *word = u64_load_acquire(&l->slot[at]);

@@ -95,7 +95,8 @@ struct shard {
 };
 
 struct directory {
-    uint32_t depth;
+    uint32_t depth; /* at least 1, which saves look-ups a shift by 64 */
+    uint32_t shift; /* 64 - depth */
     struct directory *retired_next;
     uint64_t retired_stamp;
     atomic_ptr shard[]; /* 2^depth */
@@ -149,7 +150,7 @@ static inline uint32_t other_line(const struct table *t, uint64_t tag, uint32_t 
 
 static inline struct shard *directory_shard(const struct directory *d, uint64_t hash)
 {
-    return ptr_load_acquire(&d->shard[hash >> 1 >> (63 - d->depth)]);
+    return ptr_load_acquire(&d->shard[hash >> d->shift]);
 }
 
 static inline struct shard *table_shard(const struct table *t, uint64_t hash)
@@ -173,7 +174,8 @@ static inline uint32_t home_line(const struct table *t, uint64_t hash) { return 
 /* ---- Look-up ----------------------------------------------------------------------------------------------------------------- */
 
 /*
- * Index of the slot in which (slot & mask) == probe, or LINE_SLOTS. Acquire, for T-B. Vector forms in probe.h; this one is for machines without, for ThreadSanitizer and for the test scheduler.
+ * Index of the slot in which (slot & mask) == probe, or LINE_SLOTS. Acquire, for T-B. Vector forms in probe.h; this one is for
+ * machines without, for ThreadSanitizer and for the test scheduler.
  */
 static inline unsigned line_match_portable(const struct line *l, uint64_t probe, uint64_t mask)
 {

@@ -110,7 +110,7 @@ void directory_name(const struct table *t, struct directory *d, struct shard *s,
 {
     uint32_t depth = s == nowhere() ? 0 : shard_head(t, s)->depth;
     size_t n = (size_t)1 << (d->depth - depth);
-    size_t first = (size_t)(hash >> 1 >> (63 - d->depth)) & ~(n - 1);
+    size_t first = (size_t)(hash >> d->shift) & ~(n - 1);
     for (size_t i = 0; i < n; i++)
         (void)ptr_xchg_seq_cst(&d->shard[first + i], s);
 }

@@ -143,7 +143,7 @@ static void drop_last(struct table *t, struct table_trim *trim)
 static void narrow(struct table *t)
 {
     struct directory *d = ptr_load_acquire(&t->directory);
-    if (d->depth <= t->grow.min_depth || d->depth == 0 || t->grow.directories_first)
+    if (d->depth <= t->grow.min_depth || d->depth == 1 || t->grow.directories_first)
         return;
     for (size_t i = 0; i < (size_t)1 << d->depth; i += 2)
         if (ptr_load_relaxed(&d->shard[i]) != ptr_load_relaxed(&d->shard[i + 1]))
