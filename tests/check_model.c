@@ -43,7 +43,7 @@ struct world {
     uint32_t first_connection, n_connections;
     struct datagram datagram[DATAGRAMS];
     uint32_t next_id;
-    bool held_section;
+    bool held_section, can_rebind;
     uint32_t stalled_until; /* operation */
 
     uint64_t notes, steers, known_note[FLOWQ_NOTE_SLOTS], known_steer[FLOWQ_REASON_SLOTS], steered[MODEL_MAX_PAIRS], forgotten;
@@ -88,6 +88,9 @@ static _Noreturn void wrong(struct world *w, const char *format, ...)
 static void wrong_flow(struct world *w, uint32_t flow, const char *what, unsigned got, unsigned qid)
 {
     const struct model_flow *f = &w->model.flow[flow];
+    struct flowq_binding b = {.size = sizeof(b)};
+    int error = flowq_vm_lookup(w->vm, &w->universe->flow[flow], &b);
+    record(w, "lookup of flow %u: %d, queue %u class %u age %u ms", flow, error, b.qid, b.cls, b.age_ms);
     wrong(w, "%s: got %u, queue %u; flow %u bound %d class %u queue %u noted %" PRIu64 " bound %" PRIu64 "..%" PRIu64 " fallback %u%s", what, got,
           qid, flow, model_bound(&w->model, flow), f->cls, f->qid, f->noted, f->bound_from, f->bound_to, f->fallback,
           f->fallback_sets == w->model.sets ? "" : " (old)");
@@ -114,17 +117,20 @@ static struct chosen choose(struct world *w, uint32_t connection, enum universe_
     return c;
 }
 
+static void new_datagram(struct world *w, uint32_t at)
+{
+    struct datagram *d = &w->datagram[at];
+    do
+        d->connection = pick_connection(w);
+    while (w->universe->connection[d->connection].keyless);
+    universe_fragments(w->universe, d->connection, w->next_id++, &d->first, &d->later);
+    w->model.datagram[at].seen = false;
+}
+
 static struct chosen choose_fragment(struct world *w, bool later)
 {
     uint32_t at = rng_below(&w->rng, DATAGRAMS);
     struct datagram *d = &w->datagram[at];
-    if (rng_percent(&w->rng, 10)) {
-        do
-            d->connection = pick_connection(w);
-        while (w->universe->connection[d->connection].keyless);
-        universe_fragments(w->universe, d->connection, w->next_id++, &d->first, &d->later);
-        w->model.datagram[at].seen = false;
-    }
     struct chosen c = {frame_pkt(later ? &d->later : &d->first),
                        universe_fragment_meaning(w->universe, &w->rules, d->connection, at, later)};
     return c;
@@ -188,15 +194,24 @@ static void note_single(struct world *w)
 
 static bool single_outcome(uint32_t set) { return (set & (set - 1)) == 0; }
 
-static void resync(struct world *w, const struct chosen *c, uint32_t qid)
+/* Notes that close a flow within the burst leave it without protection for the rest of it. */
+static bool closes(const struct chosen *c, uint32_t n, uint32_t flow)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (c[i].means.flow == flow && c[i].means.tcp_flags & (FRAME_FIN | FRAME_RST))
+            return true;
+    return false;
+}
+
+static void resync(struct world *w, const struct model_packet *means, uint32_t qid, bool closed)
 {
     struct flowq_binding b = {.size = sizeof(b)};
-    if (c->means.kind != MODEL_FLOW || c->means.multicast)
+    if (means->kind != MODEL_FLOW || means->multicast)
         return;
-    enum model_sure before = model_bound(&w->model, c->means.flow);
-    int error = flowq_vm_lookup(w->vm, &w->universe->flow[c->means.flow], &b);
-    if ((error && before == MODEL_YES) || !model_resync(&w->model, c->means.flow, qid, error, &b))
-        wrong_flow(w, c->means.flow, "after a burst of notes", (unsigned)error, b.qid);
+    enum model_sure before = model_bound(&w->model, means->flow);
+    int error = flowq_vm_lookup(w->vm, &w->universe->flow[means->flow], &b);
+    if ((error && before == MODEL_YES && !closed) || !model_resync(&w->model, means->flow, qid, error, &b))
+        wrong_flow(w, means->flow, "after a burst of notes", (unsigned)error, b.qid);
 }
 
 /* The outcomes of a burst are known by their sums alone. As long as there is but one possible, all is known. */
@@ -233,7 +248,7 @@ static void note_burst(struct world *w)
     total_refused += after.note[FLOWQ_NOTE_REFUSED] - before.note[FLOWQ_NOTE_REFUSED];
     model_disturb(&w->model, n);
     for (uint32_t i = sure; i < n; i++)
-        resync(w, &c[i], qid);
+        resync(w, &c[i].means, qid, closes(c, n, c[i].means.flow));
 }
 
 static void count_steer(struct world *w, const struct chosen *c, int reason, uint16_t qid)
@@ -354,8 +369,7 @@ static void pick_what_may_change(struct world *w, struct flowq_vm_config *c, boo
 static void configure(struct world *w)
 {
     struct flowq_vm_config c = w->cfg;
-    bool rebind = w->cfg.rebind_min_tcp_us || w->cfg.rebind_min_other_us;
-    pick_what_may_change(w, &c, rebind && rng_percent(&w->rng, 80));
+    pick_what_may_change(w, &c, w->can_rebind && rng_percent(&w->rng, 80));
     int error = flowq_vm_configure(w->vm, &c);
     record(w, "%u configure learn %x tunnels %x active %u -> %d", w->operation, c.learn, c.tunnels, c.active_ms, error);
     if (error == -EINVAL)
@@ -363,12 +377,7 @@ static void configure(struct world *w)
     if (error != 0)
         wrong(w, "configure: %d", error);
     model_configure(&w->model, &c);
-    uint32_t tcp = w->cfg.rebind_min_tcp_us, other = w->cfg.rebind_min_other_us;
     w->cfg = c;
-    if (c.rebind_min_tcp_us == 0 && c.rebind_min_other_us == 0) { /* remember that it may be set */
-        w->cfg.rebind_min_tcp_us = tcp;
-        w->cfg.rebind_min_other_us = other;
-    }
     set_rules(w);
 }
 
@@ -510,6 +519,8 @@ static void operate(struct world *w)
 {
     uint64_t before = w->notes + w->steers;
     uint32_t at = rng_below(&w->rng, 1000);
+    if (at % 8 == 0)
+        new_datagram(w, rng_below(&w->rng, DATAGRAMS));
     if (at < 300)
         note_single(w);
     else if (at < 600)
@@ -571,6 +582,8 @@ static void pick_settings(struct world *w)
     c->clock_ctx = w;
 }
 
+static bool is_on(uint32_t rebind_us) { return rebind_us != 0 && rebind_us != FLOWQ_OFF; }
+
 static void play_round(const struct universe *u, uint64_t seed, uint32_t round)
 {
     struct world *w = calloc(1, sizeof(*w));
@@ -585,15 +598,12 @@ static void play_round(const struct universe *u, uint64_t seed, uint32_t round)
     if (error)
         wrong(w, "create: %d", error);
     set_rules(w);
+    w->can_rebind = is_on(w->cfg.rebind_min_tcp_us) || is_on(w->cfg.rebind_min_other_us);
     uint64_t now = w->model.now;
     model_init(&w->model, &w->cfg, u->n_flows, DATAGRAMS);
     w->model.now = now;
-    for (uint32_t i = 0; i < DATAGRAMS; i++) {
-        do
-            w->datagram[i].connection = pick_connection(w);
-        while (u->connection[w->datagram[i].connection].keyless);
-        universe_fragments(u, w->datagram[i].connection, w->next_id++, &w->datagram[i].first, &w->datagram[i].later);
-    }
+    for (uint32_t i = 0; i < DATAGRAMS; i++)
+        new_datagram(w, i);
     open_queues(w);
     while (w->operations < ROUND_OPERATIONS) {
         operate(w);

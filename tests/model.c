@@ -15,7 +15,7 @@
 #define STALE_CLOSING (10 * SECOND)
 #define FRAGMENT_LIFE (30 * SECOND) /* S5 */
 #define FRAGMENT_WAYS 8   /* so many other datagrams may come before the oldest of a set is overwritten */
-#define WRAPPED_TICKS 2000 /* ages beyond may be taken for smaller ones: they rank wrongly, no more */
+#define WRAPPED_TICKS 2000 /* ages beyond may be taken for smaller ones: they rank wrongly, and may put off a move by rebind_min */
 #define LEAST_REACH 7     /* a newcomer looks at this many places at the least */
 
 /* ---- Settings ---------------------------------------------------------------------------------------------------------------- */
@@ -237,6 +237,8 @@ static bool opens_anew(const struct model_packet *p, const struct model_flow *f)
     return f->cls == FLOWQ_CLASS_CLOSING && class_after(p, f->cls) == FLOWQ_CLASS_EMBRYONIC;
 }
 
+static bool wrapped(const struct model *m, const struct model_flow *f) { return m->now - f->noted >= WRAPPED_TICKS * m->tick_ns; }
+
 /* S2, S8, S11: a note of a flow that is bound. */
 static uint32_t note_bound(const struct model *m, const struct model_flow *f, const struct model_packet *p, uint32_t qid)
 {
@@ -248,7 +250,7 @@ static uint32_t note_bound(const struct model *m, const struct model_flow *f, co
     uint32_t allowed = 0;
     if (m->now - f->bound_from + min / 8 > min)
         allowed |= bit(FLOWQ_NOTE_MOVED);
-    if (m->now - f->bound_to <= min + min / 8)
+    if (m->now - f->bound_to <= min + min / 8 || wrapped(m, f))
         allowed |= bit(FLOWQ_NOTE_SUPPRESSED);
     return allowed;
 }
@@ -292,8 +294,8 @@ static void noted_bound(struct model *m, struct model_flow *f, const struct mode
     if (outcome == FLOWQ_NOTE_MOVED) {
         f->qid = (uint16_t)qid;
         f->bound_from = f->bound_to = m->now;
-    } else if (opens_anew(p, f)) {
-        f->bound_to = m->now; /* bound anew or not, where it was: the rules do not say */
+    } else if (opens_anew(p, f) || wrapped(m, f)) {
+        f->bound_to = m->now; /* opened anew, where it was: the rules do not say whether it is bound anew */
     }
     f->cls = class_after(p, f->cls);
     f->noted = m->now;
@@ -374,7 +376,7 @@ static void steer_later(const struct model *m, struct model_answer *a, const str
 {
     const struct model_datagram *d = &m->datagram[p->datagram];
     bool may = m->remembers_fragments && d->seen && m->now - d->when <= FRAGMENT_LIFE + SECOND + m->tick_ns;
-    bool must = may && m->now - d->when + SECOND + m->tick_ns < FRAGMENT_LIFE && m->firsts - d->order <= FRAGMENT_WAYS;
+    bool must = may && m->now - d->when + SECOND + m->tick_ns < FRAGMENT_LIFE && m->firsts - d->order < FRAGMENT_WAYS;
     if (may && model_in_use(m, d->qid))
         allow(a, FLOWQ_REASON_FRAGMENT, d->qid);
     if (!must || !model_in_use(m, d->qid))
