@@ -10,7 +10,7 @@
  *
  *     <type>_load_relaxed|acquire|seq_cst      <type>_store_relaxed|release
  *     <type>_cas            compare and swap, strong; acquire+release, acquire on failure; on failure *expected is what was there
- *     <type>_xchg_acquire|seq_cst              <type>_add|sub|or|and_relaxed (all return the value before)
+ *     <type>_xchg_acquire|seq_cst              <type>_add|sub|or|and_relaxed, <type>_add_acq_rel (all return the value before)
  *
  * for u8, u16, u32, u64; and load, store, cas, xchg for ptr. No atomic_thread_fence anywhere: ThreadSanitizer does not know it.
  */
@@ -78,18 +78,19 @@ static inline void sched_point(void) {}
         return atomic_exchange_explicit(a, v, memory_order_seq_cst);                                                                 \
     }
 
-#define ATOMIC_COUNT(name, word, value, verb)                                                                                        \
-    static inline value name##_##verb##_relaxed(word *a, value v)                                                                    \
+#define ATOMIC_COUNT(name, word, value, verb, order)                                                                                 \
+    static inline value name##_##verb##_##order(word *a, value v)                                                                    \
     {                                                                                                                                \
         sched_point();                                                                                                               \
-        return atomic_fetch_##verb##_explicit(a, v, memory_order_relaxed);                                                           \
+        return atomic_fetch_##verb##_explicit(a, v, memory_order_##order);                                                           \
     }
 
 #define ATOMIC_COUNTS(name, word, value)                                                                                             \
-    ATOMIC_COUNT(name, word, value, add)                                                                                             \
-    ATOMIC_COUNT(name, word, value, sub)                                                                                             \
-    ATOMIC_COUNT(name, word, value, or)                                                                                              \
-    ATOMIC_COUNT(name, word, value, and)
+    ATOMIC_COUNT(name, word, value, add, relaxed)                                                                                    \
+    ATOMIC_COUNT(name, word, value, sub, relaxed)                                                                                    \
+    ATOMIC_COUNT(name, word, value, or, relaxed)                                                                                     \
+    ATOMIC_COUNT(name, word, value, and, relaxed)                                                                                    \
+    ATOMIC_COUNT(name, word, value, add, acq_rel)
 
 ATOMIC_ACCESS(u8, atomic_u8, uint8_t)
 ATOMIC_ACCESS(u16, atomic_u16, uint16_t)

@@ -1,56 +1,55 @@
 /*
- * epoch: grace periods, from libck's epochs.
+ * epoch: who may still see what was unlinked.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  *
  * Layout
  *
- *     domain   libck's: a 32-bit counter e, and a list of records. A record says whether its owner is in a section (active), and what
- *              it read of e in the section it opened last (epoch). ck_epoch_poll() ticks, e to e + 1, if every active record says e.
- *     period   ours: stamps are read from `now`, 64 bits; those up to `done` have passed. Between them, at most one grace period runs
- *              at a time, driven by whoever asks and gets the lock, and resumed by the next who asks:
+ *     now      the next stamp: a 64-bit counter, raised by each stamp that is taken
+ *     record   libck's: active, is its owner in a section? Ours: since, what the owner read of now when it opened its last section.
+ *     done     all stamps below this have passed: the highest floor found so far
  *
- *                  begin                         tick, tick, tick      or: nobody active          end
- *                  target = now; now = target+1  ------------------------------------------>      done = target
+ *     stamps           1   2   3   4   5   6                       A stamp s has passed when every open section has since > s. Here
+ *     open sections            |since=3        |since=6 = now      1 and 2 have; 3, 4 and 5 wait for the section that has seen no
+ *                      passed  floor                               stamp from 3 on. The one that began at 6 delays none of them.
  *
- * libck's counter never gets into a stamp, so that it may wrap, and a stamp kept for months compares right: 64 bits do not wrap. Nor
- * do libck's deferred calls serve here: 0.7.1 forgets them when a record is unregistered, and its poll may run them too early (a
- * callback is filed under an epoch that was read without a fence). Records stay registered for good; unused ones are not active.
+ * What comes from libck is the section: ck_epoch_begin() and ck_epoch_end() with the fences that each processor needs. What does not is
+ * the rest of its machinery. Its epoch ticks only when every active record has seen the last tick, so that it waits for sections
+ * that were opened after the stamp, for ever if one of them stalls; flowq_synchronize() promises not to. The counter has 32 bits, and
+ * 0.7.1 on arm64 may read it later than some of the section's loads. Deferred calls are forgotten by ck_epoch_unregister(), and
+ * ck_epoch_poll() of 0.7.1 may run them too early. Here nothing is ever unregistered: an unused record is not active.
  *
- * Ordering guarantees. One fact of C11 (7.17.3, fences) is used over and over: if the fences X and Y are sequentially consistent, X
- * comes before Y in their one order, a store precedes X and a load of the same word follows Y, then the load sees that store or a later
- * one. Call R a section, W a removal with its stamp s, and F a fence.
+ * Ordering guarantees. They use one fact of C11 (7.17.3, fences), FACT below: if X and Y are sequentially consistent fences, X comes
+ * before Y in their one order, a store is sequenced before X and a load of the same word after Y, then the load sees that store or one
+ * that came later to that word. F_ stands for such a fence, R for a section, W for a removal, s for its stamp, P for a scan.
  *
- *   G1  epoch_enter: active = 1, F_R, every load of the section. (libck: an exchange on x86, a full fence elsewhere.) libck reads e and
- *       publishes it after F_R; on arm64 that may happen later than some of the section's loads, which the rest allows for.
- *   G2  epoch_stamp: the unlinking stores, F_W, read now. Unlinking with a plain store is all right because of this fence. (Without
- *       it, on x86 too, the store is still buffered when the stamp is read.)
- *   G3  begin: now = target + 1, F_B; then, perhaps on other threads, but after that by the lock: each poll's own fence, its scan of the
- *       records. What is said of F_B below therefore holds of the fence of each poll of this period.
+ *   G1  epoch_enter: read now (acquire) into since, active = 1, F_R, every load of the section. (F_R is an exchange on x86.)
+ *   G2  epoch_stamp: the unlinking stores, F_W, s = now++ (release). Without the fence the unlinking may still be in a store buffer when
+ *       the stamp has passed, on x86 too; with it, a plain store unlinks just as well as a read-modify-write.
+ *   G3  scan: read now (acquire) as the first floor, F_P, then active and since of every record; the floor is the smallest of them.
+ *       A stamp below the first floor was taken, fence and all, before F_P.
  *
- *   G4  A period that ends found that every section which may see what a stamp s <= target covers had ended. Proof.
- *       R saw the old pointer: then F_R comes before F_W, or else R would have seen the unlinking (fact; G1, G2). The stamp was read
- *       from now as s <= target: then F_W comes before F_B, or else it would have read target + 1 (fact; G2, G3). So F_R comes before
- *       F_B, and each scan of this period sees R's active = 1 or something stored to that word later (fact; G1, G3), and R's record in
- *       the list, for it was put there before.
- *       Nobody active: the scan read a later store than R's active = 1; R had ended.
- *       Three ticks, from e, e + 1 and e + 2: each needed R's record to be past R, or to say e, e + 1, e + 2 in turn. But until R has
- *       ended, its epoch word holds one of two values: the one left from before, and the one R publishes. So one of the three scans
- *       saw something that was stored after R's end. This needs nothing from the values themselves: neither that e is wide, nor that
- *       R reads it at the right time, nor what a fresh record starts with. Hence three, where libck counts two: two are enough if R
- *       reads e before any other load, which libck 0.7.1 leaves to x86.
- *   G5  What R did happens before epoch_passed() returns true: R's end stores `left` (release) and then active = 0 or more after a
- *       release fence; the scan that saw it, a full fence, `left` read (acquire) of every record, `done` stored (release) and read
- *       (acquire). The fences are libck's assembly, which ThreadSanitizer cannot see; `left` and `done` are there so that it can.
+ *   G4  When a scan finds a floor above s, every section that may see what W unlinked has ended. Proof.
+ *       Say R loads what W unlinked, the old value. Then F_R comes before F_W, or else R would have seen the unlinking (FACT); and F_W
+ *       before F_P (G3). So the scan sees R's active = 1, or what was stored to that word later (FACT); R's record was put into the
+ *       list before R, and so is seen too.
+ *       It saw active = 0: that is later than R's 1, so R has ended.
+ *       It saw active = 1, and since > s. If since was stored by a later section of this record, R has ended. If it was stored by R or
+ *       an earlier one, then R's owner had read now > s before R's loads: a value stored by W's now++ or by one that followed
+ *       it, so that W's unlinking happened before R's loads (G1, G2), and R has not loaded the old value.
+ *       (An outdated since only delays: what an owner reads of now never falls. So the order of since and active does not matter.)
+ *   G5  What R did happens before epoch_passed() returns true: R's end stores since again (release), then active = 0 after a release
+ *       fence; the scan reads both, and since with acquire; an acquire fence; done is raised (release) and read (acquire). libck's
+ *       fences and its active are assembly that ThreadSanitizer cannot see; since and done tell it.
  *
- * Progress. Enter, leave and stamp are wait-free. epoch_passed() tries the lock once and polls at most PERIOD_TICKS times for each
- * of two periods (one that was under way, one that covers the stamp); if somebody holds the lock, somebody is moving things on. A thread
- * stalled in a section, or with the lock, delays `done`, and nothing else.
+ * Progress. enter, leave and stamp are wait-free. epoch_passed() is lock-free, and stops at the first section that holds the stamp up;
+ * it remembers which, so that asking again costs two loads. A thread stalled in a section delays the stamps taken since it opened it,
+ * and nothing else; a thread stalled anywhere else delays nothing.
  *
- * fork(): in the child the other threads are gone, wherever they were; epoch_fork_child() starts the domain afresh.
+ * fork(): in the child the other threads are gone, wherever they were; epoch_fork_child() makes the domain anew.
  *
- * Papers: Fraser, Practical Lock-Freedom, 2004 (epochs); Desnoyers, McKenney, Stern, Dagenais, Walpole, User-Level Implementations of
- * Read-Copy Update, 2012 (grace periods shared by all who wait).
+ * Papers: Fraser, Practical Lock-Freedom, 2004 (epochs; libck follows it); Chandramouli, Prasaad, Kossmann, Levandoski, Hunter,
+ * Barnett, FASTER, 2018 (an epoch that is raised without asking the readers, and the smallest one in use).
  */
 #include "epoch.h"
 
@@ -60,31 +59,24 @@
 
 #include "atomic.h"
 
-#define PERIOD_TICKS 3 /* G4 */
-
 struct epoch_record {
     ck_epoch_record_t ck;
-    atomic_u32 left;           /* sections closed, modulo 2^32; only its ordering matters (G5) */
+    atomic_u64 since;
     struct epoch_record *next; /* in `records` */
 };
 
 static ck_epoch_t domain = {.epoch = 1, .records = CK_STACK_INITIALIZER};
 static atomic_ptr records; /* all of them, newest first; only ever pushed to */
 
-static struct {
-    atomic_u64 now;  /* the stamp of what is unlinked now */
-    atomic_u64 done; /* stamps up to this have passed; below now */
+/* Read at every enter and written at every stamp, so not beside anything that is written more often. */
+static _Alignas(CK_MD_CACHELINE) atomic_u64 now = 1;
 
-    /* The rest belongs to whoever holds the lock. */
-    struct spin lock;
-    uint32_t ticks_left; /* of the period under way; 0: none is */
-    uint64_t target;     /* what done becomes when it ends */
-    ck_epoch_record_t poller; /* ck_epoch_poll() wants a record; this one has no sections, so it is not in the domain's list */
-} period __attribute__((aligned(CK_MD_CACHELINE))) = {.now = 1, .poller = {.global = &domain}};
+static _Alignas(CK_MD_CACHELINE) atomic_u64 done;
+static atomic_ptr blocker; /* the record that held up the last scan; a hint */
 
 void *(*epoch_alloc)(size_t alignment, size_t size) = aligned_alloc;
 
-/* ---- Records --------------------------------------------------------------------------------------------------------------------- */
+/* ---- Sections -------------------------------------------------------------------------------------------------------------------- */
 
 struct epoch_record *epoch_record_create(void)
 {
@@ -97,103 +89,95 @@ struct epoch_record *epoch_record_create(void)
 
 void epoch_register(struct epoch_record *record)
 {
+    ck_epoch_register(&domain, &record->ck, NULL);
     record->next = ptr_load_relaxed(&records);
     ptr_store_release(&records, record);
-    ck_epoch_register(&domain, &record->ck, NULL);
 }
 
+/* G1 */
 void epoch_enter(struct epoch_record *record)
 {
+    u64_store_relaxed(&record->since, u64_load_acquire(&now));
     sched_point();
-    ck_epoch_begin(&record->ck, NULL); /* G1 */
+    ck_epoch_begin(&record->ck, NULL);
 }
 
+/* G5 */
 void epoch_leave(struct epoch_record *record)
 {
-    u32_store_release(&record->left, u32_load_relaxed(&record->left) + 1); /* G5 */
+    u64_store_release(&record->since, u64_load_relaxed(&record->since));
+    sched_point();
     ck_epoch_end(&record->ck, NULL);
 }
 
-/* ---- Grace periods --------------------------------------------------------------------------------------------------------------- */
+/* ---- Stamps ---------------------------------------------------------------------------------------------------------------------- */
 
+/* G2 */
 uint64_t epoch_stamp(void)
 {
-    ck_pr_fence_memory(); /* G2 */
-    return u64_load_relaxed(&period.now);
-}
-
-static void begin_locked(void)
-{
-    period.target = u64_load_relaxed(&period.now);
-    period.ticks_left = PERIOD_TICKS;
-    u64_store_relaxed(&period.now, period.target + 1);
-    ck_pr_fence_memory(); /* G3 */
-}
-
-static void end_locked(void)
-{
-    period.ticks_left = 0;
     ck_pr_fence_memory();
-    for (struct epoch_record *r = ptr_load_acquire(&records); r != NULL; r = r->next)
-        (void)u32_load_acquire(&r->left); /* G5 */
-    u64_store_release(&period.done, period.target);
+    return u64_add_acq_rel(&now, 1);
 }
 
-/*
- * One scan of the records for the period under way. Returns false if a section of an older epoch is open. That poll says true and the
- * counter stands still means that no record was active: we hold the lock, so nobody else ticks.
- */
-static bool scan_locked(void)
+/* Has this record a section open that keeps the floor from rising above the stamp? Then lowers *floor to it, if that is lower. */
+static bool holds_up(const struct epoch_record *record, uint64_t stamp, uint64_t *floor)
 {
-    unsigned int before = ck_epoch_value(&domain);
+    bool active;
+    uint64_t since;
 
     sched_point();
-    if (!ck_epoch_poll(&period.poller))
-        return false;
-    if (ck_epoch_value(&domain) == before)
-        period.ticks_left = 0;
-    else
-        period.ticks_left--;
-    if (period.ticks_left == 0)
-        end_locked();
-    return true;
+    active = ck_pr_load_uint(&record->ck.active) != 0;
+    since = u64_load_acquire(&record->since); /* also if not active: G5 */
+    if (active && since < *floor)
+        *floor = since;
+    return *floor <= stamp;
+}
+
+/* The floor; or, if it is not above the stamp, anything that is not. G3 */
+static uint64_t scan(uint64_t stamp)
+{
+    uint64_t floor = u64_load_acquire(&now);
+
+    ck_pr_fence_memory();
+    for (struct epoch_record *r = ptr_load_acquire(&records); r != NULL; r = r->next) {
+        if (holds_up(r, stamp, &floor)) {
+            ptr_store_relaxed(&blocker, r);
+            return floor;
+        }
+    }
+    ck_pr_fence_acquire(); /* G5 */
+    ptr_store_relaxed(&blocker, NULL);
+    return floor;
 }
 
 bool epoch_passed(uint64_t stamp)
 {
-    if (u64_load_acquire(&period.done) >= stamp)
+    struct epoch_record *r = ptr_load_relaxed(&blocker);
+    uint64_t floor = UINT64_MAX, known = u64_load_acquire(&done);
+
+    if (known > stamp)
         return true;
-    if (!spin_try(&period.lock))
+    if (r != NULL && holds_up(r, stamp, &floor))
         return false;
-    for (unsigned int i = 0; i < 2 * PERIOD_TICKS && u64_load_relaxed(&period.done) < stamp; i++) {
-        if (period.ticks_left == 0)
-            begin_locked();
-        if (!scan_locked())
-            break;
-    }
-    spin_unlock(&period.lock);
-    return u64_load_acquire(&period.done) >= stamp;
+    floor = scan(stamp);
+    if (floor <= stamp)
+        return false;
+    while (known < floor && !u64_cas(&done, &known, floor))
+        ;
+    return true;
 }
 
 /* ---- Fork, tests ----------------------------------------------------------------------------------------------------------------- */
 
 void epoch_fork_child(void)
 {
-    uint64_t now = u64_load_relaxed(&period.now);
-
     ck_epoch_init(&domain);
     for (struct epoch_record *r = ptr_load_relaxed(&records); r != NULL; r = r->next)
         ck_epoch_register(&domain, &r->ck, NULL);
-    period.ticks_left = 0;
-    u64_store_relaxed(&period.now, now + 1);
-    u64_store_relaxed(&period.done, now);
-    spin_unlock(&period.lock);
+    ptr_store_relaxed(&blocker, NULL);
 }
 
-uint32_t epoch_set_counter(uint32_t value)
+void epoch_advance(uint64_t by)
 {
-    unsigned int was = ck_epoch_value(&domain);
-
-    ck_pr_store_uint(&domain.epoch, value);
-    return was;
+    u64_add_acq_rel(&now, by);
 }

@@ -37,15 +37,16 @@ void epoch_leave(struct epoch_record *record);
 
 /*
  * The stamp of everything the caller unlinked before this call: the sections that are open now, and no later ones, may still see it.
- * Stamps only grow and do not wrap. Costs a full fence. Any thread, registered or not, inside a section or not.
+ * No two are equal, later ones are larger, and they do not wrap. Costs a full fence. Any thread, registered or not, inside a section or
+ * not.
  */
 uint64_t epoch_stamp(void);
 
 /*
- * Has every section that may have seen what was unlinked before this stamp ended? true is final, and what those sections did happens
- * before the return. false: not yet; asking again is what moves things on, so somebody has to. Never waits; costs a load when the
- * answer is yes, else one walk over the records at most a few times, by one thread at a time. Inside a section it may be called, but
- * for stamps taken in the same section it stays false. Any thread, registered or not.
+ * Has every section ended that was open when this stamp was taken? Then also what those sections did happens before the return, and
+ * the answer stays true. Sections opened later do not matter. Never waits: costs a load if the answer is known, two more if the section
+ * that was in the way last time still is, else one walk over the records. Inside a section it may be called, but for stamps taken in
+ * the same section it says false. Any thread, registered or not.
  */
 bool epoch_passed(uint64_t stamp);
 
@@ -57,7 +58,7 @@ void epoch_fork_child(void);
 /* What registration allocates with; tests make it fail. Initially aligned_alloc. */
 extern void *(*epoch_alloc)(size_t alignment, size_t size);
 
-/* Sets libck's 32-bit counter, say shortly before it wraps; returns what it was. Only while no section is open. */
-uint32_t epoch_set_counter(uint32_t value);
+/* As if so many stamps had been taken. */
+void epoch_advance(uint64_t by);
 
 #endif
