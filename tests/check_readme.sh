@@ -3,7 +3,7 @@
 #
 # The program that README.md shows is examples/minimal.c, has at most 30 lines, compiles from the README's own text, and does what
 # the README says: the answer follows the queue. Files that the README links to exist, and what it shows of the demo is what the demo
-# prints. Run from the build directory.
+# prints. HACKING.md knows the files of lib/. Run from the build directory.
 set -eu
 src=${FLOWQ_SRCDIR:?}
 work=$(mktemp -d)
@@ -19,6 +19,15 @@ lines=$(wc -l <"$work/readme.c")
 grep -o '](\([^):#]*\))' "$src/README.md" | sed 's/^](//; s/)$//' | while read -r file; do
     [ -e "$src/$file" ] || { echo "FAILED: README.md links to $file, which is not there"; exit 1; }
 done
+
+# HACKING.md knows every source file and every lettered guarantee, and none that is not there.
+for file in "$src"/lib/*.c; do
+    grep -q -w -F "${file##*/}" "$src/HACKING.md" || { echo "FAILED: HACKING.md does not know lib/${file##*/}"; exit 1; }
+done
+letters() { grep -o -h -w -E '[A-Z]-[A-Z]' "$@" | LC_ALL=C sort -u; }
+letters "$src"/lib/*.[ch] >"$work/code"
+letters "$src/HACKING.md" >"$work/told"
+diff -u "$work/code" "$work/told" || { echo "FAILED: the letters in lib/ (-) and in HACKING.md (+) differ"; exit 1; }
 
 libtool=./libtool
 if [ ! -x $libtool ] || [ ! -e libflowq.la ]; then
