@@ -13,6 +13,9 @@ struct line table_nowhere[SHARD_MAX_LINES];
    move aside, is rarer than 1e-6, with room for the most loaded of some thousand shards (tests/check_table.c measures it). */
 #define LINE_FLOWS 4
 
+/* A table that may need more shards than this has shards of the full size from the first one on. */
+#define MAX_SMALL_SHARDS 64
+
 static uint32_t round_up_power(uint32_t n)
 {
     uint32_t p = 1;
@@ -31,10 +34,13 @@ static uint32_t queue_bits(uint32_t max_queue_pairs)
 
 uint64_t table_tag_low(uint32_t max_queue_pairs) { return UINT64_C(1) << (WORD_QUEUE_SHIFT + queue_bits(max_queue_pairs)); }
 
-/* Lines of a shard: as many as the first flows want, so that many small vms stay small; at most 256. */
+/* Lines of a shard: as many as the first flows want, so that many small vms stay small; but a table of many shards has large ones: in
+   small ones the flows spread less evenly, and each has a head and its entries in the directory. At most 256. */
 static uint32_t lines_for(const struct table_sizes *z)
 {
     uint32_t first = z->initial_flows ? z->initial_flows : z->max_flows;
+    if (first < z->max_flows / MAX_SMALL_SHARDS)
+        first = z->max_flows / MAX_SMALL_SHARDS;
     uint32_t lines = round_up_power((first + LINE_FLOWS - 1) / LINE_FLOWS);
     return lines < 2 ? 2 : lines > SHARD_MAX_LINES ? SHARD_MAX_LINES : lines;
 }
@@ -56,8 +62,9 @@ static void lay_out(struct table *t, const struct table_sizes *z)
     uint32_t plane_bytes = z->plane ? lines * LINE_SLOTS * (uint32_t)sizeof(uint16_t) : 0;
     t->head_at = (lines * (uint32_t)sizeof(struct line) + plane_bytes + 63) / 64 * 64;
     t->shard_bytes = (t->head_at + (uint32_t)sizeof(struct shard_head) + 63) / 64 * 64;
-    /* An eighth more than the flows need when they spread evenly: for shards that got more than their share. */
-    t->max_shards = shards + (shards + 7) / 8;
+    /* An eighth more than the flows need when they spread evenly: for shards that got more than their share. But a table that begins
+       with all its shards has promised not to allocate any more; it does without. */
+    t->max_shards = z->initial_flows == z->max_flows ? shards : shards + (shards + 7) / 8;
 }
 
 int table_init(struct table *t, const struct table_sizes *z, const struct memory *memory)
