@@ -124,6 +124,7 @@ struct table {
         struct slab *slabs; /* those with room first */
         uint32_t min_depth; /* shards of this depth are not merged: what initial_flows asked for */
         bool keep_first;    /* initial_flows was given: the last shard stays */
+        uint64_t dropped;   /* stamp of the last shard's end, when it was given back (T-F) */
         uint64_t trim_at;   /* where the next table_trim() begins, in the space of hashes */
         atomic_u64 bytes, retired_bytes; /* statistics, read without the lock */
     } grow __attribute__((aligned(64)));

@@ -126,6 +126,7 @@ static enum table_grown first_shard_locked(struct table *t)
     if (!s)
         return TABLE_NO_MEMORY;
     shard_wipe(t, s);
+    shard_head(t, s)->born = t->grow.dropped;
     directory_name(t, d, s, 0);
     t->grow.n_shards = 1;
     return TABLE_GROWN;

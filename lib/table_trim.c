@@ -133,6 +133,7 @@ static void drop_last(struct table *t, struct table_trim *trim)
     if (u32_load_relaxed(&head->live) == 0) {
         directory_name(t, ptr_load_acquire(&t->directory), nowhere(), 0);
         table_retire_shard(t, s);
+        t->grow.dropped = head->retired_stamp;
         t->grow.n_shards = 0;
         trim->n_merged++;
     }
