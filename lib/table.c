@@ -149,20 +149,32 @@ uint64_t table_live(const struct table *t)
     return live;
 }
 
+/* Those in their home line, or those in their second one. Acquire: see table_each(). */
+static int each_in(struct shard *s, uint32_t n_lines, uint64_t secondary, int (*fn)(void *ctx, uint64_t word), void *ctx)
+{
+    for (uint32_t l = 0; l < n_lines; l++)
+        for (uint32_t i = 0; i < LINE_SLOTS; i++) {
+            uint64_t word = u64_load_acquire(&s->line[l].slot[i]);
+            int r = word && (word & WORD_SECONDARY) == secondary ? fn(ctx, word) : 0;
+            if (r)
+                return r;
+        }
+    return 0;
+}
+
+/* Home lines first: a flow that moves aside meanwhile, to a line that was passed already, is met in its second line (T-B). */
 int table_each(const struct table *t, int (*fn)(void *ctx, uint64_t word), void *ctx)
 {
     uint64_t at = 0;
+    int r = 0;
     do {
         struct shard *s = table_walk(t, at, &at);
-        for (uint32_t l = 0; s != nowhere() && l <= t->line_mask; l++)
-            for (uint32_t i = 0; i < LINE_SLOTS; i++) {
-                uint64_t word = u64_load_relaxed(&s->line[l].slot[i]);
-                int r = word ? fn(ctx, word) : 0;
-                if (r)
-                    return r;
-            }
-    } while (at);
-    return 0;
+        uint32_t n_lines = s == nowhere() ? 0 : t->line_mask + 1;
+        r = each_in(s, n_lines, 0, fn, ctx);
+        if (r == 0)
+            r = each_in(s, n_lines, WORD_SECONDARY, fn, ctx);
+    } while (at && r == 0);
+    return r;
 }
 
 static uint64_t clear_locked(struct table *t, struct shard *s)
