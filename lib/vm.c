@@ -251,7 +251,8 @@ void flowq_vm_reset(struct flowq_vm *vm, uint32_t what)
     if (what & FLOWQ_RESET_QUEUES)
         queues_reset(&vm->queues);
     if (what & FLOWQ_RESET_FLOWS) {
-        struct tally tally = stats_tally(&vm->stats, thread_tls); /* does not register: that takes memory */
+        /* Does not register: that takes memory. */
+        struct tally tally = stats_tally(&vm->stats, thread_is_registered(thread_tls) ? thread_tls : NULL);
         frags_clear(&vm->frags);
         tally_add(&tally, STAT_FORGOTTEN, table_clear(&vm->table));
     }
