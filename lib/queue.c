@@ -59,10 +59,10 @@ void queues_fini(struct queues *q) { pthread_mutex_destroy(&q->lock); }
 
 void queues_set_pairs(struct queues *q, uint32_t n)
 {
-    pthread_mutex_lock(&q->lock);
+    mutex_lock(&q->lock);
     q->pairs = n;
     publish_locked(q);
-    pthread_mutex_unlock(&q->lock);
+    mutex_unlock(&q->lock);
 }
 
 static void set_bit(uint64_t *bitmap, uint32_t qid, bool on)
@@ -73,31 +73,31 @@ static void set_bit(uint64_t *bitmap, uint32_t qid, bool on)
 
 void queues_set_enabled(struct queues *q, uint32_t qid, bool on)
 {
-    pthread_mutex_lock(&q->lock);
+    mutex_lock(&q->lock);
     set_bit(q->enabled, qid, on);
     publish_locked(q);
-    pthread_mutex_unlock(&q->lock);
+    mutex_unlock(&q->lock);
 }
 
 void queues_set_resetting(struct queues *q, uint32_t qid, bool on)
 {
-    pthread_mutex_lock(&q->lock);
+    mutex_lock(&q->lock);
     set_bit(q->resetting, qid, on);
     publish_locked(q);
-    pthread_mutex_unlock(&q->lock);
+    mutex_unlock(&q->lock);
 }
 
 void queues_reset(struct queues *q)
 {
-    pthread_mutex_lock(&q->lock);
+    mutex_lock(&q->lock);
     start(q);
-    pthread_mutex_unlock(&q->lock);
+    mutex_unlock(&q->lock);
 }
 
 uint32_t queues_pairs(struct queues *q)
 {
-    pthread_mutex_lock(&q->lock);
+    mutex_lock(&q->lock);
     uint32_t pairs = q->pairs;
-    pthread_mutex_unlock(&q->lock);
+    mutex_unlock(&q->lock);
     return pairs;
 }
