@@ -253,7 +253,7 @@ static inline bool table_has_retired(const struct table *t) { return u32_load_re
 uint64_t table_clear(struct table *t);
 /*
  * A bounded step towards giving memory back after a peak: looks at some shards, from where the last step ended, and merges pairs that
- * are nearly empty, without the flows for which stale() holds; also gives the last shard back when it is empty. Never waits.
+ * are nearly empty but for flows for which stale() holds, and these go; also gives the last shard back when it is empty. Never waits.
  */
 struct table_trim {
     bool (*stale)(const void *ctx, uint64_t word);

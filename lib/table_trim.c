@@ -1,13 +1,14 @@
 /*
  * table_trim: gives memory back after a peak, two shards at a time (T-D, T-E; see table.h).
  *
- * Two neighbours (all bits of their prefix alike but the last) whose flows together fill no more than 3/8 of one shard become one. A
- * shard splits at about 3/4 full, so one that was just split is not merged again before half of its flows are gone.
+ * Two neighbours (all bits of their prefix alike but the last) whose flows together, stale ones left out, fill no more than 3/8 of one
+ * shard become one. A shard splits at about 3/4 full, so one that was just split is not merged again before half of its flows are gone.
  */
 #include "slab.h"
 
-/* Shards looked at and merges done in one step: some 50 us. */
+/* Shards looked at, lines read for it, merges done in one step: some 50 us. */
 #define TRIM_LOOKS 64
+#define TRIM_LINES 2048
 #define TRIM_MERGES 2
 
 /* A flow keeps its line, or takes its other one, in a shard that nobody else sees yet. */
@@ -102,18 +103,32 @@ static bool try_both(const struct table *t, struct shard *pair[2])
     return false;
 }
 
-/* Merges the shard at `hash` with its neighbour if that is worth it. */
-static bool try_merge(struct table *t, struct table_trim *trim, struct shard *s, uint64_t hash)
+/* Are so few of the flows in these two shards not stale? Nothing takes a stale flow away while nobody wants its place, so they have to be
+   looked at; no further than it takes to know. */
+static bool few_wanted(const struct table *t, const struct table_trim *trim, struct shard *pair[2], uint32_t room, uint32_t *n_lines)
 {
-    struct shard_head *head = shard_head(t, s);
-    uint64_t last = head->depth == 0 ? 0 : UINT64_C(1) << (64 - head->depth);
-    if (head->depth == 0 || head->depth <= t->grow.min_depth)
+    if (u32_load_relaxed(&shard_head(t, pair[0])->live) + u32_load_relaxed(&shard_head(t, pair[1])->live) <= room)
+        return true;
+    uint32_t wanted = 0;
+    for (uint32_t l = 0; l <= t->line_mask && wanted <= room; l++, *n_lines += 2)
+        for (uint32_t i = 0; i < 2 * LINE_SLOTS; i++) {
+            uint64_t word = u64_load_relaxed(&pair[i & 1]->line[l].slot[i / 2]);
+            wanted += word && !trim->stale(trim->ctx, word);
+        }
+    return wanted <= room;
+}
+
+/* Merges the shard at `hash`, the first of a pair, with the other if that is worth it. */
+static bool try_merge(struct table *t, struct table_trim *trim, struct shard *s, uint64_t hash, uint32_t *n_lines)
+{
+    uint32_t depth = shard_head(t, s)->depth, room = (t->line_mask + 1) * LINE_SLOTS * 3 / 8;
+    if (depth == 0 || depth <= t->grow.min_depth)
         return false;
-    struct shard *pair[2] = {table_shard(t, hash & ~last), table_shard(t, hash | last)};
+    uint64_t last = UINT64_C(1) << (64 - depth);
+    struct shard *pair[2] = {s, table_shard(t, hash | last)};
     struct shard_head *heads[2] = {shard_head(t, pair[0]), shard_head(t, pair[1])};
-    uint32_t room = (t->line_mask + 1) * LINE_SLOTS * 3 / 8;
-    if (heads[0]->depth != heads[1]->depth || u32_load_relaxed(&heads[0]->live) + u32_load_relaxed(&heads[1]->live) > room ||
-        !settled(heads[0]) || !settled(heads[1]) || !try_both(t, pair))
+    if (hash & last || heads[1]->depth != depth || !settled(heads[0]) || !settled(heads[1]) ||
+        !few_wanted(t, trim, pair, room, n_lines) || !try_both(t, pair))
         return false;
     bool merged = merge_locked(t, trim, pair, hash);
     spin_unlock(&heads[0]->lock);
@@ -162,11 +177,11 @@ void table_trim(struct table *t, struct table_trim *trim)
 {
     if (!spin_try(&t->grow.lock))
         return;
-    unsigned merges = 0;
-    for (unsigned looks = 0; looks < TRIM_LOOKS && merges < TRIM_MERGES && t->grow.n_shards > 1; looks++) {
+    uint32_t merges = 0, n_lines = 0;
+    for (uint32_t looks = 0; looks < TRIM_LOOKS && n_lines < TRIM_LINES && merges < TRIM_MERGES && t->grow.n_shards > 1; looks++) {
         uint64_t at = t->grow.trim_at;
         struct shard *s = table_walk(t, at, &t->grow.trim_at);
-        merges += try_merge(t, trim, s, at);
+        merges += try_merge(t, trim, s, at, &n_lines);
     }
     drop_last(t, trim);
     narrow(t);
