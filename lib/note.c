@@ -103,6 +103,14 @@ static bool bound_recently(const struct note_context *c, const struct place *p, 
 
 /* ---- A flow that is known ------------------------------------------------------------------------------------------------------- */
 
+/* Writes "long ago" over a binding time that is, before it wraps; but not over one that a note which moved the flow has just stored. */
+static void expire(const struct note_context *c, atomic_u16 *stamp, uint32_t ticks)
+{
+    uint16_t seen = u16_load_relaxed(stamp);
+    if (!stamp_recent(c, seen, ticks))
+        (void)u16_cas(stamp, &seen, 0);
+}
+
 /* Refresh, move, change of class: one compare-and-swap, or nothing if nothing changes. */
 static uint32_t update(const struct note_context *c, const struct place *p, enum note_kind kind)
 {
@@ -174,11 +182,16 @@ static bool put(const struct note_context *c, const struct place *p, uint32_t ra
     uint64_t expected = p->word;
     if (secondary)
         count_in(home, 1); /* T-B: before it can be looked for there */
-    if (c->table->plane_at)
+    uint16_t former = 0;
+    if (c->table->plane_at) {
+        former = u16_load_relaxed(plane_slot(c->table, p));
         u16_store_relaxed(plane_slot(c->table, p), stamp); /* N-A */
+    }
     if (!u64_cas(p->slot, &expected, secondary ? word | WORD_SECONDARY : word)) {
         if (secondary)
             count_in(home, -1);
+        if (c->table->plane_at)
+            u16_store_relaxed(plane_slot(c->table, p), former);
         return false;
     }
     write_off(c, p, rank);

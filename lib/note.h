@@ -8,7 +8,9 @@
  * BINDING TIMES, where rebind_min is set, lie in the shard's plane: 16 bits of ticks of 2^16 ns (65 us, an eighth of the smallest
  * setting at most), 0: long ago. They wrap after 4.3 s. That is no ambiguity: a flow last noted longer ago than rebind_min
  * (1 s at most) was bound longer ago, too, which its last note tells; and a note that refreshes, at most once a tick, writes 0 over a
- * time that is older than rebind_min.
+ * time that is older than rebind_min. What remains is a flow that falls silent within rebind_min after it was bound, and is noted again
+ * when its last note's time has just wrapped (2048 ticks later, or within 16 before): it looks as if it had not been silent, and
+ * may have to wait for rebind_min once more.
  *
  *   N-A  The binding time is stored before the word of a new flow is, and after the word of one that moved: a note that comes between
  *        may see the older time and move the flow once more, as it might have done before.
