@@ -1,0 +1,198 @@
+/*
+ * bench: what the parts of flowq-bench share.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * A figure on a shared machine means little by itself; a ratio inside one run means much. So one process holds all contestants with
+ * the same flows, slots and pages, and they take turns within each repetition (A B C A B C ...). A turn takes some milliseconds of
+ * thread CPU time. A run consists of several such processes, each of which allocates in another order; the parent puts the samples of all
+ * of them together (report.c, goals.c).
+ */
+#ifndef FLOWQ_BENCH_H
+#define FLOWQ_BENCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "flowq.h"
+
+enum {
+    BURST = 32,
+    QUEUES = 8,
+    MISS = 1000 /* what a look-up that misses adds to the sum that is checked */
+};
+
+/* ---- One process (process.c) ------------------------------------------------------------------------------------------------------ */
+
+/* How this process measures. */
+struct process {
+    unsigned number;       /* of several: rotates the order of allocation */
+    const char *only;      /* names of workloads: those that contain one of these words, comma-separated; NULL: all */
+    bool goals;            /* only what a goal depends on */
+    bool quick;            /* few, short turns: to see that everything works */
+    int first_cpu, second_cpu; /* second_cpu: -1 if there is none */
+};
+extern struct process process;
+
+/* Is this workload to be run? `goal`: a goal depends on it. */
+bool wanted(const char *workload, bool goal);
+/* Repetitions to make where `n` are usual. */
+unsigned repetitions(unsigned n);
+/* One measured figure, told to the parent. */
+void sample(const char *workload, const char *contestant, const char *unit, double value);
+/* Something the reader should know, told to the parent, once. */
+void remark(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The results are wrong or there is no memory: ends the process. */
+void fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+
+/* CPU time of this thread. */
+double cpu_ns(void);
+void pin(int cpu);
+
+/* Memory on huge pages, as far as the kernel grants the wish, for everybody. Zeroed. Never NULL. */
+void *huge_alloc(size_t bytes);
+void huge_free(void *ptr, size_t bytes);
+
+/* Anything computed must be used. */
+static inline void keep(uint64_t value) { __asm__ volatile("" : : "r"(value)); }
+
+/* ---- Flows and frames (flows.c) --------------------------------------------------------------------------------------------------- */
+
+/* Queue that flow `id` is bound to; 32 flows in a row have the same, so that they can be noted in one burst. */
+static inline uint32_t flow_queue(uint64_t id) { return (uint32_t)(id / BURST) % QUEUES; }
+
+/* Repeatable random numbers (splitmix64). */
+static inline uint64_t random_next(uint64_t *state)
+{
+    uint64_t x = *state += 0x9e3779b97f4a7c15u;
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return x ^ x >> 31;
+}
+
+enum direction { INCOMING, OUTGOING };
+enum { FRAME_STRIDE_V4 = 64, FRAME_STRIDE_V6 = 128, STRIDE_MAX = 128 };
+
+/* Writes an established TCP packet of flow `id` (below 2^32); STRIDE bytes. Returns its length. */
+uint32_t flow_frame(uint8_t *frame, uint32_t version, enum direction direction, uint64_t id);
+/* The key of its incoming packets, 2 or 5 words, as lib/key.h has it. */
+void flow_key(uint64_t *word, uint32_t version, uint64_t id);
+
+/* Packets to feed to the contestants. */
+struct stream {
+    size_t n;
+    struct flowq_pkt *pkts;
+    uint32_t *ids; /* their flows */
+    uint8_t *bytes;
+    size_t bytes_allocated;
+    uint32_t version;
+};
+
+enum order {
+    IN_SEQUENCE, /* one after the other in memory */
+    SCATTERED    /* in random order: every header is a cache miss */
+};
+
+/* Flows for a stream: `ids[i]` for i < n. */
+void choose_all(uint32_t *ids, size_t n, uint64_t n_flows);                          /* 0, 1, 2, ... again and again */
+void choose_uniform(uint32_t *ids, size_t n, uint64_t n_flows, uint64_t *state);
+void choose_hits(uint32_t *ids, size_t n, uint64_t n_flows, unsigned percent, uint64_t *state); /* the others have ids from n_flows on */
+void choose_zipf(uint32_t *ids, size_t n, uint64_t n_flows, double skew, uint64_t *state);
+
+/* ids: taken over. */
+struct stream stream_make(uint32_t version, enum direction direction, enum order order, uint32_t *ids, size_t n);
+void stream_free(struct stream *s);
+/* Sum of the queues of packets from..from+n-1; flows from n_flows on count as MISS. */
+uint64_t stream_sum(const struct stream *s, size_t from, size_t n, uint64_t n_flows);
+
+/* ---- Contestants ------------------------------------------------------------------------------------------------------------------- */
+
+struct shape {
+    uint32_t version;    /* 4 or 6 */
+    uint64_t n_flows;    /* to hold */
+    uint64_t slots;      /* 2 x the next power of two: for those who want a size at creation */
+    bool grows;          /* starts small */
+    bool room_made;      /* all room is made at creation: nothing grows */
+    bool queue_stats;
+};
+
+/*
+ * A way to remember which flow goes to which queue. NULL where it cannot do something. All work in bursts of BURST (the last may be
+ * shorter) but the functions named single; all return the sum of the queues chosen.
+ */
+struct contestant {
+    const char *name;
+    const char *what;
+    void *(*create)(const struct shape *shape);
+    void (*destroy)(void *table);
+    /* Burst i is noted on queue (first + i * step) % QUEUES. */
+    void (*note)(void *table, const struct flowq_pkt *pkts, size_t n, uint32_t first, uint32_t step);
+    uint64_t (*steer)(void *table, const struct flowq_pkt *pkts, size_t n);
+    uint64_t (*single)(void *table, const struct flowq_pkt *pkts, size_t n);
+    /* n keys that are ready, 2 (IPv4) or 5 (IPv6) words each; misses count as MISS. */
+    uint64_t (*lookup)(void *table, const uint64_t *keys, unsigned words, size_t n);
+    /* Forgets all flows, keeping the memory. */
+    void (*clear)(void *table);
+    /* Memory for the table, in use now. */
+    size_t (*bytes)(void *table);
+    /* Before and after what another thread than the creator does with the table. */
+    void (*thread_begin)(void);
+    void (*thread_end)(void);
+    uint64_t most_flows; /* 0: any number */
+    bool no_answer;      /* does not know the queues: its sums are not checked */
+};
+
+extern const struct contestant with_flowq, with_rte_hash, with_ck_ht, with_lfht, with_tun, with_roofline, with_nothing;
+extern const struct contestant *const contestants[]; /* ended by NULL; flowq first */
+
+/* What is not here, and why: printed at the top. */
+extern const char *const missing_contestants[];
+
+/* A contestant and its table. */
+struct entrant {
+    const struct contestant *is;
+    void *table;
+};
+
+/* ---- Workloads --------------------------------------------------------------------------------------------------------------------- */
+
+void run_scenes(void);   /* scene.c: look up, steer, note, at every size */
+
+/* ---- The parent -------------------------------------------------------------------------------------------------------------------- */
+
+/* Samples of one workload, contestant and unit. */
+struct series {
+    char workload[48], contestant[24], unit[16];
+    size_t n;
+    double *value;
+    uint8_t *process; /* which process each is from */
+};
+struct results {
+    size_t n;
+    struct series *series;
+    size_t n_remarks;
+    char **remarks;
+    unsigned processes;
+};
+void results_line(struct results *r, unsigned number, const char *line);
+const struct series *results_find(const struct results *r, const char *workload, const char *contestant, const char *unit);
+void results_free(struct results *r);
+
+/* value: sorted in place. */
+double median(double *value, size_t n);
+double series_median(const struct series *s);
+double series_min(const struct series *s);
+double series_max(const struct series *s);
+/* Median of the samples of one process. */
+double series_of(const struct series *s, int number);
+/* Median over the repetitions of one figure over another's, of the same process: NaN where there are none. */
+double series_ratio(const struct series *over, const struct series *under, int number);
+
+/* Prints the goals; returns how many musts are missed by more than 5 %. */
+unsigned goals_print(const struct results *r);
+
+enum format { FORMAT_TEXT, FORMAT_TSV, FORMAT_JSON };
+void report_print(const struct results *r, enum format format, bool with_goals);
+
+#endif

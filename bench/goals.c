@@ -1,0 +1,135 @@
+/*
+ * goals: what the library must reach, and whether it does. Each figure is taken process by process; the median of them counts.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "bench.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TOLERANCE 1.05 /* a must missed by no more than this is put down to the machine */
+
+enum kind {
+    FASTER_THAN, /* contestant's time over flowq's: more is better */
+    SLOWER_THAN, /* flowq's over the contestant's: less is better */
+    ABSOLUTE,    /* flowq's own figure: less is better */
+    AT_LEAST,    /* flowq's own figure: more is better */
+    ADDED        /* ns added from 1k to 8M flows, over what the roofline adds: less is better */
+};
+
+static const struct goal {
+    const char *figure;
+    enum kind kind;
+    const char *workload;
+    const char *against; /* contestant; with ABSOLUTE and AT_LEAST: unit */
+    double must, aim;
+} goals[] = {
+    {"steer32 str, 1k flows", FASTER_THAN, "steer32-str/v4-1k", "rte_hash", 1.3, 1.6},
+    {"steer32 str, 64k", FASTER_THAN, "steer32-str/v4-64k", "rte_hash", 1.45, 1.9},
+    {"steer32 str, 1M", FASTER_THAN, "steer32-str/v4-1M", "rte_hash", 1.8, 2.1},
+    {"steer32 str, 8M", FASTER_THAN, "steer32-str/v4-8M", "rte_hash", 2.0, 2.6},
+    {"steer32 cold, 64k", FASTER_THAN, "steer32-cold/v4-64k", "rte_hash", 1.25, 1.6},
+    {"steer32 cold, 1M", FASTER_THAN, "steer32-cold/v4-1M", "rte_hash", 1.9, 2.2},
+    {"steer32 cold, 8M", FASTER_THAN, "steer32-cold/v4-8M", "rte_hash", 2.0, 2.4},
+    {"steer32 str, IPv6, 1M", FASTER_THAN, "steer32-str/v6-1M", "rte_hash", 2.6, 3.0},
+    {"lookup32, 1M", FASTER_THAN, "lookup32/v4-1M", "rte_hash", 1.9, 2.2},
+    {"lookup32, half missing, 64k", FASTER_THAN, "lookup32-hit50/v4-64k", "rte_hash", 2.8, 3.2},
+    {"note32 refresh, 1M", FASTER_THAN, "note32-refresh/v4-1M", "rte_hash", 1.7, 1.9},
+    {"note32 other queue, 1M", FASTER_THAN, "note32-move/v4-1M", "rte_hash", 2.3, 3.0},
+    {"note32 new flow, 1M", FASTER_THAN, "note32-new/v4-1M", "rte_hash", 1.9, 2.5},
+    {"single rx_steer in a section, 1M", FASTER_THAN, "single/v4-1M", "rte_hash", 1.5, 1.8},
+    {"steer32 str, 1M, over roofline", SLOWER_THAN, "steer32-str/v4-1M", "roofline", 2.1, 1.7},
+    {"steer32 cold, 1M, over roofline", SLOWER_THAN, "steer32-cold/v4-1M", "roofline", 1.8, 1.4},
+    {"ns added from 1k to 8M, over roofline's", ADDED, NULL, "roofline", 1.3, 1.0},
+    {"steer32 str, 1M, ck_ht + ck_epoch", FASTER_THAN, "steer32-str/v4-1M", "ck_ht", 6, 8},
+    {"steer32 str, 1M, liburcu lfht", FASTER_THAN, "steer32-str/v4-1M", "lfht", 6, 8},
+    {"two threads, steer + steer, times one", AT_LEAST, "threads/steer+steer", "times", 1.9, 1.97},
+    {"two threads, note + steer, times one", AT_LEAST, "threads/note+steer", "times", 1.9, 1.97},
+    {"bytes per flow, 1M", ABSOLUTE, "memory/1M", "B/flow", 34, 17},
+    {"longest insert, growing to 1M, us", ABSOLUTE, "growth/max", "us", 500, 300},
+    {"p99.99 of inserts, growing to 1M, us", ABSOLUTE, "growth/p99.99", "us", 50, 30},
+    {"one queue in use, burst, ns", ABSOLUTE, "steer32/one-queue", "ns", 2, 1},
+};
+
+static double added(const struct results *r, const char *contestant, int number)
+{
+    return series_of(results_find(r, "steer32-str/v4-8M", contestant, "ns"), number) -
+           series_of(results_find(r, "steer32-str/v4-1k", contestant, "ns"), number);
+}
+
+static double figure_of(const struct results *r, const struct goal *g, int number)
+{
+    const struct series *ours, *theirs;
+    switch (g->kind) {
+    case ABSOLUTE:
+    case AT_LEAST:
+        return series_of(results_find(r, g->workload, "flowq", g->against), number);
+    case ADDED:
+        return added(r, "flowq", number) / added(r, g->against, number);
+    default:
+        ours = results_find(r, g->workload, "flowq", "ns");
+        theirs = results_find(r, g->workload, g->against, "ns");
+        return g->kind == FASTER_THAN ? series_ratio(theirs, ours, number) : series_ratio(ours, theirs, number);
+    }
+}
+
+static bool more_is_better(const struct goal *g) { return g->kind == FASTER_THAN || g->kind == AT_LEAST; }
+
+static const char *verdict(const struct goal *g, double value)
+{
+    double better = more_is_better(g) ? 1 : -1;
+    if (isnan(value))
+        return "not measured";
+    if (better * (value - g->aim) >= 0)
+        return "aim";
+    if (better * (value - g->must) >= 0)
+        return "must";
+    bool within = more_is_better(g) ? value * TOLERANCE >= g->must : value <= g->must * TOLERANCE;
+    return within ? "must, within 5 %" : "MISSED";
+}
+
+/* Medians, of flowq and of whom it is measured against. */
+static void print_times(const struct results *r, const struct goal *g)
+{
+    double ours = NAN, theirs = NAN;
+    if (g->kind == FASTER_THAN || g->kind == SLOWER_THAN) {
+        ours = series_median(results_find(r, g->workload, "flowq", "ns"));
+        theirs = series_median(results_find(r, g->workload, g->against, "ns"));
+    } else if (g->kind == ADDED) {
+        ours = added(r, "flowq", -1);
+        theirs = added(r, g->against, -1);
+    }
+    if (!isnan(ours))
+        printf("  %.1f / %.1f ns (%s)", ours, theirs, g->against);
+}
+
+unsigned goals_print(const struct results *r)
+{
+    unsigned n_missed = 0;
+    printf("%-40s %7s %15s %6s %6s  %s\n", "figure", "value", "min - max", "must", "aim", "verdict");
+    for (size_t i = 0; i < sizeof(goals) / sizeof(*goals); i++) {
+        const struct goal *g = &goals[i];
+        double value[16];
+        size_t n = 0;
+        for (unsigned p = 0; p < r->processes && n < 16; p++) {
+            double v = figure_of(r, g, (int)p);
+            if (!isnan(v))
+                value[n++] = v;
+        }
+        double m = median(value, n);
+        const char *v = verdict(g, m);
+        if (n == 0)
+            printf("%-40s %7s %15s %6.4g %6.4g  %s\n", g->figure, "-", "", g->must, g->aim, v);
+        else
+            printf("%-40s %7.2f %7.2f - %5.2f %6.4g %6.4g  %-16s", g->figure, m, value[0], value[n - 1], g->must, g->aim, v);
+        if (n > 0) {
+            print_times(r, g);
+            printf("\n");
+        }
+        n_missed += strcmp(v, "MISSED") == 0;
+    }
+    printf("\n%s: %u\n", "musts missed by more than 5 %", n_missed);
+    return n_missed;
+}

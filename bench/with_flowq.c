@@ -1,0 +1,145 @@
+/*
+ * with_flowq: flowq itself, through its public calls; but ready keys have no public call, so lookup() does what steer.c does with them.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "bench.h"
+
+#include <stdlib.h>
+
+#include "probe.h"
+#include "vm.h"
+
+static void *create(const struct shape *shape)
+{
+    struct flowq_vm_config config = {
+        .size = sizeof(config),
+        .max_flows = (uint32_t)(shape->n_flows < 8 ? 8 : shape->n_flows),
+        .initial_flows = shape->room_made ? (uint32_t)shape->n_flows : 0,
+        .queue_stats = shape->queue_stats ? FLOWQ_ON : FLOWQ_OFF,
+    };
+    struct flowq_vm *vm;
+    int r = flowq_vm_create(&config, &vm);
+    if (r != 0)
+        fail("flowq_vm_create: %d", r);
+    flowq_vm_set_queue_pairs(vm, QUEUES);
+    return vm;
+}
+
+static void destroy(void *vm) { flowq_vm_destroy(vm); }
+
+static void note(void *vm, const struct flowq_pkt *pkts, size_t n, uint32_t first, uint32_t step)
+{
+    for (size_t i = 0; i < n; i += BURST)
+        flowq_tx_note_burst(vm, pkts + i, n - i < BURST ? n - i : BURST, (first + (uint32_t)(i / BURST) * step) % QUEUES);
+}
+
+static uint64_t steer(void *vm, const struct flowq_pkt *pkts, size_t n)
+{
+    uint16_t qids[BURST];
+    uint64_t sum = 0;
+    for (size_t i = 0; i < n; i += BURST) {
+        size_t m = n - i < BURST ? n - i : BURST;
+        flowq_rx_steer_burst(vm, pkts + i, m, qids);
+        for (size_t j = 0; j < m; j++)
+            sum += qids[j];
+    }
+    return sum;
+}
+
+static uint64_t single(void *vm, const struct flowq_pkt *pkts, size_t n)
+{
+    uint64_t sum = 0;
+    flowq_enter();
+    for (size_t i = 0; i < n; i++)
+        sum += flowq_rx_steer(vm, pkts + i);
+    flowq_leave();
+    return sum;
+}
+
+/* ---- Ready keys -------------------------------------------------------------------------------------------------------------------- */
+
+typedef unsigned match_fn(const struct line *l, uint64_t probe, uint64_t mask);
+
+static inline __attribute__((always_inline)) uint64_t lookup_burst(const struct flowq_vm *vm, const uint64_t *keys, unsigned words, unsigned n,
+                                                                   match_fn *match)
+{
+    const struct table *t = &vm->table;
+    const struct directory *d = ptr_load_acquire(&t->directory);
+    uint64_t hash[BURST], sum = 0, tag_mask = t->tag_mask, mask = tag_mask | WORD_SECONDARY;
+    const struct line *line[BURST];
+    uint8_t odd[BURST];
+    unsigned n_odd = 0;
+    for (unsigned i = 0; i < n; i++) {
+        hash[i] = words == 2 ? hash_words2(&vm->secret, keys + i * 2) : hash_words5(&vm->secret, keys + i * 5);
+        line[i] = &directory_shard(d, hash[i])->line[home_line(t, hash[i])];
+        __builtin_prefetch(line[i]);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        uint64_t word = u64_load_relaxed(&line[i]->word[match(line[i], hash[i] & tag_mask, mask)]);
+        unsigned even = (word & mask) == (hash[i] & tag_mask);
+        sum += word_queue(t, word) & -even;
+        odd[n_odd] = (uint8_t)i;
+        n_odd += !even;
+    }
+    for (unsigned i = 0; i < n_odd; i++) {
+        if (!line_overflowed(line[odd[i]])) {
+            sum += MISS;
+            continue;
+        }
+        struct place p = table_find(t, hash[odd[i]]);
+        sum += p.slot ? word_queue(t, p.word) : MISS;
+    }
+    return sum;
+}
+
+static inline __attribute__((always_inline)) uint64_t lookup_all(struct flowq_vm *vm, const uint64_t *keys, unsigned words, size_t n,
+                                                                 match_fn *match)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < n; i += BURST) {
+        unsigned m = n - i < BURST ? (unsigned)(n - i) : BURST;
+        flowq_enter();
+        sum += words == 2 ? lookup_burst(vm, keys + i * 2, 2, m, match) : lookup_burst(vm, keys + i * 5, 5, m, match);
+        flowq_leave();
+    }
+    return sum;
+}
+
+#ifdef PROBE_X86
+static __attribute__((target("avx2,bmi,bmi2"))) uint64_t lookup_avx2(struct flowq_vm *vm, const uint64_t *keys, unsigned words, size_t n)
+{
+    return lookup_all(vm, keys, words, n, line_match_avx2);
+}
+#endif
+
+static uint64_t lookup(void *vm, const uint64_t *keys, unsigned words, size_t n)
+{
+#ifdef PROBE_X86
+    if (__builtin_cpu_supports("avx2"))
+        return lookup_avx2(vm, keys, words, n);
+#endif
+    return lookup_all(vm, keys, words, n, line_match);
+}
+
+static void clear(void *vm) { flowq_vm_reset(vm, FLOWQ_RESET_FLOWS); }
+
+static size_t bytes(void *vm)
+{
+    struct flowq_stats stats = {.size = sizeof(stats)};
+    flowq_vm_stats(vm, &stats);
+    return stats.table_bytes;
+}
+
+const struct contestant with_flowq = {
+    .name = "flowq",
+    .what = "this library; ready keys through internals",
+    .create = create,
+    .destroy = destroy,
+    .note = note,
+    .steer = steer,
+    .single = single,
+    .lookup = lookup,
+    .clear = clear,
+    .bytes = bytes,
+};
