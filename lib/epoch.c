@@ -62,17 +62,19 @@
 struct epoch_record {
     ck_epoch_record_t ck;
     atomic_u64 since;
-    struct epoch_record *next; /* in `records` */
+    struct epoch_record *next; /* in epoch.records */
 };
 
-static ck_epoch_t domain = {.epoch = 1, .records = CK_STACK_INITIALIZER};
-static atomic_ptr records; /* all of them, newest first; only ever pushed to */
+static struct {
+    /* Read at every enter; written by stamps and registrations only, and nothing else may share the line. */
+    _Alignas(CK_MD_CACHELINE) atomic_u64 now;
+    ck_epoch_t domain;
+    atomic_ptr records; /* all of them, newest first; only ever pushed to */
 
-/* Read at every enter and written at every stamp, so not beside anything that is written more often. */
-static _Alignas(CK_MD_CACHELINE) atomic_u64 now = 1;
-
-static _Alignas(CK_MD_CACHELINE) atomic_u64 done;
-static atomic_ptr blocker; /* the record that held up the last scan; a hint */
+    /* Written by scans. */
+    _Alignas(CK_MD_CACHELINE) atomic_u64 done;
+    atomic_ptr blocker; /* the record that held up the last scan; a hint */
+} epoch = {.now = 1, .domain = {.epoch = 1, .records = CK_STACK_INITIALIZER}};
 
 void *(*epoch_alloc)(size_t alignment, size_t size) = aligned_alloc;
 
@@ -89,15 +91,15 @@ struct epoch_record *epoch_record_create(void)
 
 void epoch_register(struct epoch_record *record)
 {
-    ck_epoch_register(&domain, &record->ck, NULL);
-    record->next = ptr_load_relaxed(&records);
-    ptr_store_release(&records, record);
+    ck_epoch_register(&epoch.domain, &record->ck, NULL);
+    record->next = ptr_load_relaxed(&epoch.records);
+    ptr_store_release(&epoch.records, record);
 }
 
 /* G1 */
 void epoch_enter(struct epoch_record *record)
 {
-    u64_store_relaxed(&record->since, u64_load_acquire(&now));
+    u64_store_relaxed(&record->since, u64_load_acquire(&epoch.now));
     sched_point();
     ck_epoch_begin(&record->ck, NULL);
 }
@@ -116,7 +118,7 @@ void epoch_leave(struct epoch_record *record)
 uint64_t epoch_stamp(void)
 {
     ck_pr_fence_memory();
-    return u64_add_acq_rel(&now, 1);
+    return u64_add_acq_rel(&epoch.now, 1);
 }
 
 /* Has this record a section open that keeps the floor from rising above the stamp? Then lowers *floor to it, if that is lower. */
@@ -136,24 +138,24 @@ static bool holds_up(const struct epoch_record *record, uint64_t stamp, uint64_t
 /* The floor; or, if it is not above the stamp, anything that is not. G3 */
 static uint64_t scan(uint64_t stamp)
 {
-    uint64_t floor = u64_load_acquire(&now);
+    uint64_t floor = u64_load_acquire(&epoch.now);
 
     ck_pr_fence_memory();
-    for (struct epoch_record *r = ptr_load_acquire(&records); r != NULL; r = r->next) {
+    for (struct epoch_record *r = ptr_load_acquire(&epoch.records); r != NULL; r = r->next) {
         if (holds_up(r, stamp, &floor)) {
-            ptr_store_relaxed(&blocker, r);
+            ptr_store_relaxed(&epoch.blocker, r);
             return floor;
         }
     }
     ck_pr_fence_acquire(); /* G5 */
-    ptr_store_relaxed(&blocker, NULL);
+    ptr_store_relaxed(&epoch.blocker, NULL);
     return floor;
 }
 
 bool epoch_passed(uint64_t stamp)
 {
-    struct epoch_record *r = ptr_load_relaxed(&blocker);
-    uint64_t floor = UINT64_MAX, known = u64_load_acquire(&done);
+    struct epoch_record *r = ptr_load_relaxed(&epoch.blocker);
+    uint64_t floor = UINT64_MAX, known = u64_load_acquire(&epoch.done);
 
     if (known > stamp)
         return true;
@@ -162,7 +164,7 @@ bool epoch_passed(uint64_t stamp)
     floor = scan(stamp);
     if (floor <= stamp)
         return false;
-    while (known < floor && !u64_cas(&done, &known, floor))
+    while (known < floor && !u64_cas(&epoch.done, &known, floor))
         ;
     return true;
 }
@@ -171,13 +173,13 @@ bool epoch_passed(uint64_t stamp)
 
 void epoch_fork_child(void)
 {
-    ck_epoch_init(&domain);
-    for (struct epoch_record *r = ptr_load_relaxed(&records); r != NULL; r = r->next)
-        ck_epoch_register(&domain, &r->ck, NULL);
-    ptr_store_relaxed(&blocker, NULL);
+    ck_epoch_init(&epoch.domain);
+    for (struct epoch_record *r = ptr_load_relaxed(&epoch.records); r != NULL; r = r->next)
+        ck_epoch_register(&epoch.domain, &r->ck, NULL);
+    ptr_store_relaxed(&epoch.blocker, NULL);
 }
 
 void epoch_advance(uint64_t by)
 {
-    u64_add_acq_rel(&now, by);
+    u64_add_acq_rel(&epoch.now, by);
 }

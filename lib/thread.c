@@ -10,10 +10,11 @@
  *                  A newcomer takes the first one that is not taken; `lowest` is where to begin to look.
  *
  * Life cycle. A struct thread is made together with its epoch record, and they stay together for good. The exit key's destructor gives
- * it back when its thread ends. Destructors of other keys may still call us, before it or after it: so it comes back as often as
- * POSIX promises to call it, but once, and only then unregisters (the one round left belongs to tools that want to be the very last). From
- * then on the thread counts as one that could not be registered, and so nothing it does can be left behind. What remains is a thread
- * whose first call of all comes from a destructor in one of the last rounds; its struct thread is never given back.
+ * it back when its thread ends. Destructors of other keys may call us too, before or after it, and must still be served; so it does
+ * nothing in the first rounds of destructors that POSIX promises, and gives back in the last but one (the last is for tools that
+ * want to be last, like ThreadSanitizer). After that the thread counts as one that could not be registered: nobody would give back what it
+ * registered then. What remains is a thread whose first call of all comes from a destructor in one of the last rounds: its struct
+ * thread is not given back, and a section it leaves open stays open.
  *
  * Lock order: `registry` alone; it covers the list, `taken`, `lowest` and the setting up. No memory is allocated under it, because
  * fork() takes it too and an allocator may have fork handlers with a lock of its own. fork() holds it so that the child finds the list
