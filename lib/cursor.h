@@ -1,9 +1,9 @@
 /*
  * cursor: what is left of the bytes being read.
  *
- * Two verbs, both checked by subtraction from what is left: take() copies the next bytes out, skip() passes them over unread. Neither
- * goes back, so no byte is copied twice. The fence after the copy keeps the compiler from loading the same bytes again later instead
- * of keeping the copy: memory that a guest changes meanwhile must not change under a check that has been made.
+ * Two verbs, both checked by subtraction from what is left: take() copies the next bytes out, skip() passes them over unread.
+ * Neither goes back, so no byte is copied twice. The fence after the copy keeps the compiler from loading the same bytes again
+ * later instead of keeping the copy: memory that a guest changes meanwhile must not change under a check that has been made.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */

@@ -1,9 +1,9 @@
 /*
  * group: the packets of a burst, queue by queue.
  *
- * A stable sort of packet indices by queue. Which queues come in which order is up to guests, so no order may cost more than a constant
- * times n: bursts of up to SMALL packets are sorted by insertion, longer ones by radix. Nothing is allocated; the radix sort needs no
- * second array either, because `order` itself holds the links of its lists:
+ * A stable sort of packet indices by queue. Which queues come in which order is up to guests, so no order may cost more than a
+ * constant times n: bursts of up to SMALL packets are sorted by insertion, longer ones by radix. Nothing is allocated; the radix
+ * sort needs no second array either, because `order` itself holds the links of its lists:
  *
  *     order[i]   first the packet behind i in its list, then i's place among all, at last the packet at place i
  *

@@ -1,16 +1,16 @@
 /*
  * key: the identity of a flow, as bytes to hash.
  *
- * A key is directional and written as the flow's *incoming* packets carry it (source: the remote end, destination: the VM); the key of
- * a transmitted packet is reversed before use (rule S3). There are two layouts, told apart by their length, each optionally followed
- * by one word of VLAN ids (setting key_vlan):
+ * A key is directional and written as the flow's *incoming* packets carry it (source: the remote end, destination: the VM); the
+ * key of a transmitted packet is reversed before use (rule S3). There are two layouts, told apart by their length, each
+ * optionally followed by one word of VLAN ids (setting key_vlan):
  *
  *     IPv4   word 0  source address | destination address        (network byte order, in memory order)
  *            word 1  ports, protocol, IP version                  -> 16 bytes
  *     IPv6   word 0-1 source, word 2-3 destination
  *            word 4  ports, protocol, IP version                  -> 40 bytes
- *     VLAN   one more word: up to four 12-bit ids, outermost lowest, and their number -> 24 or 48 bytes. With the setting on, every key
- *            has this word: zero for a packet without tags.
+ *     VLAN   one more word: up to four 12-bit ids, outermost lowest, and their number -> 24 or 48 bytes. A packet without tags
+ *            has no such word, whatever the setting.
  *
  * Ports are zero for protocols without ports. Unused bytes are always zero, so equal flows have equal bytes.
  */
@@ -75,8 +75,8 @@ static inline void key_reverse(struct key *k)
 }
 
 /*
- * Adds one id, 12 bits, to a word of VLAN ids, innermost last; at most four. The word starts as zero and counts its ids in the bits
- * above them, so that one tag with id 0 differs from none.
+ * Adds one id, 12 bits, to a word of VLAN ids, innermost last; at most four. The word starts as zero and counts its ids in the
+ * bits above them, so that one tag with id 0 differs from none.
  */
 static inline uint64_t key_vlan_add(uint64_t vlans, uint16_t id)
 {

@@ -18,7 +18,7 @@ static inline void complete_key(struct walk *w, struct ip ip, const uint8_t port
     memcpy(&l4.dport, ports + 2, 2);
     k->bytes = ip.version == 6 ? KEY_V6_BYTES : KEY_V4_BYTES;
     memcpy(&k->word[key_l4_word(k)], &l4, sizeof(l4));
-    if (w->rules->key_vlan)
+    if (w->rules->key_vlan && w->vlans) /* untagged frames keep the plain key: they need not leave the fast path */
         key_append_vlans(k, w->vlans);
 }
 

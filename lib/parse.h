@@ -2,8 +2,8 @@
  * parse: from a frame to what steering must know about it (rules S3 to S7).
  *
  * parse_packet() never fails: any bytes of any length give a defined answer, at worst PARSE_KEYLESS. It looks at no more than
- * PARSE_MAX_BYTES of the packet and copies every header out once before it looks at it, so that memory that changes meanwhile
- * (a guest's) can make the answer wrong but never unsafe. Lengths come from the buffer; length fields in headers are not believed.
+ * PARSE_MAX_BYTES of the packet and copies every header out once before it looks at it, so that memory that changes meanwhile (a
+ * guest's) can make the answer wrong but never unsafe. Lengths come from the buffer; length fields in headers are not believed.
  * Works on the stack alone; no state, any thread.
  */
 #ifndef FLOWQ_LIB_PARSE_H
@@ -33,15 +33,15 @@ struct parse_rules {
 };
 
 enum parse_kind {
-    PARSE_KEYLESS, /* no readable key: not IP, truncated, malformed, unknown flags */
-    PARSE_FLOW,    /* key is the flow's */
-    PARSE_LATER,   /* a later fragment: `later` says of what; key holds addresses and protocol, ports zero */
-    PARSE_QUOTE,   /* an ICMP error: key is that of the packet it quotes, AS QUOTED (not reversed) */
-    PARSE_QUOTE_LATER, /* an ICMP error that quotes a later fragment: key as in PARSE_LATER, as quoted */
+    PARSE_KEYLESS,     /* no readable key: not IP, truncated, malformed, unknown flags */
+    PARSE_FLOW,        /* key is the flow's */
+    PARSE_LATER,       /* a later fragment: `later` says of what; key holds addresses and protocol, ports zero */
+    PARSE_QUOTE,       /* an ICMP error: key is that of the packet it quotes, AS QUOTED (not reversed) */
+    PARSE_QUOTE_LATER, /* an ICMP error that quotes a later fragment: key as in PARSE_LATER, as quoted; `later` says nothing */
 };
 
-/* What parse_result.flags can say. */
-#define PARSE_MULTICAST 0x01u /* an Ethernet or IP destination, outer or inner, is multicast or broadcast */
+/* What parse_result.flags can say; with PARSE_KEYLESS, of as much as could be read. */
+#define PARSE_MULTICAST 0x01u /* a destination of Ethernet or IP is multicast or broadcast: outer, or inner of an inner key */
 #define PARSE_SYN 0x02u       /* TCP flags of the packet that gave the key; never set for quotes */
 #define PARSE_FIN 0x04u
 #define PARSE_RST 0x08u
@@ -61,10 +61,27 @@ struct parse_result {
     struct key key;  /* as on the wire; the caller reverses */
     uint8_t kind;    /* enum parse_kind */
     uint8_t flags;   /* PARSE_* */
-    uint8_t n_first; /* how many of first[] are set: this packet is the first fragment of so many datagrams (outer, inner) */
+    uint8_t n_first; /* how many of first[] are set: this packet is the first fragment of so many datagrams (outer, inner), even
+                        if its kind is not PARSE_FLOW: later fragments go where it goes also when it has no ports */
     struct parse_frag first[2];
     struct parse_frag later; /* kind PARSE_LATER */
 };
+
+/*
+ * What was decided where S3 to S6 leave room:
+ *
+ *   - A header that is not whole makes the packet unreadable, but a TCP header cut behind its ports, and anything cut behind the
+ *     addresses of a protocol without ports.
+ *   - AH is a protocol of its own in IPv4 and an extension header in IPv6. A mobility header with nothing behind it is the
+ *     message, of protocol 135. A second fragment header behind one IPv6 header is malformed: keyless.
+ *   - A packet to the port of a UDP tunnel belongs to the tunnel. If no inner packet can be read it is keyless, whatever the
+ *     reason: another version, a message of GTP-U that carries none, an unknown payload.
+ *   - GRE that is never looked into (version 1, source routes, a payload neither IP nor Ethernet) is keyed on its addresses.
+ *   - Ethernet with a key in GRE is NVGRE; other GRE with IPv6 inside or outside is RFC 7676's; the rest goes by its options.
+ *   - A tunnel in an ICMP error of which no inner packet can be read is an unreadable quote: the VM's own packet may have been
+ *     readable, so its outer key would be a guess.
+ *   - Tags of a tunnel's outer frame are no part of an inner key. A quote has those of the frame that carries the error.
+ */
 
 /*
  * The complete parser, out of line. Fills key, kind, flags, n_first, and first/later as far as they apply; the rest of *out is

@@ -5,7 +5,7 @@
  */
 #include "parse_walk.h"
 
-/* ---- Fragments (S5) ------------------------------------------------------------------------------------------------------------ */
+/* ---- Fragments (S5) -------------------------------------------------------------------------------------------------------- */
 
 static void set_frag(struct parse_frag *f, const struct key *k, struct ip ip, uint32_t id)
 {
@@ -23,8 +23,8 @@ static void set_frag(struct parse_frag *f, const struct key *k, struct ip ip, ui
 }
 
 /*
- * A first fragment: others will follow it. It counts even if its ports turn out not to be readable, so that the later fragments go
- * where it went. A quoted one does not: what is quoted was sent by the VM.
+ * A first fragment: others will follow it. It counts even if its ports turn out not to be readable, so that the later fragments
+ * go where it went. A quoted one does not: what is quoted was sent by the VM.
  */
 static void first_fragment(struct walk *w, struct ip ip, uint32_t id)
 {
@@ -41,7 +41,7 @@ static void later_fragment(struct walk *w, struct ip ip, uint32_t id)
     walk_finish(w, ip, none, PARSE_LATER);
 }
 
-/* ---- Transport ----------------------------------------------------------------------------------------------------------------- */
+/* ---- Transport ------------------------------------------------------------------------------------------------------------- */
 
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
@@ -132,7 +132,7 @@ static void transport(struct walk *w, struct ip ip)
     walk_finish_portless(w, ip);
 }
 
-/* ---- IP ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- IP -------------------------------------------------------------------------------------------------------------------- */
 
 #define IP_MIN_BYTES 20 /* IPv4's shortest header, half of IPv6's */
 
@@ -164,8 +164,9 @@ static void ipv4(struct walk *w, const uint8_t h[IP_MIN_BYTES])
 #define IPV6_MORE_FRAGMENTS 0x0001u
 
 /*
- * Passes over the fragment header, 8 bytes at h, with ip->protocol set to what it names. False if the packet ends here: it is a later
- * fragment, or has a second fragment header (RFC 8200 allows one), which might claim to be a first fragment of two datagrams.
+ * Passes over the fragment header, 8 bytes at h, with ip->protocol set to what it names. False if the packet ends here: it is a
+ * later fragment, or has a second fragment header (RFC 8200 allows one), which might claim to be a first fragment of two
+ * datagrams.
  */
 static bool ipv6_fragment(struct walk *w, struct ip *ip, const uint8_t h[8], bool *seen)
 {
@@ -184,8 +185,8 @@ static bool ipv6_fragment(struct walk *w, struct ip *ip, const uint8_t h[8], boo
 }
 
 /*
- * Passes over the extension headers, in any order, each of at least 8 bytes; transport() gets the first header that is none. The key's
- * protocol is what was reached last. A mobility header with nothing behind it is itself the message.
+ * Passes over the extension headers, in any order, each of at least 8 bytes; transport() gets the first header that is none. The
+ * key's protocol is what was reached last. A mobility header with nothing behind it is itself the message.
  */
 static void ipv6_extensions(struct walk *w, struct ip ip)
 {

@@ -52,7 +52,9 @@ static void ethertype(struct walk *w, unsigned type)
     }
 }
 
-/* IEEE 802.2: the service access points, a control byte (unnumbered information), and with SNAP an organisation and an ethertype. */
+/*
+ * IEEE 802.2: the service access points, a control byte (unnumbered information), and with SNAP an organisation and an ethertype.
+ */
 static void llc(struct walk *w)
 {
     static const uint8_t ip_sap[3] = {0x06, 0x06, 0x03};

@@ -6,8 +6,8 @@
 #include "parse_walk.h"
 
 /*
- * Enters a tunnel that is no UDP tunnel: should the inner packet not be readable, the outer addresses and protocol count. Except in a
- * quote: the VM's packet may have been readable where only its first bytes are quoted, so the quote says nothing then.
+ * Enters a tunnel that is no UDP tunnel: should the inner packet not be readable, the outer addresses and protocol count. Except
+ * in a quote: the VM's packet may have been readable where only its first bytes are quoted, so the quote says nothing then.
  */
 static void enter_tunnel(struct walk *w, struct ip outer)
 {
@@ -65,8 +65,8 @@ static bool skip_gre_options(struct walk *w, unsigned flags)
 }
 
 /*
- * Which of the four kinds this is. Ethernet with a key is NVGRE, over IPv6 too. What carries or is carried by IPv6 is RFC 7676, with
- * or without options. The rest, Ethernet without a key included, goes by its options.
+ * Which of the four kinds this is. Ethernet with a key is NVGRE, over IPv6 too. What carries or is carried by IPv6 is RFC 7676,
+ * with or without options. The rest, Ethernet without a key included, goes by its options.
  */
 static uint32_t gre_kind(const struct gre *gre, struct ip outer)
 {

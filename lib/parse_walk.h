@@ -1,15 +1,17 @@
 /*
  * parse_walk: what the parts of the parser share; for parse*.c alone.
  *
- * One function per header, in the order in which headers come in a frame; each takes its header from the cursor and calls what follows:
+ * One function per header, in the order in which headers come in a frame; each takes its header from the cursor and calls what
+ * follows:
  *
  *     ethernet -> (vlan) -> (llc) -> ethertype -> (mpls | pppoe) -> ip              parse_link.c
  *     ip -> ipv4 | ipv6 -> transport                                                parse_ip.c
  *     transport -> tunnel -> ethernet | ip        at most once: S4 looks one level deep       parse_tunnel.c
  *     transport -> icmp error -> ip               at most once: a quoted error is not followed
  *
- * So the calls nest at most three IP headers deep, and each header takes bytes from a window of PARSE_MAX_BYTES: both bound the work.
- * A function that cannot go on just returns. The result starts out as PARSE_KEYLESS and becomes something else in walk_finish() alone.
+ * So the calls nest at most three IP headers deep, and each header takes bytes from a window of PARSE_MAX_BYTES: both bound the
+ * work. A function that cannot go on just returns. The result starts out as PARSE_KEYLESS and becomes something else in
+ * walk_finish() alone.
  *
  * What is unreadable inside a tunnel or an ICMP error need not make the packet keyless: `spare` keeps the key that counts then.
  *
@@ -75,8 +77,8 @@ struct ip {
 };
 
 /*
- * The packet has a key: the addresses in out->key, what ip says, and the ports, source and destination as on the wire. kind: PARSE_FLOW
- * or PARSE_LATER; in a quote it becomes PARSE_QUOTE or PARSE_QUOTE_LATER.
+ * The packet has a key: the addresses in out->key, what ip says, and the ports, source and destination as on the wire. kind:
+ * PARSE_FLOW or PARSE_LATER; in a quote it becomes PARSE_QUOTE or PARSE_QUOTE_LATER.
  */
 void walk_finish(struct walk *w, struct ip ip, const uint8_t ports[4], uint8_t kind);
 
@@ -96,7 +98,9 @@ void ip_packet(struct walk *w, unsigned version);
 void tunnel_ip(struct walk *w, struct ip ip);
 void tunnel_gre(struct walk *w, struct ip ip);
 
-/* What follows the ports of a UDP header, if the destination port names a tunnel to look into; else false, and nothing is done. */
+/*
+ * What follows the ports of a UDP header, if the destination port names a tunnel to look into; else false, and nothing is done.
+ */
 bool tunnel_udp(struct walk *w, uint16_t dport);
 
 #endif

@@ -1,0 +1,187 @@
+/*
+ * The parser on random packets: it agrees with its model, reads no byte twice, none beyond the end of the packet and none beyond
+ * its window, and survives memory that changes while it reads.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "counted_parse.h"
+#include "model_parse.h"
+#include "random_packet.h"
+
+#include <check.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+static uint64_t seed;
+
+static void fail_on(const struct random_packet *p, const char *what)
+{
+    fprintf(stderr, "packet, flags %#x: ", p->flags);
+    for (uint32_t i = 0; i < p->len; i++)
+        fprintf(stderr, "%02x", p->bytes[i]);
+    fprintf(stderr, "\n");
+    ck_abort_msg("%s", what);
+}
+
+/* Compares on a copy that ends where the packet ends; the result before is rubbish, so that what is not set is seen. */
+static void compare(const struct random_packet *p, struct parse_result *r)
+{
+    struct parse_result model;
+    uint8_t *copy = malloc(p->len ? p->len : 1);
+    if (!copy) /* assertions of Check are too slow for every packet */
+        fail_on(p, "out of memory");
+    memcpy(copy, p->bytes, p->len);
+    struct flowq_pkt pkt = {.data = copy, .len = p->len, .flags = p->flags};
+    memset(r, 0xa5, sizeof(*r));
+    parse_packet(&pkt, p->rules, r);
+    model_parse(&pkt, p->rules, &model);
+    free(copy);
+    if (!parse_result_equal(r, &model)) {
+        fprintf(stderr, "parser: %s\n", parse_result_text(r));
+        fprintf(stderr, "model:  %s\n", parse_result_text(&model));
+        fail_on(p, "the parser and its model disagree");
+    }
+}
+
+/* No byte is read twice, and none outside of min(len, PARSE_MAX_BYTES). */
+static void count(const struct random_packet *p)
+{
+    struct flowq_pkt pkt = {.data = p->bytes, .len = p->len, .flags = p->flags};
+    struct parse_result r;
+    memset(parse_reads, 0, sizeof(parse_reads));
+    counted_parse_packet(&pkt, p->rules, &r);
+    for (uint32_t i = 0; i < p->len; i++)
+        if (parse_reads[i] > (i < PARSE_MAX_BYTES ? 1 : 0))
+            fail_on(p, "a byte is read twice, or lies outside of the window");
+}
+
+/* What lies beyond the window, or whether there is anything, makes no difference. */
+static void change_beyond_window(struct random_packet *p, const struct parse_result *before)
+{
+    struct parse_result after;
+    struct flowq_pkt pkt = {.data = p->bytes, .len = PARSE_MAX_BYTES, .flags = p->flags};
+    parse_packet(&pkt, p->rules, &after);
+    if (!parse_result_equal(before, &after))
+        fail_on(p, "bytes beyond the window were looked at");
+}
+
+START_TEST(test_random)
+{
+    struct rng rng = {.state = seed};
+    long n = seed_long() ? 20000000 : 500000, kinds[PARSE_QUOTE_LATER + 1] = {0}, firsts[3] = {0}, flags[5] = {0};
+    for (long i = 0; i < n; i++) {
+        struct random_packet p;
+        struct parse_rules rules;
+        struct parse_result r;
+        random_rules(&rng, &rules);
+        random_packet(&p, &rng, &rules);
+        compare(&p, &r);
+        count(&p);
+        if (p.len > PARSE_MAX_BYTES)
+            change_beyond_window(&p, &r);
+        kinds[r.kind]++;
+        firsts[r.n_first]++;
+        for (unsigned bit = 0; bit < 5; bit++)
+            flags[bit] += r.flags >> bit & 1;
+    }
+    /* Random packets are worth something only if they reach everything. */
+    for (unsigned i = 0; i <= PARSE_QUOTE_LATER; i++)
+        ck_assert_msg(kinds[i] > n / 200, "kind %u only %ld times", i, kinds[i]);
+    for (unsigned i = 0; i < 3; i++)
+        ck_assert_msg(firsts[i] > n / 4000, "%u first fragments only %ld times", i, firsts[i]);
+    for (unsigned i = 0; i < 5; i++)
+        ck_assert_msg(flags[i] > n / 200, "flag %u only %ld times", i, flags[i]);
+}
+END_TEST
+
+/* ---- Memory that changes meanwhile ----------------------------------------------------------------------------------------- */
+
+struct shared {
+    atomic_bool stop;
+    struct random_packet packet;
+    uint8_t *bytes;
+};
+
+/* What a hostile guest does to its own memory: lengths, types and offsets change at every moment. */
+static void *change(void *ctx)
+{
+    struct shared *s = ctx;
+    struct rng rng = {.state = seed ^ 1};
+    while (!atomic_load_explicit(&s->stop, memory_order_relaxed)) {
+        volatile uint8_t *b = &s->bytes[rng_below(&rng, s->packet.len)];
+        *b = (uint8_t)rng_next(&rng);
+        *b = s->packet.bytes[b - s->bytes];
+    }
+    return NULL;
+}
+
+static bool is_sane(const struct parse_result *r)
+{
+    if (r->kind == PARSE_KEYLESS)
+        return r->key.bytes == 0 && r->n_first <= 2;
+    if (r->kind > PARSE_QUOTE_LATER || r->n_first > 2)
+        return false;
+    if (r->key.bytes != 16 && r->key.bytes != 24 && r->key.bytes != 40 && r->key.bytes != 48)
+        return false;
+    return key_l4(&r->key).version == (key_is_v6(&r->key) ? 6 : 4) && key_l4(&r->key).zero == 0;
+}
+
+/* The race is what is tested: ThreadSanitizer would be right to report it. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define RACES_ARE_REPORTED 1
+#endif
+#elif defined(__SANITIZE_THREAD__)
+#define RACES_ARE_REPORTED 1
+#endif
+
+START_TEST(test_changing_memory)
+{
+    struct rng rng = {.state = seed ^ 2};
+    int rounds = seed_long() ? 2000 : 100;
+    while (rounds-- > 0) {
+        struct shared s;
+        struct parse_rules rules = parse_rules_default();
+        pthread_t thread;
+        atomic_init(&s.stop, false);
+        do
+            random_packet(&s.packet, &rng, &rules);
+        while (s.packet.len == 0);
+        s.bytes = malloc(s.packet.len);
+        ck_assert(s.bytes != NULL);
+        memcpy(s.bytes, s.packet.bytes, s.packet.len);
+        ck_assert(pthread_create(&thread, NULL, change, &s) == 0);
+        for (int i = 0; i < 20000; i++) {
+            struct flowq_pkt pkt = {.data = s.bytes, .len = s.packet.len, .flags = s.packet.flags};
+            struct parse_result r;
+            parse_packet(&pkt, &rules, &r);
+            if (!is_sane(&r))
+                fail_on(&s.packet, "changing bytes made a result that cannot be");
+        }
+        atomic_store(&s.stop, true);
+        pthread_join(thread, NULL);
+        free(s.bytes);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    seed = seed_get("check_parse_model");
+    Suite *s = suite_create("parse-model");
+    TCase *t = tcase_create("random");
+    tcase_set_timeout(t, 0);
+    tcase_add_test(t, test_random);
+#ifndef RACES_ARE_REPORTED
+    tcase_add_test(t, test_changing_memory);
+#else
+    (void)test_changing_memory;
+#endif
+    suite_add_tcase(s, t);
+    SRunner *sr = srunner_create(s);
+    srunner_run_all(sr, CK_NORMAL);
+    int failed = srunner_ntests_failed(sr);
+    srunner_free(sr);
+    return failed != 0;
+}
