@@ -22,12 +22,12 @@
 #include "key.h"
 #include "parse.h"
 
-/* XXH3 wants at least 136 bytes; we give it its default length. Read-only after creation. */
+/* Read-only after creation. What plain IPv4 needs comes first. */
 struct hash_secret {
-    uint8_t bytes[192];
     uint64_t short_low, short_high; /* what XXH3 makes of `bytes` for inputs of 9 to 16 bytes */
-    uint64_t fallback; /* keys the second hash */
-    uint64_t tag_low;  /* lowest bit of a tag: set where a tag would be zero, as an empty slot is */
+    uint64_t tag_low;               /* lowest bit of a tag: set where a tag would be zero, as an empty slot is */
+    uint8_t bytes[192];             /* XXH3 wants at least 136; this is its default length */
+    uint64_t fallback;              /* keys the second hash */
 };
 
 /* Stretches the user's or the kernel's 32 bytes. tag_low: see above. */

@@ -89,25 +89,30 @@ static atomic_u16 *plane_slot(const struct table *t, const struct place *p)
     return shard_plane(t, p->shard) + line * LINE_SLOTS + (size_t)(p->slot - p->line->slot);
 }
 
-/* Has the flow been bound within so many ticks? */
+/* Has a flow that had this word and this binding time been bound within so many ticks? The time alone may have wrapped (note.h). */
+static bool stamp_recent(const struct note_context *c, uint64_t word, uint16_t stamp, uint32_t ticks)
+{
+    uint64_t noted_ago = (uint64_t)note_age(note_tick(c), word) << c->ages.tick_shift;
+    uint64_t tick_ns = UINT64_C(1) << c->ages.tick_shift;
+    if (stamp == 0 || noted_ago > ((uint64_t)ticks << NOTE_BIND_SHIFT) + tick_ns)
+        return false;
+    uint16_t age = (uint16_t)(bind_stamp(c) - stamp);
+    return age <= ticks || age > UINT16_MAX - 16; /* nearly a whole turn: the clock of another thread is ahead */
+}
+
 static bool bound_recently(const struct note_context *c, const struct place *p, uint32_t ticks)
 {
-    uint64_t noted_ago = (uint64_t)(note_age(note_tick(c), p->word)) << c->ages.tick_shift;
-    uint64_t tick_ns = UINT64_C(1) << c->ages.tick_shift;
-    if (noted_ago > ((uint64_t)ticks << NOTE_BIND_SHIFT) + tick_ns)
-        return false;
-    uint16_t stamp = u16_load_relaxed(plane_slot(c->table, p));
-    uint16_t age = (uint16_t)(bind_stamp(c) - stamp);
-    return stamp != 0 && (age <= ticks || age > UINT16_MAX - 16); /* nearly a whole turn: the clock of another thread is ahead */
+    return stamp_recent(c, p->word, u16_load_relaxed(plane_slot(c->table, p)), ticks);
 }
 
 /* ---- A flow that is known ------------------------------------------------------------------------------------------------------- */
 
 /* Writes "long ago" over a binding time that is, before it wraps; but not over one that a note which moved the flow has just stored. */
-static void expire(const struct note_context *c, atomic_u16 *stamp, uint32_t ticks)
+static void expire(const struct note_context *c, const struct place *p, uint32_t ticks)
 {
+    atomic_u16 *stamp = plane_slot(c->table, p);
     uint16_t seen = u16_load_relaxed(stamp);
-    if (!stamp_recent(c, seen, ticks))
+    if (seen != 0 && !stamp_recent(c, p->word, seen, ticks))
         (void)u16_cas(stamp, &seen, 0);
 }
 
@@ -129,11 +134,10 @@ static uint32_t update(const struct note_context *c, const struct place *p, enum
     if (!u64_cas(p->slot, &expected, fresh))
         return AGAIN;
     if (t->plane_at) {
-        atomic_u16 *stamp = plane_slot(t, p);
         if (outcome == FLOWQ_NOTE_MOVED)
-            u16_store_relaxed(stamp, bind_stamp(c)); /* N-A */
-        else if (!bound_recently(c, p, ticks)) /* by its old word: the stamp alone may have wrapped */
-            u16_store_relaxed(stamp, 0);
+            u16_store_relaxed(plane_slot(t, p), bind_stamp(c)); /* N-A */
+        else
+            expire(c, p, ticks);
     }
     return outcome;
 }

@@ -24,16 +24,20 @@
 #include "atomic.h"
 #include "flowq.h"
 
-struct queues {
-    atomic_u32 summary;  /* number in use << 16 | lowest in use; 0 << 16 | FLOWQ_DROP: none */
-    uint32_t max;        /* queue numbers are below this */
-    atomic_u64 *in_use;  /* queues_words(max) */
+/* What only setters touch, and list. */
+struct queue_control {
     atomic_u16 *list;    /* max */
-    /* setters only, under lock */
-    uint64_t *enabled;   /* queues_words(max) */
+    uint64_t *enabled;   /* queues_words(max); this and the rest under lock */
     uint64_t *resetting; /* queues_words(max) */
     uint32_t pairs;
     pthread_mutex_t lock;
+};
+
+struct queues {
+    atomic_u32 summary; /* number in use << 16 | lowest in use; 0 << 16 | FLOWQ_DROP: none */
+    uint32_t max;       /* queue numbers are below this */
+    atomic_u64 *in_use; /* queues_words(max) */
+    struct queue_control *control;
 };
 
 /* Words of a bitmap: up to the next power of two, so that every number that fits the queue bits of a table word has a bit. */
@@ -45,10 +49,10 @@ static inline uint32_t queues_words(uint32_t max)
     return bits / 64;
 }
 
-/* Bytes of memory that queues_init() wants, a multiple of 64. */
+/* Bytes of memory that queues_init() wants for all but in_use, a multiple of 64. */
 size_t queues_bytes(uint32_t max);
-/* mem: queues_bytes(max) bytes, aligned to 64, zeroed. Returns 0 or -ENOMEM (no mutex). */
-int queues_init(struct queues *q, uint32_t max, void *mem);
+/* in_use: queues_words(max) words; mem: queues_bytes(max) bytes, aligned to 64; both zeroed. Returns 0 or -ENOMEM (no mutex). */
+int queues_init(struct queues *q, uint32_t max, atomic_u64 *in_use, void *mem);
 void queues_fini(struct queues *q);
 
 /* The setters of the public interface; arguments are valid already. */
@@ -73,7 +77,7 @@ static inline uint16_t queue_pick(const struct queues *q, uint64_t hash)
     uint32_t summary = 0;
     for (unsigned tries = 0; tries < 4; tries++) {
         summary = u32_load_acquire(&q->summary); /* Q-A */
-        uint16_t qid = u16_load_relaxed(&q->list[(hash >> 32) * queues_n(summary) >> 32]);
+        uint16_t qid = u16_load_relaxed(&q->control->list[(hash >> 32) * queues_n(summary) >> 32]);
         if (queues_n(summary) == 0)
             break;
         if (queue_in_use(q, qid))

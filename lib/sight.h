@@ -53,7 +53,7 @@ static inline struct view view_of(struct flowq_vm *vm, const struct thread *thre
         .vm = vm,
         .directory = thread ? ptr_load_acquire(&vm->table.directory) : &empty,
         .secret = &vm->secret,
-        .udp_filter = u64_load_relaxed(&vm->settings.udp_filter),
+        .udp_filter = u64_load_relaxed(&vm->udp_filter),
         .tag_mask = vm->table.tag_mask,
         .line_mask = vm->table.line_mask,
         .queue_mask = vm->table.queue_mask,

@@ -108,20 +108,30 @@ static size_t directory_bytes(uint32_t depth)
     return (sizeof(struct directory) + sizeof(atomic_ptr) * ((size_t)1 << depth) + 63) / 64 * 64;
 }
 
+_Static_assert(sizeof(struct directory) + 2 * sizeof(atomic_ptr) <= sizeof(((struct table *)0)->small_directory), "depth 1 fits");
+
 struct directory *directory_make(struct table *t, uint32_t depth)
 {
-    struct directory *d = memory_alloc(t->memory, directory_bytes(depth), 64);
+    bool small = depth == 1 && !t->grow.small_used;
+    struct directory *d = small ? (void *)t->small_directory : memory_alloc(t->memory, directory_bytes(depth), 64);
     if (!d)
         return NULL;
     memset(d, 0, sizeof(*d));
     d->depth = depth;
     d->shift = 64 - depth;
-    count_bytes(t, directory_bytes(depth));
+    if (small)
+        t->grow.small_used = true;
+    else
+        count_bytes(t, directory_bytes(depth));
     return d;
 }
 
 void directory_free(struct table *t, struct directory *d)
 {
+    if (d == (void *)t->small_directory) {
+        t->grow.small_used = false;
+        return;
+    }
     uncount_bytes(t, directory_bytes(d->depth));
     memory_free(t->memory, d, directory_bytes(d->depth));
 }

@@ -245,13 +245,26 @@ void flowq_rx_decide_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, si
     leave(thread);
 }
 
+/* What a packet will need of its vm: the lines of struct flowq_vm, and its counter. */
+static inline void fetch_vm(struct flowq_vm *vm, const struct thread *thread)
+{
+    __builtin_prefetch(vm);
+    __builtin_prefetch(vm->few);
+    __builtin_prefetch(&vm->table);
+    __builtin_prefetch(vm->table.small_directory);
+    __builtin_prefetch(&stats_tally(&vm->stats, thread).counter[STAT_STEER + FLOWQ_REASON_BOUND], 1);
+}
+
 /* Packets for several vms: the same stages, with a view for each packet. */
 static void steer_mixed(const struct thread *thread, struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned n, uint16_t *qids)
 {
     struct view views[BATCH];
     struct batch b;
     b.n_special = 0;
+    b.now_ns = 0;
     memset(b.odd_kind, ODD_NOT, sizeof(b.odd_kind));
+    for (unsigned i = 0; i < n; i++)
+        fetch_vm(vms[i], thread);
     for (unsigned i = 0; i < n; i++) {
         views[i] = view_of(vms[i], thread);
         if (queues_n(u32_load_acquire(&vms[i]->queues.summary)) > 1) {

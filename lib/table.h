@@ -114,6 +114,9 @@ struct table {
     uint32_t max_shards;
     const struct memory *memory;
 
+    /* Memory of the smallest directory, so that a small table's is near. */
+    uint8_t small_directory[64] __attribute__((aligned(64)));
+
     /* Growth; under grow.lock unless said otherwise. */
     struct {
         struct spin lock;
@@ -123,6 +126,7 @@ struct table {
         struct directory *directories_first, *directories_last;
         struct slab *slabs; /* those with room first */
         uint32_t min_depth; /* shards of this depth are not merged: what initial_flows asked for */
+        bool small_used;    /* small_directory is a directory, in use or retired */
         bool keep_first;    /* initial_flows was given: the last shard stays */
         uint64_t dropped;   /* stamp of the last shard's end, when it was given back (T-F) */
         uint64_t trim_at;   /* where the next table_trim() begins, in the space of hashes */

@@ -61,8 +61,9 @@ static uint32_t tick_shift_for(uint64_t active_ns)
 static uint32_t rebind_ticks(uint32_t us) { return (uint32_t)(us * UINT64_C(1000) >> NOTE_BIND_SHIFT); }
 
 /* cfg has been through config_read(). */
-static void apply(struct settings *s, uint32_t tick_shift, const struct flowq_vm_config *cfg)
+static void apply(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
 {
+    struct settings *s = &vm->settings;
     const struct {
         uint32_t tunnel;
         uint16_t port;
@@ -84,10 +85,10 @@ static void apply(struct settings *s, uint32_t tick_shift, const struct flowq_vm
     u32_store_relaxed(&s->tunnels, cfg->tunnels);
     u64_store_relaxed(&s->ports[0], ports[0]);
     u64_store_relaxed(&s->ports[1], ports[1]);
-    u64_store_relaxed(&s->udp_filter, filter);
+    u64_store_relaxed(&vm->udp_filter, filter);
     u32_store_relaxed(&s->rebind_tcp, rebind_ticks(cfg->rebind_min_tcp_us));
     u32_store_relaxed(&s->rebind_other, rebind_ticks(cfg->rebind_min_other_us));
-    struct note_ages ages = note_ages_from(tick_shift, cfg->active_ms * NS_PER_MS, cfg->idle_ms * NS_PER_MS);
+    struct note_ages ages = note_ages_from(vm->ages.tick_shift, cfg->active_ms * NS_PER_MS, cfg->idle_ms * NS_PER_MS);
     u32_store_relaxed(&s->active, ages.active);
     u32_store_relaxed(&s->idle, ages.idle);
     u8_store_relaxed(&s->learn, (uint8_t)cfg->learn);
@@ -98,7 +99,7 @@ struct parse_rules vm_parse_rules(const struct flowq_vm *vm)
 {
     const struct settings *s = &vm->settings;
     struct parse_rules r = {
-        .udp_filter = u64_load_relaxed(&s->udp_filter),
+        .udp_filter = u64_load_relaxed(&vm->udp_filter),
         .tunnels = u32_load_relaxed(&s->tunnels),
         .key_vlan = u8_load_relaxed(&s->key_vlan) != 0,
     };
@@ -113,7 +114,7 @@ struct parse_rules vm_parse_rules(const struct flowq_vm *vm)
 /* The block of memory: struct flowq_vm, and behind it, each at a multiple of 64 bytes: */
 struct parts {
     uint32_t n_fragments;
-    size_t queues, frags, noted, counted, end;
+    size_t in_use, queues, frags, noted, counted, end;
 };
 
 static size_t round64(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
@@ -123,8 +124,9 @@ static struct parts lay_out(const struct flowq_vm_config *cfg)
     struct parts p = {.n_fragments = cfg->fragments ? FRAG_WAYS : 0};
     while (p.n_fragments < cfg->fragments)
         p.n_fragments *= 2;
-    p.queues = round64(sizeof(struct flowq_vm));
-    p.frags = p.queues + round64(queues_bytes(cfg->max_queue_pairs));
+    p.in_use = round64(sizeof(struct flowq_vm));
+    p.queues = p.in_use + (cfg->max_queue_pairs > VM_FEW ? queues_words(cfg->max_queue_pairs) * sizeof(atomic_u64) : 0);
+    p.frags = p.queues + queues_bytes(cfg->max_queue_pairs);
     p.noted = p.frags + round64(p.n_fragments * sizeof(atomic_u64));
     p.counted = p.noted + round64(cfg->max_queue_pairs * sizeof(atomic_u32));
     p.end = p.counted + (cfg->queue_stats ? round64((size_t)STATS_STRIPES * cfg->max_queue_pairs * sizeof(struct queue_counters)) : 0);
@@ -168,13 +170,14 @@ static int fill(struct flowq_vm *vm, const struct flowq_vm_config *cfg, const st
     uint32_t tick_shift = tick_shift_for(cfg->active_ms * NS_PER_MS);
     vm->ages = note_ages_from(tick_shift, cfg->active_ms * NS_PER_MS, cfg->idle_ms * NS_PER_MS);
     choose_clock(vm, cfg);
-    apply(&vm->settings, tick_shift, cfg);
+    apply(vm, cfg);
     frags_init(&vm->frags, p->n_fragments, base + p->frags);
     int r = config_check_times(cfg, vm->clock_resolution_ns);
     if (r == 0)
         r = make_secret(vm, cfg);
     if (r == 0)
-        r = queues_init(&vm->queues, cfg->max_queue_pairs, base + p->queues);
+        r = queues_init(&vm->queues, cfg->max_queue_pairs, cfg->max_queue_pairs > VM_FEW ? (void *)(base + p->in_use) : vm->few,
+                        base + p->queues);
     if (r)
         return r;
     r = table_init(&vm->table, &sizes, &vm->memory);
@@ -240,7 +243,7 @@ int flowq_vm_configure(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
         return r;
     if ((known.rebind_min_tcp_us || known.rebind_min_other_us) && !vm->can_rebind_late)
         return -ENOTSUP;
-    apply(&vm->settings, vm->ages.tick_shift, &known);
+    apply(vm, &known);
     return 0;
 }
 

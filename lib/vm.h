@@ -18,7 +18,6 @@
 
 /* Settings that may change while the vm runs; each word for itself, so a call sees each old or new. */
 struct settings {
-    atomic_u64 udp_filter;           /* parse_rules.udp_filter */
     atomic_u64 ports[2];             /* parse_rules.port, four to a word */
     atomic_u32 tunnels;              /* FLOWQ_TUNNEL_*, 0: none */
     atomic_u32 rebind_tcp;           /* ticks of 2^NOTE_BIND_SHIFT ns; 0: at once */
@@ -27,26 +26,35 @@ struct settings {
     atomic_u8 learn, key_vlan;       /* 0 or 1 */
 };
 
+#define VM_FEW 512 /* so many queues have their in_use bits in the struct */
+
 struct flowq_vm {
+    /* One cache line for every packet, */
+    atomic_u64 udp_filter;          /* a setting: parse_rules.udp_filter */
+    struct queue_counters *counted; /* per stripe and queue; NULL unless queue_stats */
     struct queues queues;
+    struct hash_secret secret; /* begins in it */
+
+    /* and, one behind the other, three for every packet of a small vm. */
+    atomic_u64 few[VM_FEW / 64] __attribute__((aligned(64)));
     struct table table;
-    struct hash_secret secret;
+
     struct settings settings;
     struct frags frags;
     struct note_ages ages; /* fixed at creation; but active and idle are settings */
-    bool can_rebind_late; /* made with a rebind_min: shards have a plane */
+    bool can_rebind_late;  /* made with a rebind_min: shards have a plane */
     uint64_t clock_resolution_ns;
     uint64_t (*clock_ns)(void *ctx);
     void *clock_ctx;
-    atomic_u32 *noted;              /* per queue: 1 + tick of the last note that named it; 0: never */
-    struct queue_counters *counted; /* per stripe and queue; NULL unless queue_stats */
+    atomic_u32 *noted; /* per queue: 1 + tick of the last note that named it; 0: never */
     struct memory memory;
     void (*log)(void *ctx, int32_t level, const char *message);
     void *log_ctx;
-    size_t bytes;             /* of this block */
-    atomic_u64 refused_told;  /* refusals that the log has been told of */
+    size_t bytes;            /* of this block */
+    atomic_u64 refused_told; /* refusals that the log has been told of */
     struct stats stats;
 };
+_Static_assert(offsetof(struct flowq_vm, secret) + offsetof(struct hash_secret, bytes) <= 64, "plain IPv4 needs the first line only");
 
 /* What the parser must know, from the settings as they are now. */
 struct parse_rules vm_parse_rules(const struct flowq_vm *vm);

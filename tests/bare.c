@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "bare.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "thread.h"
+
+/* ---- Memory ---------------------------------------------------------------------------------------------------------------------- */
+
+static void *counting_alloc(void *ctx, size_t size, size_t align, int32_t node)
+{
+    struct bare *b = ctx;
+    (void)node;
+    uint64_t fail_at = atomic_load(&b->fail_at);
+    if (fail_at == 1)
+        return NULL;
+    if (fail_at > 1)
+        atomic_store(&b->fail_at, fail_at - 1);
+    void *p = aligned_alloc(align, (size + align - 1) / align * align);
+    if (!p)
+        return NULL;
+    if (size < 65536)
+        memset(p, 0xa5, size); /* the contents are arbitrary */
+    atomic_fetch_add(&b->n_allocs, 1);
+    uint64_t bytes = atomic_fetch_add(&b->bytes, size) + size;
+    if (bytes > atomic_load(&b->max_bytes))
+        atomic_store(&b->max_bytes, bytes);
+    return p;
+}
+
+static void counting_free(void *ctx, void *ptr, size_t size)
+{
+    struct bare *b = ctx;
+    atomic_fetch_sub(&b->bytes, size);
+    free(ptr);
+}
+
+/* ---- Life cycle ------------------------------------------------------------------------------------------------------------------ */
+
+int bare_make(struct bare *b, const struct table_sizes *sizes, uint32_t pairs)
+{
+    static const uint8_t seed[FLOWQ_SECRET_SIZE] = "any will do";
+    memset(b, 0, sizeof(*b));
+    b->memory = (struct memory){.alloc = counting_alloc, .free = counting_free, .ctx = b, .node = -1};
+    b->ages = note_ages_from(BARE_TICK_SHIFT, 10 * BARE_SECOND, 1800 * BARE_SECOND);
+    b->now_ns = 100000 * BARE_SECOND;
+    hash_secret_expand(&b->secret, seed, table_tag_low(sizes->max_queue_pairs));
+    size_t queue_bytes = queues_bytes(sizes->max_queue_pairs), in_use_bytes = queues_words(sizes->max_queue_pairs) * sizeof(atomic_u64);
+    b->queue_memory = aligned_alloc(64, (queue_bytes + in_use_bytes + 63) / 64 * 64);
+    if (b->queue_memory)
+        memset(b->queue_memory, 0, queue_bytes + in_use_bytes);
+    int r = b->queue_memory ? 0 : -1;
+    if (r == 0)
+        r = queues_init(&b->queues, sizes->max_queue_pairs, (void *)((char *)b->queue_memory + queue_bytes), b->queue_memory);
+    if (r == 0)
+        queues_set_pairs(&b->queues, pairs);
+    return r ? r : table_init(&b->table, sizes, &b->memory);
+}
+
+void bare_free(struct bare *b)
+{
+    table_fini(&b->table);
+    queues_fini(&b->queues);
+    free(b->queue_memory);
+}
+
+void bare_make_sized(struct bare *b, uint32_t max_flows, uint32_t initial_flows)
+{
+    struct table_sizes sizes = {.max_flows = max_flows, .initial_flows = initial_flows, .max_queue_pairs = 256};
+    if (bare_make(b, &sizes, 256) != 0)
+        abort();
+}
+
+/* ---- Notes ----------------------------------------------------------------------------------------------------------------------- */
+
+static struct note_context context_of(struct bare *b, uint32_t qid)
+{
+    return (struct note_context){.table = &b->table,
+                                 .queues = &b->queues,
+                                 .secret = &b->secret,
+                                 .tally = stats_tally(&b->stats, thread_self()),
+                                 .ages = b->ages,
+                                 .now_ns = b->now_ns,
+                                 .qid = qid,
+                                 .rebind_tcp = b->rebind_ticks,
+                                 .rebind_other = b->rebind_ticks};
+}
+
+uint32_t bare_note_inside(struct bare *b, uint64_t hash, uint32_t qid, enum note_kind kind)
+{
+    struct note_context c = context_of(b, qid);
+    uint32_t outcome = note_flow(&c, hash_nonzero_tag(&b->secret, hash), kind);
+    tally_add(&c.tally, STAT_NOTE + outcome, 1);
+    return outcome;
+}
+
+uint32_t bare_note_kind(struct bare *b, uint64_t hash, uint32_t qid, enum note_kind kind)
+{
+    struct thread *t = thread_self();
+    thread_enter(t);
+    uint32_t outcome = bare_note_inside(b, hash, qid, kind);
+    thread_leave(t);
+    if (table_has_retired(&b->table))
+        table_reclaim(&b->table);
+    return outcome;
+}
+
+uint32_t bare_note(struct bare *b, uint64_t hash, uint32_t qid) { return bare_note_kind(b, hash, qid, NOTE_CARRIES); }
+
+uint64_t bare_find(struct bare *b, uint64_t hash)
+{
+    struct thread *t = thread_self();
+    thread_enter(t);
+    struct place p = table_find(&b->table, hash_nonzero_tag(&b->secret, hash));
+    thread_leave(t);
+    return p.slot ? p.word : 0;
+}
+
+uint32_t bare_queue(struct bare *b, uint64_t hash)
+{
+    uint64_t word = bare_find(b, hash);
+    return word ? word_queue(&b->table, word) : FLOWQ_DROP;
+}
+
+static bool stale(const void *ctx, uint64_t word)
+{
+    const struct bare *b = ctx;
+    return note_stale(&b->ages, (uint32_t)(b->now_ns >> b->ages.tick_shift), word);
+}
+
+void bare_maintain(struct bare *b)
+{
+    struct thread *t = thread_self();
+    struct tally tally = stats_tally(&b->stats, t);
+    struct table_trim trim = {.stale = stale, .ctx = b};
+    table_reclaim(&b->table);
+    thread_enter(t);
+    table_trim(&b->table, &trim);
+    thread_leave(t);
+    tally_add(&tally, STAT_RECLAIMED, trim.n_dropped);
+    tally_add(&tally, STAT_SHRUNK, trim.n_merged);
+}
+
+void bare_reset(struct bare *b)
+{
+    struct tally tally = stats_tally(&b->stats, thread_self());
+    tally_add(&tally, STAT_FORGOTTEN, table_clear(&b->table));
+}
+
+uint64_t bare_stat(const struct bare *b, unsigned stat) { return stats_sum(&b->stats, stat); }
+
+uint64_t bare_displaced(const struct bare *b)
+{
+    return bare_stat(b, STAT_DISPLACED + FLOWQ_CLASS_EMBRYONIC) + bare_stat(b, STAT_DISPLACED + FLOWQ_CLASS_CLOSING) +
+           bare_stat(b, STAT_DISPLACED + FLOWQ_CLASS_ESTABLISHED);
+}
+
+/* ---- What must hold -------------------------------------------------------------------------------------------------------------- */
+
+/* Places in a line that hold this flow, as its first or its second. */
+static unsigned copies_in(const struct bare *b, const struct line *l, uint64_t probe)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < LINE_SLOTS; i++)
+        n += (atomic_load(&l->slot[i]) & (b->table.tag_mask | WORD_SECONDARY)) == probe;
+    return n;
+}
+
+static const char *wrong_flow(struct bare *b, struct shard *s, uint32_t line, uint64_t word, uint64_t prefix)
+{
+    const struct table *t = &b->table;
+    uint32_t depth = shard_head(t, s)->depth, home = word & WORD_SECONDARY ? other_line(t, word, line) : line;
+    uint64_t tag = word & t->tag_mask;
+    if (word_class(word) == WORD_FROZEN)
+        return "a flow is frozen";
+    if (tag == 0)
+        return "a flow has no tag";
+    if (word >> 14 & 1)
+        return "the spare bit is set";
+    if (depth && (word ^ prefix) >> (64 - depth))
+        return "a flow is in a shard that is not its own";
+    if (copies_in(b, &s->line[home], tag) + copies_in(b, &s->line[other_line(t, tag, home)], tag | WORD_SECONDARY) != 1)
+        return "a flow is there twice";
+    return NULL;
+}
+
+/* Flows at home in this line that live in their second one. */
+static uint64_t away(const struct bare *b, struct shard *s, uint32_t home)
+{
+    const struct table *t = &b->table;
+    uint64_t n = 0;
+    for (uint32_t l = 0; l <= t->line_mask; l++)
+        for (unsigned i = 0; i < LINE_SLOTS; i++) {
+            uint64_t word = atomic_load(&s->line[l].slot[i]);
+            n += (word & WORD_SECONDARY) && other_line(t, word, l) == home;
+        }
+    return n;
+}
+
+static const char *wrong_shard(struct bare *b, struct shard *s, uint64_t prefix, uint64_t *live)
+{
+    const struct table *t = &b->table;
+    uint64_t n = 0, overflows = 0, counted = 0;
+    for (uint32_t l = 0; l <= t->line_mask; l++) {
+        for (unsigned i = 0; i < LINE_SLOTS; i++) {
+            uint64_t word = atomic_load(&s->line[l].slot[i]);
+            const char *wrong = word ? wrong_flow(b, s, l, word, prefix) : NULL;
+            if (wrong)
+                return wrong;
+            n += word != 0;
+            overflows += (word & WORD_SECONDARY) != 0;
+        }
+        counted += atomic_load(&s->line[l].service);
+    }
+    if (counted != overflows)
+        return "the service words do not add up";
+    for (uint32_t l = 0; overflows && l <= t->line_mask; l++)
+        if (away(b, s, l) != atomic_load(&s->line[l].service))
+            return "a service word is not the number of flows that are away";
+    if (atomic_load(&shard_head(t, s)->live) != n)
+        return "a shard's count of flows is wrong";
+    *live += n;
+    return NULL;
+}
+
+static const char *wrong_names(struct bare *b, struct shard *s, uint64_t from)
+{
+    const struct directory *d = atomic_load(&b->table.directory);
+    uint32_t depth = s == nowhere() ? 0 : shard_head(&b->table, s)->depth;
+    size_t n = (size_t)1 << (d->depth - depth), first = (size_t)(from >> 1 >> (63 - d->depth));
+    if (depth > d->depth || first % n)
+        return "a shard is deeper than the directory, or begins within another";
+    for (size_t i = 0; i < n; i++)
+        if (atomic_load(&d->shard[first + i]) != (void *)s)
+            return "an entry of the directory does not name its shard";
+    return NULL;
+}
+
+const char *bare_wrong(struct bare *b)
+{
+    const struct table *t = &b->table;
+    uint64_t at = 0, live = 0;
+    uint32_t n_shards = 0;
+    do {
+        uint64_t from = at;
+        struct shard *s = table_walk(t, at, &at);
+        const char *wrong = wrong_names(b, s, from);
+        if (!wrong && s != nowhere())
+            wrong = wrong_shard(b, s, from, &live);
+        if (wrong)
+            return wrong;
+        n_shards += s != nowhere();
+    } while (at);
+    if (n_shards != t->grow.n_shards)
+        return "the number of shards is wrong";
+    if (live != table_live(t))
+        return "table_live() is wrong";
+    if (bare_stat(b, STAT_NOTE + FLOWQ_NOTE_BOUND) !=
+        live + bare_displaced(b) + bare_stat(b, STAT_RECLAIMED) + bare_stat(b, STAT_FORGOTTEN))
+        return "inserted is not live + displaced + reclaimed + forgotten";
+    if (atomic_load(&b->table.grow.bytes) != atomic_load(&b->bytes))
+        return "the bytes counted are not the bytes allocated";
+    return NULL;
+}
