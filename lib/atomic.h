@@ -3,10 +3,10 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * Every shared word of the library is one of the types below and is touched only through these functions, for two reasons. The order
- * that an access needs is part of its name, so that no default slips in. And a build with -DFLOWQ_SCHED has a yield point before each
- * access, which lets the tests run the real code under a scheduler of their own (tests/sched.h) that decides, from a seed, which
- * thread takes the next step; otherwise the functions are the C11 operations and nothing else.
+ * Every shared word of the library is one of the types below and is touched only through these functions, for two reasons. The
+ * order that an access needs is part of its name, so that no default slips in. And a build with -DFLOWQ_SCHED has a yield point
+ * before each access, which lets the tests run the real code under a scheduler of their own (tests/sched.h) that decides, from a
+ * seed, which thread takes the next step; otherwise the functions are the C11 operations and nothing else.
  *
  *     <type>_load_relaxed|acquire|seq_cst      <type>_store_relaxed|release
  *     <type>_cas            compare and swap, strong; acquire+release, acquire on failure; on failure *expected is what was there
@@ -36,60 +36,60 @@ void sched_give_up(void); /* another thread must run now, if there is one: this 
 static inline void sched_point(void) {}
 #endif
 
-#define ATOMIC_ACCESS(name, word, value)                                                                                             \
-    static inline value name##_load_relaxed(const word *a)                                                                           \
-    {                                                                                                                                \
-        sched_point();                                                                                                               \
-        return atomic_load_explicit(a, memory_order_relaxed);                                                                        \
-    }                                                                                                                                \
-    static inline value name##_load_acquire(const word *a)                                                                           \
-    {                                                                                                                                \
-        sched_point();                                                                                                               \
-        return atomic_load_explicit(a, memory_order_acquire);                                                                        \
-    }                                                                                                                                \
-    static inline value name##_load_seq_cst(const word *a)                                                                           \
-    {                                                                                                                                \
-        sched_point();                                                                                                               \
-        return atomic_load_explicit(a, memory_order_seq_cst);                                                                        \
-    }                                                                                                                                \
-    static inline void name##_store_relaxed(word *a, value v)                                                                        \
-    {                                                                                                                                \
-        sched_point();                                                                                                               \
-        atomic_store_explicit(a, v, memory_order_relaxed);                                                                           \
-    }                                                                                                                                \
-    static inline void name##_store_release(word *a, value v)                                                                        \
-    {                                                                                                                                \
-        sched_point();                                                                                                               \
-        atomic_store_explicit(a, v, memory_order_release);                                                                           \
-    }                                                                                                                                \
-    static inline bool name##_cas(word *a, value *expected, value desired)                                                           \
-    {                                                                                                                                \
-        sched_point();                                                                                                               \
-        return atomic_compare_exchange_strong_explicit(a, expected, desired, memory_order_acq_rel, memory_order_acquire);            \
-    }                                                                                                                                \
-    static inline value name##_xchg_acquire(word *a, value v)                                                                        \
-    {                                                                                                                                \
-        sched_point();                                                                                                               \
-        return atomic_exchange_explicit(a, v, memory_order_acquire);                                                                 \
-    }                                                                                                                                \
-    static inline value name##_xchg_seq_cst(word *a, value v)                                                                        \
-    {                                                                                                                                \
-        sched_point();                                                                                                               \
-        return atomic_exchange_explicit(a, v, memory_order_seq_cst);                                                                 \
+#define ATOMIC_ACCESS(name, word, value)                                                                                         \
+    static inline value name##_load_relaxed(const word *a)                                                                       \
+    {                                                                                                                            \
+        sched_point();                                                                                                           \
+        return atomic_load_explicit(a, memory_order_relaxed);                                                                    \
+    }                                                                                                                            \
+    static inline value name##_load_acquire(const word *a)                                                                       \
+    {                                                                                                                            \
+        sched_point();                                                                                                           \
+        return atomic_load_explicit(a, memory_order_acquire);                                                                    \
+    }                                                                                                                            \
+    static inline value name##_load_seq_cst(const word *a)                                                                       \
+    {                                                                                                                            \
+        sched_point();                                                                                                           \
+        return atomic_load_explicit(a, memory_order_seq_cst);                                                                    \
+    }                                                                                                                            \
+    static inline void name##_store_relaxed(word *a, value v)                                                                    \
+    {                                                                                                                            \
+        sched_point();                                                                                                           \
+        atomic_store_explicit(a, v, memory_order_relaxed);                                                                       \
+    }                                                                                                                            \
+    static inline void name##_store_release(word *a, value v)                                                                    \
+    {                                                                                                                            \
+        sched_point();                                                                                                           \
+        atomic_store_explicit(a, v, memory_order_release);                                                                       \
+    }                                                                                                                            \
+    static inline bool name##_cas(word *a, value *expected, value desired)                                                       \
+    {                                                                                                                            \
+        sched_point();                                                                                                           \
+        return atomic_compare_exchange_strong_explicit(a, expected, desired, memory_order_acq_rel, memory_order_acquire);        \
+    }                                                                                                                            \
+    static inline value name##_xchg_acquire(word *a, value v)                                                                    \
+    {                                                                                                                            \
+        sched_point();                                                                                                           \
+        return atomic_exchange_explicit(a, v, memory_order_acquire);                                                             \
+    }                                                                                                                            \
+    static inline value name##_xchg_seq_cst(word *a, value v)                                                                    \
+    {                                                                                                                            \
+        sched_point();                                                                                                           \
+        return atomic_exchange_explicit(a, v, memory_order_seq_cst);                                                             \
     }
 
-#define ATOMIC_COUNT(name, word, value, verb, order)                                                                                 \
-    static inline value name##_##verb##_##order(word *a, value v)                                                                    \
-    {                                                                                                                                \
-        sched_point();                                                                                                               \
-        return atomic_fetch_##verb##_explicit(a, v, memory_order_##order);                                                           \
+#define ATOMIC_COUNT(name, word, value, verb, order)                                                                             \
+    static inline value name##_##verb##_##order(word *a, value v)                                                                \
+    {                                                                                                                            \
+        sched_point();                                                                                                           \
+        return atomic_fetch_##verb##_explicit(a, v, memory_order_##order);                                                       \
     }
 
-#define ATOMIC_COUNTS(name, word, value)                                                                                             \
-    ATOMIC_COUNT(name, word, value, add, relaxed)                                                                                    \
-    ATOMIC_COUNT(name, word, value, sub, relaxed)                                                                                    \
-    ATOMIC_COUNT(name, word, value, or, relaxed)                                                                                     \
-    ATOMIC_COUNT(name, word, value, and, relaxed)                                                                                    \
+#define ATOMIC_COUNTS(name, word, value)                                                                                         \
+    ATOMIC_COUNT(name, word, value, add, relaxed)                                                                                \
+    ATOMIC_COUNT(name, word, value, sub, relaxed)                                                                                \
+    ATOMIC_COUNT(name, word, value, or, relaxed)                                                                                 \
+    ATOMIC_COUNT(name, word, value, and, relaxed)                                                                                \
     ATOMIC_COUNT(name, word, value, add, acq_rel)
 
 ATOMIC_ACCESS(u8, atomic_u8, uint8_t)
@@ -114,17 +114,14 @@ static inline void cpu_relax(void)
 #endif
 }
 
-/* ---- A lock for a few instructions; zero is unlocked ----------------------------------------------------------------------------- */
+/* ---- A lock for a few instructions; zero is unlocked ----------------------------------------------------------------------- */
 
 struct spin {
     atomic_u32 held;
 };
 
 /* Never waits. The load keeps a lock that is held from being fetched for writing. */
-static inline bool spin_try(struct spin *s)
-{
-    return u32_load_relaxed(&s->held) == 0 && u32_xchg_acquire(&s->held, 1) == 0;
-}
+static inline bool spin_try(struct spin *s) { return u32_load_relaxed(&s->held) == 0 && u32_xchg_acquire(&s->held, 1) == 0; }
 
 /* The data path's way: so many tries, and then do without. */
 static inline bool spin_try_for(struct spin *s, unsigned tries)
@@ -144,12 +141,9 @@ static inline void spin_lock(struct spin *s)
         sched_yield();
 }
 
-static inline void spin_unlock(struct spin *s)
-{
-    u32_store_release(&s->held, 0);
-}
+static inline void spin_unlock(struct spin *s) { u32_store_release(&s->held, 0); }
 
-/* ---- A lock for the control path that the tests' scheduler can see through ------------------------------------------------------- */
+/* ---- A lock for the control path that the tests' scheduler can see through ------------------------------------------------- */
 
 static inline void mutex_lock(pthread_mutex_t *m)
 {
@@ -161,9 +155,6 @@ static inline void mutex_lock(pthread_mutex_t *m)
 #endif
 }
 
-static inline void mutex_unlock(pthread_mutex_t *m)
-{
-    pthread_mutex_unlock(m);
-}
+static inline void mutex_unlock(pthread_mutex_t *m) { pthread_mutex_unlock(m); }
 
 #endif

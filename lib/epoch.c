@@ -6,45 +6,48 @@
  * Layout
  *
  *     now      the next stamp: a 64-bit counter, raised by each stamp that is taken
- *     record   libck's: active, is its owner in a section? Ours: since, what the owner read of now when it opened its last section.
+ *     record   libck's: active, is its owner in a section? Ours: since, what its owner read of now when it opened the last one
  *     done     all stamps below this have passed: the highest floor found so far
  *
- *     stamps           1   2   3   4   5   6                       A stamp s has passed when every open section has since > s. Here
- *     open sections            |since=3        |since=6 = now      1 and 2 have; 3, 4 and 5 wait for the section that has seen no
- *                      passed  floor                               stamp from 3 on. The one that began at 6 delays none of them.
+ *     stamps           1   2   3   4   5   6            A stamp s has passed when every open section has since > s. Here 1 and
+ *     open sections            |since=3        |since=6   2 have; 3, 4 and 5 wait for the section that has seen none from 3 on.
+ *                      passed  floor           now        The one that began at 6 delays none of them.
  *
- * What comes from libck is the section: ck_epoch_begin() and ck_epoch_end() with the fences that each processor needs. What does not is
- * the rest of its machinery. Its epoch ticks only when every active record has seen the last tick, so that it waits for sections
- * that were opened after the stamp, for ever if one of them stalls; flowq_synchronize() promises not to. The counter has 32 bits, and
- * 0.7.1 on arm64 may read it later than some of the section's loads. Deferred calls are forgotten by ck_epoch_unregister(), and
- * ck_epoch_poll() of 0.7.1 may run them too early. Here nothing is ever unregistered: an unused record is not active.
+ * What comes from libck is the section: ck_epoch_begin() and ck_epoch_end() with the fences that each processor needs. What does
+ * not is the rest of its machinery. Its epoch ticks only when every active record has seen the last tick, so that it waits for
+ * sections that were opened after the stamp, for ever if one of them stalls; flowq_synchronize() promises not to. The counter has
+ * 32 bits, and 0.7.1 on arm64 may read it later than some of the section's loads. Deferred calls are forgotten by
+ * ck_epoch_unregister(), and ck_epoch_poll() of 0.7.1 may run them too early. Here nothing is ever unregistered: an unused record
+ * is not active.
  *
- * Ordering guarantees. They use one fact of C11 (7.17.3, fences), FACT below: if X and Y are sequentially consistent fences, X comes
- * before Y in their one order, a store is sequenced before X and a load of the same word after Y, then the load sees that store or one
- * that came later to that word. F_ stands for such a fence, R for a section, W for a removal, s for its stamp, P for a scan.
+ * Ordering guarantees. They use one fact of C11 (7.17.3, fences), FACT below: if X and Y are sequentially consistent fences, X
+ * comes before Y in their one order, a store is sequenced before X and a load of the same word after Y, then the load sees that
+ * store or one that came later to that word. F_ stands for such a fence, R for a section, W for a removal, s for its stamp, P for
+ * a scan.
  *
  *   G1  epoch_enter: read now (acquire) into since, active = 1, F_R, every load of the section. (F_R is an exchange on x86.)
- *   G2  epoch_stamp: the unlinking stores, F_W, s = now++ (release). Without the fence the unlinking may still be in a store buffer when
- *       the stamp has passed, on x86 too; with it, a plain store unlinks just as well as a read-modify-write.
- *   G3  scan: read now (acquire) as the first floor, F_P, then active and since of every record; the floor is the smallest of them.
- *       A stamp below the first floor was taken, fence and all, before F_P.
+ *   G2  epoch_stamp: the unlinking stores, F_W, s = now++ (acquire and release). Because of F_W a plain store unlinks as well as
+ *       a read-modify-write would. (On x86 the locked addition alone would do; on arm64 it is no fence.)
+ *   G3  scan: read now (acquire) as the first floor, F_P, then active and since of every record; the floor is the smallest of
+ *       them. A stamp below the first floor was taken, fence and all, before F_P.
  *
  *   G4  When a scan finds a floor above s, every section that may see what W unlinked has ended. Proof.
- *       Say R loads what W unlinked, the old value. Then F_R comes before F_W, or else R would have seen the unlinking (FACT); and F_W
- *       before F_P (G3). So the scan sees R's active = 1, or what was stored to that word later (FACT); R's record was put into the
- *       list before R, and so is seen too.
- *       It saw active = 0: that is later than R's 1, so R has ended.
- *       It saw active = 1, and since > s. If since was stored by a later section of this record, R has ended. If it was stored by R or
- *       an earlier one, then R's owner had read now > s before R's loads: a value stored by W's now++ or by one that followed
- *       it, so that W's unlinking happened before R's loads (G1, G2), and R has not loaded the old value.
- *       (An outdated since only delays: what an owner reads of now never falls. So the order of since and active does not matter.)
- *   G5  What R did happens before epoch_passed() returns true: R's end stores since again (release), then active = 0 after a release
- *       fence; the scan reads both, and since with acquire; an acquire fence; done is raised (release) and read (acquire). libck's
- *       fences and its active are assembly that ThreadSanitizer cannot see; since and done tell it.
+ *       Say R loads what W unlinked, the old value. Then F_R comes before F_W, or else R would have seen the unlinking (FACT);
+ *       and F_W before F_P (G3). So the scan sees R's active = 1, or what was stored to that word later (FACT); R's record was put
+ *       into the list before R, and so is seen too.
+ *       - It saw active = 0: that is later than R's 1, so R has ended.
+ *       - It saw active = 1 and since > s, stored by a later section of this record: then R has ended.
+ *       - It saw active = 1 and since > s, stored by R or an earlier one: then R's owner had read now > s before R's loads, which
+ *         W's now++ stored or one that followed it. So W's unlinking happened before R's loads (G1, G2), and R has not loaded the
+ *         old value after all.
+ *       An outdated since only delays: what an owner reads of now never falls. So the order of since and active does not matter.
+ *   G5  What R did happens before epoch_passed() returns true: R's end stores since again (release), then active = 0 after a
+ *       release fence; the scan reads both, and since with acquire; an acquire fence; done is raised (release) and read
+ *       (acquire). libck's fences and its active are assembly that ThreadSanitizer cannot see; since and done tell it.
  *
- * Progress. enter, leave and stamp are wait-free. epoch_passed() is lock-free, and stops at the first section that holds the stamp up;
- * it remembers which, so that asking again costs two loads. A thread stalled in a section delays the stamps taken since it opened it,
- * and nothing else; a thread stalled anywhere else delays nothing.
+ * Progress. enter, leave and stamp are wait-free. epoch_passed() is lock-free, and stops at the first section that holds the
+ * stamp up; it remembers which, so that asking again costs two loads. A thread stalled in a section delays the stamps taken since
+ * it opened it, and nothing else; a thread stalled anywhere else delays nothing.
  *
  * fork(): in the child the other threads are gone, wherever they were; epoch_fork_child() makes the domain anew.
  *
@@ -78,7 +81,7 @@ static struct {
 
 void *(*epoch_alloc)(size_t alignment, size_t size) = aligned_alloc;
 
-/* ---- Sections -------------------------------------------------------------------------------------------------------------------- */
+/* ---- Sections -------------------------------------------------------------------------------------------------------------- */
 
 struct epoch_record *epoch_record_create(void)
 {
@@ -112,7 +115,7 @@ void epoch_leave(struct epoch_record *record)
     ck_epoch_end(&record->ck, NULL);
 }
 
-/* ---- Stamps ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- Stamps ---------------------------------------------------------------------------------------------------------------- */
 
 /* G2 */
 uint64_t epoch_stamp(void)
@@ -169,7 +172,7 @@ bool epoch_passed(uint64_t stamp)
     return true;
 }
 
-/* ---- Fork, tests ----------------------------------------------------------------------------------------------------------------- */
+/* ---- Fork, tests ----------------------------------------------------------------------------------------------------------- */
 
 void epoch_fork_child(void)
 {
@@ -179,7 +182,4 @@ void epoch_fork_child(void)
     ptr_store_relaxed(&epoch.blocker, NULL);
 }
 
-void epoch_advance(uint64_t by)
-{
-    u64_add_acq_rel(&epoch.now, by);
-}
+void epoch_advance(uint64_t by) { u64_add_acq_rel(&epoch.now, by); }

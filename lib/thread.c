@@ -9,16 +9,16 @@
  *     threads      every struct thread there ever was, a list in the order of their indices 0, 1, 2 ...; only ever appended to.
  *                  A newcomer takes the first one that is not taken; `lowest` is where to begin to look.
  *
- * Life cycle. A struct thread is made together with its epoch record, and they stay together for good. The exit key's destructor gives
- * it back when its thread ends. Destructors of other keys may call us too, before or after it, and must still be served; so it does
- * nothing in the first rounds of destructors that POSIX promises, and gives back in the last but one (the last is for tools that
- * want to be last, like ThreadSanitizer). After that the thread counts as one that could not be registered: nobody would give back what it
- * registered then. What remains is a thread whose first call of all comes from a destructor in one of the last rounds: its struct
- * thread is not given back, and a section it leaves open stays open.
+ * Life cycle. A struct thread is made together with its epoch record, and they stay together for good. The exit key's destructor
+ * gives it back when its thread ends. Destructors of other keys may call us too, before or after it, and must still be served; so
+ * it does nothing in the first rounds of destructors that POSIX promises, and gives back in the last but one (the last is for
+ * tools that want to be last, like ThreadSanitizer). After that the thread counts as one that could not be registered: nobody
+ * would give back what it registered then. What remains is a thread whose first call of all comes from a destructor in one of the
+ * last rounds: its struct thread is not given back, and a section it leaves open stays open.
  *
- * Lock order: `registry` alone; it covers the list, `taken`, `lowest` and the setting up. No memory is allocated under it, because
- * fork() takes it too and an allocator may have fork handlers with a lock of its own. fork() holds it so that the child finds the list
- * whole; the child's handler then takes everything back.
+ * Lock order: `registry` alone; it covers the list, `taken`, `lowest` and the setting up. No memory is allocated under it,
+ * because fork() takes it too and an allocator may have fork handlers with a lock of its own. fork() holds it so that the child
+ * finds the list whole; the child's handler then takes everything back.
  */
 #include "thread.h"
 
@@ -35,20 +35,20 @@
 #define EXIT_ROUNDS (PTHREAD_DESTRUCTOR_ITERATIONS - 1)
 
 /* flowq_synchronize() offers the processor this often before it sleeps; then it sleeps, from 1 us on, doubling. */
-#define WAIT_YIELDS 16
+#define WAIT_YIELDS    16
 #define WAIT_MAX_SHIFT 10 /* the longest sleep: 2^10 us, about a millisecond */
 
 _Thread_local struct thread *thread_tls;
 
 static pthread_mutex_t registry = PTHREAD_MUTEX_INITIALIZER;
-static struct thread *threads;       /* the list */
+static struct thread *threads; /* the list */
 static struct thread **end = &threads;
-static struct thread *lowest;        /* all before this one are taken; NULL: all are */
+static struct thread *lowest; /* all before this one are taken; NULL: all are */
 static uint32_t n_threads;
 static bool fork_handled, key_made;
-static pthread_key_t exit_key;       /* value: how many more calls of the destructor; NULL on threads that never called us */
+static pthread_key_t exit_key; /* value: how many more calls of the destructor; NULL on threads that never called us */
 
-/* ---- The list -------------------------------------------------------------------------------------------------------------------- */
+/* ---- The list -------------------------------------------------------------------------------------------------------------- */
 
 static struct thread *take_locked(void)
 {
@@ -92,17 +92,11 @@ static struct thread *create(void)
     return t;
 }
 
-/* ---- Fork ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- Fork ------------------------------------------------------------------------------------------------------------------ */
 
-static void fork_prepare(void)
-{
-    mutex_lock(&registry);
-}
+static void fork_prepare(void) { mutex_lock(&registry); }
 
-static void fork_parent(void)
-{
-    mutex_unlock(&registry);
-}
+static void fork_parent(void) { mutex_unlock(&registry); }
 
 static void fork_child(void)
 {
@@ -115,7 +109,7 @@ static void fork_child(void)
     mutex_unlock(&registry);
 }
 
-/* ---- Registration ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Registration ---------------------------------------------------------------------------------------------------------- */
 
 static void unregister(struct thread *t)
 {
@@ -186,12 +180,9 @@ struct thread *thread_register_slow(void)
     return t;
 }
 
-/* ---- Public calls ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Public calls ---------------------------------------------------------------------------------------------------------- */
 
-int flowq_thread_register(void)
-{
-    return thread_self() != NULL ? 0 : -ENOMEM;
-}
+int flowq_thread_register(void) { return thread_self() != NULL ? 0 : -ENOMEM; }
 
 int flowq_enter(void)
 {

@@ -3,9 +3,10 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * Each operating-system thread that calls the library has one struct thread, from its first call to its end; then the next newcomer
- * gets it. They are process-wide, as many as there were threads at once, and never freed. A thread finds its own through the one
- * thread-local pointer the library has. After fork() the child's only thread counts as not registered, its sections as closed.
+ * Each operating-system thread that calls the library has one struct thread, from its first call to its end; then the next
+ * newcomer gets it. They are process-wide, as many as there were threads at once, and never freed. A thread finds its own through
+ * the one thread-local pointer the library has. After fork() the child's only thread counts as not registered, its sections as
+ * closed.
  */
 #ifndef FLOWQ_LIB_THREAD_H
 #define FLOWQ_LIB_THREAD_H

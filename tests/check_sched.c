@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The scheduler of sched.h finds what it is there to find, and repeats it; then the locks, epochs and sections of the library run under
- * it. This file and the library it is linked with are compiled with -DFLOWQ_SCHED.
+ * The scheduler of sched.h finds what it is there to find, and repeats it; then the locks, epochs and sections of the library run
+ * under it. This file and the library it is linked with are compiled with -DFLOWQ_SCHED.
  */
 #include <check.h>
 #include <errno.h>
@@ -29,7 +29,7 @@ static void must_hold(const struct sched_scenario *scenario, void *ctx)
     ck_abort_msg("%s: seed %llu", scenario->name, (unsigned long long)bad);
 }
 
-/* ---- Planted bugs ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Planted bugs ---------------------------------------------------------------------------------------------------------- */
 
 struct words {
     atomic_u32 a, b;
@@ -62,7 +62,7 @@ static bool is_two(void *ctx)
 static const struct sched_scenario lost_update = {
     .name = "lost update", .n_threads = 2, .thread = {add_racy, add_racy}, .setup = words_setup, .check = is_two};
 
-/* A binding moves from place a to place b; meanwhile it is rebound from 1 to 2, wherever it is found. FROZEN: see DESIGN, moving entries. */
+/* A binding moves from place a to place b; meanwhile it is rebound from 1 to 2, wherever it is found. */
 #define FROZEN 0x80u
 
 static void move_without_freeze(void *ctx)
@@ -118,10 +118,13 @@ static bool rebound(void *ctx)
     return u32_load_relaxed(&w->a) == 0 && u32_load_relaxed(&w->b) == 2;
 }
 
-static const struct sched_scenario copy_then_clear = {.name = "copy then clear without freeze", .n_threads = 2,
-    .thread = {move_without_freeze, rebind}, .setup = bound_to_one, .check = rebound};
-static const struct sched_scenario freeze_copy_clear = {.name = "freeze, copy, clear", .n_threads = 2,
-    .thread = {move_with_freeze, rebind}, .setup = bound_to_one, .check = rebound};
+static const struct sched_scenario copy_then_clear = {.name = "copy then clear without freeze",
+                                                      .n_threads = 2,
+                                                      .thread = {move_without_freeze, rebind},
+                                                      .setup = bound_to_one,
+                                                      .check = rebound};
+static const struct sched_scenario freeze_copy_clear = {
+    .name = "freeze, copy, clear", .n_threads = 2, .thread = {move_with_freeze, rebind}, .setup = bound_to_one, .check = rebound};
 
 /* Found within the first hundreds of seeds, and found again, in as many steps, from the seed alone. */
 static void must_find(const struct sched_scenario *scenario, void *ctx)
@@ -134,7 +137,8 @@ static void must_find(const struct sched_scenario *scenario, void *ctx)
     for (int i = 0; i < 2; i++) {
         FILE *f = open_memstream(&text[i], &bytes);
 
-        ck_assert_msg(!sched_run(scenario, ctx, bad), "%s: seed %llu does not repeat it", scenario->name, (unsigned long long)bad);
+        ck_assert_msg(!sched_run(scenario, ctx, bad), "%s: seed %llu does not repeat it", scenario->name,
+                      (unsigned long long)bad);
         sched_print(f);
         fclose(f);
         ck_assert(sched_run(scenario, ctx, bad) == false);
@@ -180,16 +184,14 @@ static void three_steps(void *ctx)
     }
 }
 
-static void no_steps(void *ctx)
-{
-    *(uint32_t *)ctx = 0;
-}
+static void no_steps(void *ctx) { *(uint32_t *)ctx = 0; }
 
 /* Three preemptions reach most of the 1680 orders of three threads of three steps; as many as are needed reach all. */
 START_TEST(orders_are_reached)
 {
     static uint8_t seen[1 << 18];
-    struct sched_scenario s = {.name = "orders", .n_threads = 3, .thread = {three_steps, three_steps, three_steps}, .setup = no_steps};
+    struct sched_scenario s = {
+        .name = "orders", .n_threads = 3, .thread = {three_steps, three_steps, three_steps}, .setup = no_steps};
     unsigned n = 0;
     uint32_t order;
 
@@ -219,7 +221,7 @@ START_TEST(runs_are_fast)
 }
 END_TEST
 
-/* ---- Locks ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- Locks ----------------------------------------------------------------------------------------------------------------- */
 
 static void add_under_spin(void *ctx)
 {
@@ -261,8 +263,11 @@ static bool is_three(void *ctx)
 START_TEST(locks_exclude)
 {
     struct words w;
-    struct sched_scenario s = {.name = "spin lock", .n_threads = 3, .thread = {add_under_spin, add_under_spin, add_if_tried},
-                               .setup = words_setup, .check = is_three};
+    struct sched_scenario s = {.name = "spin lock",
+                               .n_threads = 3,
+                               .thread = {add_under_spin, add_under_spin, add_if_tried},
+                               .setup = words_setup,
+                               .check = is_three};
 
     must_hold(&s, &w);
     s.name = "mutex";
@@ -271,7 +276,7 @@ START_TEST(locks_exclude)
 }
 END_TEST
 
-/* ---- Epochs ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- Epochs ---------------------------------------------------------------------------------------------------------------- */
 
 #define ALIVE 0x11u
 #define FREED 0xdeu
@@ -343,16 +348,16 @@ static void writer(void *ctx)
     replace(ctx, 2, true);
 }
 
-static void other_writer(void *ctx)
-{
-    replace(ctx, 3, true);
-}
+static void other_writer(void *ctx) { replace(ctx, 3, true); }
 
 START_TEST(nothing_is_freed_under_a_reader)
 {
     struct shared s = {.careless = false};
-    struct sched_scenario scenario = {.name = "epochs", .n_threads = 4, .thread = {reader, writer, reader, other_writer},
-                                      .setup = shared_setup, .max_preemptions = 6};
+    struct sched_scenario scenario = {.name = "epochs",
+                                      .n_threads = 4,
+                                      .thread = {reader, writer, reader, other_writer},
+                                      .setup = shared_setup,
+                                      .max_preemptions = 6};
     uint64_t bad;
 
     must_hold(&scenario, &s);
@@ -392,7 +397,10 @@ static void words_and_epochs(void *ctx)
 START_TEST(synchronize_waits_for_open_sections)
 {
     struct words w;
-    struct sched_scenario s = {.name = "synchronize", .n_threads = 4, .setup = words_and_epochs, .max_preemptions = 6,
+    struct sched_scenario s = {.name = "synchronize",
+                               .n_threads = 4,
+                               .setup = words_and_epochs,
+                               .max_preemptions = 6,
                                .thread = {two_steps_in_section, wait_for_them, two_steps_in_section, wait_for_them}};
 
     must_hold(&s, &w);

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Threads, sections and epochs as the library uses them: lib/thread.h, lib/epoch.h, and the four public calls. Each test runs in a process
- * of its own (Check forks), which begins with no thread registered.
+ * Threads as the library sees them: sections, registration, the end of a thread, memory, fork; and the four public calls. Each
+ * test runs in a process of its own (Check forks), which begins with no thread registered.
  */
 #include <check.h>
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
-#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -17,10 +16,11 @@
 #include "atomic.h"
 #include "epoch.h"
 #include "flowq.h"
+#include "holder.h"
 #include "seed.h"
 #include "thread.h"
 
-/* What sanitizers cannot do: start threads in the child of a process with threads; and, TSan, run code in the last round of destructors. */
+/* Sanitizers do not let the child of a process with threads start its own; TSan has ended before the last round of destructors. */
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
 #define SANITIZED 1
@@ -29,10 +29,10 @@
 #define SANITIZED 1
 #endif
 #ifdef SANITIZED
-#define THREADS_IN_CHILD 0
+#define THREADS_IN_CHILD  0
 #define DESTRUCTOR_ROUNDS (PTHREAD_DESTRUCTOR_ITERATIONS - 1)
 #else
-#define THREADS_IN_CHILD 1
+#define THREADS_IN_CHILD  1
 #define DESTRUCTOR_ROUNDS PTHREAD_DESTRUCTOR_ITERATIONS
 #endif
 
@@ -46,71 +46,7 @@ static void *counting_alloc(size_t alignment, size_t size)
     return n_allocated == fail_at ? NULL : aligned_alloc(alignment, size);
 }
 
-/*
- * For threads, loops and children of fork(), where Check's own assertions must not be: each sends a message under a mutex, which orders
- * what should race, and may be held for ever in a child.
- */
-#define MUST(cond) ((cond) ? (void)0 : must_failed(__LINE__, #cond))
-
-static void must_failed(int line, const char *what)
-{
-    fprintf(stderr, "check_thread.c:%d: failed: %s\n", line, what);
-    abort();
-}
-
-static pthread_t start(void *(*fn)(void *), void *arg)
-{
-    pthread_t id;
-
-    MUST(pthread_create(&id, NULL, fn, arg) == 0);
-    return id;
-}
-
-static bool passes_soon(uint64_t stamp)
-{
-    for (int i = 0; i < 100; i++)
-        if (epoch_passed(stamp))
-            return true;
-    return false;
-}
-
-/* A thread that opens a section, says so, and keeps it until told to end; what it then does is up to the test. */
-struct holder {
-    sem_t in, out;
-    bool leave; /* before it ends */
-    uint32_t index;
-    pthread_t id;
-};
-
-static void *hold(void *arg)
-{
-    struct holder *h = arg;
-
-    MUST(flowq_enter() == 0);
-    h->index = thread_self()->index;
-    sem_post(&h->in);
-    sem_wait(&h->out);
-    if (h->leave)
-        flowq_leave();
-    return NULL;
-}
-
-static void holder_start(struct holder *h, bool leave)
-{
-    sem_init(&h->in, 0, 0);
-    sem_init(&h->out, 0, 0);
-    h->leave = leave;
-    h->id = start(hold, h);
-    sem_wait(&h->in);
-}
-
-static void holder_end(struct holder *h)
-{
-    sem_post(&h->out);
-    pthread_join(h->id, NULL);
-}
-
-/* ---- Sections -------------------------------------------------------------------------------------------------------------------- */
+/* ---- Sections -------------------------------------------------------------------------------------------------------------- */
 
 START_TEST(sections_nest)
 {
@@ -174,52 +110,6 @@ START_TEST(synchronize_refuses_inside_a_section)
 }
 END_TEST
 
-START_TEST(stamps_pass_when_other_threads_leave)
-{
-    struct holder a, b;
-    uint64_t before = epoch_stamp(), first, second;
-
-    ck_assert(passes_soon(before));
-    holder_start(&a, true);
-    first = epoch_stamp();
-    ck_assert_uint_ge(first, before);
-    ck_assert(epoch_passed(before));
-    ck_assert(!passes_soon(first));
-    holder_start(&b, true);
-    second = epoch_stamp();
-    ck_assert_uint_ge(second, first);
-    ck_assert(!passes_soon(second));
-    holder_end(&a); /* b opened its section after the first stamp, so it is not waited for */
-    ck_assert(!passes_soon(second));
-    ck_assert(passes_soon(first));
-    holder_end(&b);
-    ck_assert(passes_soon(second));
-    ck_assert(epoch_passed(first) && epoch_passed(before) && epoch_passed(0));
-}
-END_TEST
-
-/* Sections opened after the stamp do not hold it up, even if they never end, and whether it was asked for meanwhile or not. */
-START_TEST(later_sections_do_not_delay)
-{
-    struct holder first, later[4];
-    uint64_t stamp;
-
-    for (int asked = 0; asked < 2; asked++) {
-        holder_start(&first, true);
-        stamp = epoch_stamp();
-        for (int i = 0; i < 4; i++) {
-            ck_assert(asked == 0 || !passes_soon(stamp));
-            holder_start(&later[i], true);
-        }
-        holder_end(&first);
-        ck_assert(passes_soon(stamp));
-        ck_assert(!passes_soon(epoch_stamp()));
-        for (int i = 0; i < 4; i++)
-            holder_end(&later[i]);
-    }
-}
-END_TEST
-
 static void *synchronize(void *arg)
 {
     atomic_u32 *returned = arg;
@@ -248,7 +138,7 @@ START_TEST(many_synchronize_at_once)
 }
 END_TEST
 
-/* ---- The end of a thread --------------------------------------------------------------------------------------------------------- */
+/* ---- The end of a thread --------------------------------------------------------------------------------------------------- */
 
 START_TEST(exit_closes_sections)
 {
@@ -264,12 +154,6 @@ START_TEST(exit_closes_sections)
     ck_assert_uint_eq(thread_self()->index, h.index);
 }
 END_TEST
-
-static void *open_section(void *arg)
-{
-    *(uint32_t *)arg = flowq_enter() == 0 && flowq_enter() == 0 ? thread_self()->index : UINT32_MAX;
-    return NULL;
-}
 
 START_TEST(short_threads_share_one_record)
 {
@@ -363,7 +247,7 @@ START_TEST(destructors_may_call)
 }
 END_TEST
 
-/* ---- Memory ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- Memory ---------------------------------------------------------------------------------------------------------------- */
 
 START_TEST(out_of_memory)
 {
@@ -404,71 +288,7 @@ START_TEST(no_key_left)
 }
 END_TEST
 
-/* ---- Stamps ---------------------------------------------------------------------------------------------------------------------- */
-
-/* Months of stamps between one that is kept and the next: where 31, 32 and 63 bits end, nothing happens. */
-START_TEST(stamps_do_not_wrap)
-{
-    static const uint64_t near[] = {INT32_MAX, UINT32_MAX, (uint64_t)UINT32_MAX * 2, (uint64_t)UINT32_MAX << 16, INT64_MAX};
-    uint64_t kept = epoch_stamp(), last = kept;
-    struct holder h;
-
-    for (size_t n = 0; n < sizeof near / sizeof near[0]; n++) {
-        holder_start(&h, true);
-        epoch_advance(near[n] - 3 - last);
-        for (int i = 0; i < 8; i++) {
-            uint64_t stamp = epoch_stamp();
-
-            ck_assert_uint_gt(stamp, last);
-            last = stamp;
-            ck_assert(!passes_soon(stamp));
-            flowq_enter();
-            ck_assert(!passes_soon(stamp));
-            flowq_leave();
-            ck_assert(!passes_soon(stamp));
-            ck_assert(epoch_passed(kept));
-            holder_end(&h);
-            ck_assert(passes_soon(stamp));
-            holder_start(&h, i % 2 == 0);
-            ck_assert(passes_soon(stamp));
-        }
-        holder_end(&h);
-    }
-}
-END_TEST
-
-/* One thread knows exactly which stamps have passed: all, or, inside a section, those it took before. */
-START_TEST(stamps_pass_exactly)
-{
-    struct rng rng = {seed};
-    struct thread *t = thread_self();
-    uint64_t stamp[64], before = 0, last = 0;
-    unsigned n = 0;
-
-    for (int i = 0; i < 100000; i++) {
-        uint32_t action = rng_below(&rng, 4);
-
-        if (action == 0 && t->depth < 3) {
-            before = t->depth == 0 ? last : before;
-            thread_enter(t);
-        } else if (action == 1 && t->depth > 0) {
-            thread_leave(t);
-        } else if (action == 2) {
-            stamp[n % 64] = epoch_stamp();
-            MUST(stamp[n % 64] > last);
-            last = stamp[n++ % 64];
-        } else if (n > 0) {
-            uint64_t s = stamp[rng_below(&rng, n < 64 ? n : 64)];
-
-            MUST(epoch_passed(s) == (t->depth == 0 || s <= before));
-        }
-    }
-    while (t->depth > 0)
-        thread_leave(t);
-}
-END_TEST
-
-/* ---- Fork ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- Fork ------------------------------------------------------------------------------------------------------------------ */
 
 /* The exit status says which expectation was not met. */
 static int in_child(uint64_t stamp)
@@ -563,120 +383,6 @@ START_TEST(fork_while_threads_come_and_go)
 }
 END_TEST
 
-/* ---- Stress ---------------------------------------------------------------------------------------------------------------------- */
-
-#define N_SLOTS 4
-#define N_RETIRED 64
-
-struct node {
-    uint64_t value, inverse; /* plain: a reader that is not protected is a data race, and a use after free */
-};
-
-static atomic_ptr slot[N_SLOTS];
-static atomic_u64 n_read, n_freed;
-static uint64_t n_writes;
-
-static struct node *node_new(uint64_t value)
-{
-    struct node *n = malloc(sizeof *n);
-
-    MUST(n != NULL);
-    n->value = value;
-    n->inverse = ~value;
-    return n;
-}
-
-static void *read_nodes(void *arg)
-{
-    struct rng rng = {seed + (uintptr_t)arg};
-    uint64_t n = 0;
-
-    while (u32_load_relaxed(&stop) == 0) {
-        struct node *p[2];
-
-        flowq_enter();
-        for (int i = 0; i < 2; i++)
-            p[i] = ptr_load_acquire(&slot[rng_below(&rng, N_SLOTS)]);
-        for (int i = 0; i < 2; i++)
-            MUST(p[i]->value == ~p[i]->inverse);
-        flowq_leave();
-        n += 2;
-        if (rng_percent(&rng, 1))
-            sched_yield();
-    }
-    u64_add_relaxed(&n_read, n);
-    return NULL;
-}
-
-/* Replaces nodes, inside a section or not, and keeps the old ones with their stamps until these have passed, as the table does. */
-static void *replace_nodes(void *arg)
-{
-    struct rng rng = {seed - 1 - (uintptr_t)arg};
-    struct {
-        struct node *node;
-        uint64_t stamp;
-    } retired[N_RETIRED];
-    unsigned n = 0, freed = 0;
-
-    for (uint64_t i = 0; i < n_writes; i++) {
-        bool in_section = rng_percent(&rng, 50);
-
-        if (in_section)
-            flowq_enter();
-        retired[n].node = ptr_xchg_seq_cst(&slot[rng_below(&rng, N_SLOTS)], node_new(i));
-        retired[n++].stamp = epoch_stamp();
-        for (unsigned j = 0; j < n;) {
-            if (!epoch_passed(retired[j].stamp)) {
-                j++;
-                continue;
-            }
-            retired[j].node->value = retired[j].node->inverse = 0xdead;
-            free(retired[j].node);
-            retired[j] = retired[--n];
-            freed++;
-        }
-        if (in_section)
-            flowq_leave();
-        if (i % 64 == 0)
-            sched_yield();
-        if (n == N_RETIRED)
-            flowq_synchronize();
-        while (n == N_RETIRED && epoch_passed(retired[n - 1].stamp))
-            free(retired[--n].node);
-    }
-    flowq_synchronize();
-    while (n > 0)
-        free(retired[--n].node);
-    u64_add_relaxed(&n_freed, freed);
-    return NULL;
-}
-
-START_TEST(nothing_is_freed_under_a_reader)
-{
-    pthread_t readers[4], writers[2], noise;
-
-    n_writes = seed_long() ? 4000000 : 100000;
-    for (int i = 0; i < N_SLOTS; i++)
-        ptr_store_release(&slot[i], node_new((uint64_t)i));
-    for (uintptr_t i = 0; i < 4; i++)
-        readers[i] = start(read_nodes, (void *)i);
-    noise = start(come_and_go, NULL);
-    for (uintptr_t i = 0; i < 2; i++)
-        writers[i] = start(replace_nodes, (void *)i);
-    for (int i = 0; i < 2; i++)
-        pthread_join(writers[i], NULL);
-    u32_store_relaxed(&stop, 1);
-    for (int i = 0; i < 4; i++)
-        pthread_join(readers[i], NULL);
-    pthread_join(noise, NULL);
-    for (int i = 0; i < N_SLOTS; i++)
-        free(ptr_load_acquire(&slot[i]));
-    printf("stress: %llu reads, %llu writes, %llu freed on the way\n", (unsigned long long)u64_load_relaxed(&n_read),
-           (unsigned long long)(2 * n_writes), (unsigned long long)u64_load_relaxed(&n_freed));
-    ck_assert_uint_gt(u64_load_relaxed(&n_freed), 0);
-}
-END_TEST
-
 int main(void)
 {
     Suite *suite = suite_create("thread");
@@ -689,8 +395,6 @@ int main(void)
     tcase_add_test(tc, sections_nest);
     tcase_add_test(tc, leave_without_enter_does_nothing);
     tcase_add_test(tc, synchronize_refuses_inside_a_section);
-    tcase_add_test(tc, stamps_pass_when_other_threads_leave);
-    tcase_add_test(tc, later_sections_do_not_delay);
     tcase_add_test(tc, many_synchronize_at_once);
     tcase_add_test(tc, exit_closes_sections);
     tcase_add_test(tc, short_threads_share_one_record);
@@ -698,11 +402,8 @@ int main(void)
     tcase_add_test(tc, destructors_may_call);
     tcase_add_test(tc, out_of_memory);
     tcase_add_test(tc, no_key_left);
-    tcase_add_test(tc, stamps_do_not_wrap);
-    tcase_add_test(tc, stamps_pass_exactly);
     tcase_add_test(tc, child_of_fork_begins_afresh);
     tcase_add_test(tc, fork_while_threads_come_and_go);
-    tcase_add_test(tc, nothing_is_freed_under_a_reader);
     suite_add_tcase(suite, tc);
     srunner_set_fork_status(runner, CK_FORK);
     srunner_run_all(runner, CK_NORMAL);

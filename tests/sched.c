@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The baton is a futex per thread: `go` is set by whoever hands it over and cleared by who takes it. Everything in `run` belongs to who
- * has the baton (the caller of sched_run() before and after), so nothing else is atomic. The threads are kept from run to run, and share
- * one processor with the caller during sched_explore(): handing over is then one context switch, and takes about 2 us.
+ * The baton is a futex per thread: `go` is set by whoever hands it over and cleared by who takes it. Everything in `run` belongs
+ * to who has the baton (the caller of sched_run() before and after), so nothing else is atomic. The threads are kept from run to
+ * run, and share one processor with the caller during sched_explore(): handing over is then one context switch, and takes about 2
+ * us.
  */
 #include "sched.h"
 
@@ -17,12 +18,12 @@
 
 #include "seed.h"
 
-#define MAX_PREEMPTIONS 64
-#define MAX_SWITCHES 256           /* remembered for sched_print() */
-#define MIN_HORIZON_BITS 2         /* preemptions fall on the first 2^2 ... */
-#define MAX_HORIZON_BITS 12        /* ... to 2^12 yield points of a run, each magnitude as often */
-#define GIVE_UPS_MAX (1000 * 1000) /* so many in one run mean that the threads wait for each other */
-#define CALLER SCHED_MAX_THREADS
+#define MAX_PREEMPTIONS  64
+#define MAX_SWITCHES     256           /* remembered for sched_print() */
+#define MIN_HORIZON_BITS 2             /* preemptions fall on the first 2^2 ... */
+#define MAX_HORIZON_BITS 12            /* ... to 2^12 yield points of a run, each magnitude as often */
+#define GIVE_UPS_MAX     (1000 * 1000) /* so many in one run mean that the threads wait for each other */
+#define CALLER           SCHED_MAX_THREADS
 
 struct worker {
     _Alignas(64) atomic_uint go;
@@ -55,7 +56,7 @@ static struct {
     unsigned n_switched;
 } run;
 
-/* ---- The baton ------------------------------------------------------------------------------------------------------------------- */
+/* ---- The baton ------------------------------------------------------------------------------------------------------------- */
 
 static void take_baton(struct worker *w)
 {
@@ -98,7 +99,7 @@ static void pass_baton(void)
     take_baton(w);
 }
 
-/* Half of the preemptions lower the one that runs below all others, half raise any one above all: that reaches every order of steps. */
+/* Half of the preemptions lower the one that runs below all others, half raise any one above all: so every order can come. */
 static void preempt(void)
 {
     if (rng_percent(&run.rng, 50))
@@ -166,7 +167,7 @@ static void need_workers(unsigned n)
     }
 }
 
-/* ---- Runs ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- Runs ------------------------------------------------------------------------------------------------------------------ */
 
 static int by_value(const void *a, const void *b)
 {
@@ -245,17 +246,11 @@ bool sched_explore(const struct sched_scenario *scenario, void *ctx, uint64_t fi
     return i == n;
 }
 
-/* ---- About a run ----------------------------------------------------------------------------------------------------------------- */
+/* ---- About a run ----------------------------------------------------------------------------------------------------------- */
 
-unsigned sched_self(void)
-{
-    return self != NULL ? self->index : CALLER;
-}
+unsigned sched_self(void) { return self != NULL ? self->index : CALLER; }
 
-uint64_t sched_points(void)
-{
-    return run.points;
-}
+uint64_t sched_points(void) { return run.points; }
 
 void sched_fail(const char *file, int line, const char *what)
 {

@@ -3,15 +3,16 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * The code under test is compiled with -DFLOWQ_SCHED, which puts a yield point before every access to a shared word (lib/atomic.h).
- * The threads are real ones, with thread-local storage and all, but only the one that has the baton runs. It keeps the baton until it
- * ends, until it gives up waiting for another (sched_give_up), or until a preemption: a seed gives each thread a priority and chooses
- * a few yield points where priorities change; the highest goes on. A bug that takes d preemptions in the right places is found with a
- * probability that depends on d and on how long a run is, not on how many orders there are (Burckhardt, Kothari, Musuvathi,
- * Nagarakatte, A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs, 2010), and the seed repeats it.
+ * The code under test is compiled with -DFLOWQ_SCHED, which puts a yield point before every access to a shared word
+ * (lib/atomic.h). The threads are real ones, with thread-local storage and all, but only the one that has the baton runs. It
+ * keeps the baton until it ends, until it gives up waiting for another (sched_give_up), or until a preemption: a seed gives each
+ * thread a priority and chooses a few yield points where priorities change; the highest goes on. A bug that takes d preemptions
+ * in the right places is found with a probability that depends on d and on how long a run is, not on how many orders there are
+ * (Burckhardt, Kothari, Musuvathi, Nagarakatte, A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs, 2010), and
+ * the seed repeats it.
  *
- * What it cannot show is what processors and compilers reorder: each step is seen by all at once. That is left to the argument in the
- * code and to stress tests under ThreadSanitizer.
+ * What it cannot show is what processors and compilers reorder: each step is seen by all at once. That is left to the argument in
+ * the code and to stress tests under ThreadSanitizer.
  *
  *     static const struct sched_scenario lost_update = {
  *         .name = "lost update", .n_threads = 2, .thread = {add_one, add_one}, .setup = zero, .check = is_two,
@@ -20,8 +21,8 @@
  *     if (!sched_explore(&lost_update, &counter, seed_from_environment(), 20000, &bad))
  *         sched_print(stderr);      // name, seed, what failed, who ran when; sched_run(&lost_update, &counter, bad) repeats it
  *
- * A seed repeats a run only if setup() makes the same state every time. What a scenario leaves in the epochs is such state: let setup()
- * call flowq_synchronize() if the threads open sections or retire memory.
+ * A seed repeats a run only if setup() makes the same state every time. What a scenario leaves in the epochs is such state: let
+ * setup() call flowq_synchronize() if the threads open sections or retire memory.
  */
 #ifndef FLOWQ_TESTS_SCHED_H
 #define FLOWQ_TESTS_SCHED_H
@@ -45,10 +46,10 @@ struct sched_scenario {
 /* One run. Returns true if neither check() nor a SCHED_CHECK failed. One at a time in a process. */
 bool sched_run(const struct sched_scenario *scenario, void *ctx, uint64_t seed);
 
-/* Runs with the seeds first, first + 1 ..., n of them or until one fails: then false, with its seed in *failed (which may be NULL). */
+/* Runs with the seeds first, first + 1 ..., n of them or until one fails: then false, its seed in *failed (may be NULL). */
 bool sched_explore(const struct sched_scenario *scenario, void *ctx, uint64_t first, uint64_t n, uint64_t *failed);
 
-/* About the run that is going on, or was the last: which thread is asking (0 to n_threads - 1); steps taken; all of it as text. */
+/* About the run that is going on, or was the last: who is asking (0 to n_threads - 1); steps taken; all of it as text. */
 unsigned sched_self(void);
 uint64_t sched_points(void);
 void sched_print(FILE *f);
