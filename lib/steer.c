@@ -18,6 +18,13 @@
 
 typedef unsigned match_fn(const struct line *l, uint64_t probe, uint64_t mask);
 
+/* Headers that are not in a cache yet come all at once. */
+static inline void fetch_headers(const struct flowq_pkt *pkts, size_t n)
+{
+    for (size_t i = 0; n > 1 && i < n; i++)
+        __builtin_prefetch(pkts[i].data);
+}
+
 /* ---- Steering: the stages -------------------------------------------------------------------------------------------------------- */
 
 /* Fills qids and b->reason. Packet i goes to the vm of views[i * stride]: stride 0 is one vm for all, 1 is one for each. */
@@ -57,6 +64,7 @@ static inline __attribute__((always_inline)) void steer_stages(const struct view
     const struct view view = *v;
     b->n_special = 0;
     memset(b->odd_kind, ODD_NOT, n == 1 ? 1 : sizeof(b->odd_kind));
+    fetch_headers(pkts, n);
     for (unsigned i = 0; i < n; i++)
         sight_arriving(view, v, &pkts[i], b, i);
     answer(v, 0, b, n, qids, match);
@@ -86,6 +94,7 @@ static inline __attribute__((always_inline)) void note_stages(const struct view 
 {
     const struct view view = *v;
     struct sent sent[BATCH];
+    fetch_headers(pkts, n);
     for (size_t i = 0; i < n; i++)
         sent[i] = sight_sent(view, &pkts[i]);
     for (size_t i = 0; i < n; i++)
@@ -265,6 +274,7 @@ static void steer_mixed(const struct thread *thread, struct flowq_vm *const *vms
     memset(b.odd_kind, ODD_NOT, sizeof(b.odd_kind));
     for (unsigned i = 0; i < n; i++)
         fetch_vm(vms[i], thread);
+    fetch_headers(pkts, n);
     for (unsigned i = 0; i < n; i++) {
         views[i] = view_of(vms[i], thread);
         if (queues_n(u32_load_acquire(&vms[i]->queues.summary)) > 1) {
