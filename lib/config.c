@@ -7,26 +7,26 @@
 /* clang-format off */
 #define LIMIT(field, ...) {#field, offsetof(struct flowq_vm_config, field), sizeof(((struct flowq_vm_config *)0)->field), __VA_ARGS__}
 const struct config_limit config_limits[] = {
-    /*                           default               minimum  maximum               off */
-    LIMIT(max_queue_pairs,       256,                  1,       FLOWQ_MAX_QUEUE_PAIRS, false),
-    LIMIT(max_flows,             65536,                8,       1u << 27,              false),
-    LIMIT(initial_flows,         0,                    1,       1u << 27,              false),
-    LIMIT(learn,                 FLOWQ_ON,             1,       1,                     true),
-    LIMIT(key_vlan,              FLOWQ_OFF,            1,       1,                     true),
-    LIMIT(tunnels,               FLOWQ_TUNNEL_ALL,     1,       FLOWQ_TUNNEL_ALL,      true),
-    LIMIT(fragments,             256,                  8,       65536,                 true),
-    LIMIT(vxlan_port,            4789,                 1,       65535,                 false),
-    LIMIT(vxlan_linux_port,      8472,                 1,       65535,                 false),
-    LIMIT(vxlan_gpe_port,        4790,                 1,       65535,                 false),
-    LIMIT(geneve_port,           6081,                 1,       65535,                 false),
-    LIMIT(gtpu_port,             2152,                 1,       65535,                 false),
-    LIMIT(gre_udp_port,          4754,                 1,       65535,                 false),
-    LIMIT(rebind_min_tcp_us,     FLOWQ_OFF,            1000,    1000000,               true),
-    LIMIT(rebind_min_other_us,   FLOWQ_OFF,            1000,    1000000,               true),
-    LIMIT(active_ms,             10000,                80,      600000,                false),
-    LIMIT(idle_ms,               1800000,              80,      2000000,               false),
-    LIMIT(queue_stats,           FLOWQ_OFF,            1,       1,                     true),
-    LIMIT(numa_node,             0,                    1,       4096,                  false),
+    /*                           default               minimum  maximum               off    fixed */
+    LIMIT(max_queue_pairs,       256,                  1,       FLOWQ_MAX_QUEUE_PAIRS, false, true),
+    LIMIT(max_flows,             65536,                8,       1u << 27,              false, true),
+    LIMIT(initial_flows,         0,                    1,       1u << 27,              false, true),
+    LIMIT(learn,                 FLOWQ_ON,             1,       1,                     true,  false),
+    LIMIT(key_vlan,              FLOWQ_OFF,            1,       1,                     true,  false),
+    LIMIT(tunnels,               FLOWQ_TUNNEL_ALL,     1,       FLOWQ_TUNNEL_ALL,      true,  false),
+    LIMIT(fragments,             256,                  8,       65536,                 true,  true),
+    LIMIT(vxlan_port,            4789,                 1,       65535,                 false, false),
+    LIMIT(vxlan_linux_port,      8472,                 1,       65535,                 false, false),
+    LIMIT(vxlan_gpe_port,        4790,                 1,       65535,                 false, false),
+    LIMIT(geneve_port,           6081,                 1,       65535,                 false, false),
+    LIMIT(gtpu_port,             2152,                 1,       65535,                 false, false),
+    LIMIT(gre_udp_port,          4754,                 1,       65535,                 false, false),
+    LIMIT(rebind_min_tcp_us,     FLOWQ_OFF,            1000,    1000000,               true,  false),
+    LIMIT(rebind_min_other_us,   FLOWQ_OFF,            1000,    1000000,               true,  false),
+    LIMIT(active_ms,             10000,                80,      600000,                false, false),
+    LIMIT(idle_ms,               1800000,              80,      2000000,               false, false),
+    LIMIT(queue_stats,           FLOWQ_OFF,            1,       1,                     true,  true),
+    LIMIT(numa_node,             0,                    1,       4096,                  false, true),
 };
 /* clang-format on */
 const size_t config_n_limits = sizeof(config_limits) / sizeof(config_limits[0]);
@@ -81,9 +81,21 @@ static int copy_known(const struct flowq_vm_config *in, struct flowq_vm_config *
     return 0;
 }
 
-int config_read(const struct flowq_vm_config *in, struct flowq_vm_config *out)
+/* What is fixed once the vm is made asks for nothing then. */
+static void forget_fixed(struct flowq_vm_config *cfg)
+{
+    for (size_t i = 0; i < config_n_limits; i++)
+        if (config_limits[i].fixed)
+            set(cfg, &config_limits[i], 0);
+    cfg->alloc = NULL;
+    cfg->free = NULL;
+}
+
+int config_read(const struct flowq_vm_config *in, struct flowq_vm_config *out, bool only_changes)
 {
     int r = copy_known(in, out);
+    if (only_changes)
+        forget_fixed(out);
     for (size_t i = 0; r == 0 && i < config_n_limits; i++)
         r = settle(out, &config_limits[i]);
     if (r)

@@ -17,15 +17,16 @@ struct config_limit {
     uint32_t preset;   /* the default */
     uint32_t min, max; /* of values other than 0 and `off` */
     bool has_off;      /* FLOWQ_OFF is a value */
+    bool fixed;        /* once the vm is made */
 };
 extern const struct config_limit config_limits[];
 extern const size_t config_n_limits;
 
 /*
  * Fills *out from *in (NULL: defaults): every field has a value in its range; 0 stands for "off" where there is one. initial_flows
- * stays 0 if it was. Returns 0, -EINVAL or -E2BIG.
+ * stays 0 if it was. only_changes: what is fixed once the vm is made is not looked at, but has its default. Returns 0, -EINVAL or -E2BIG.
  */
-int config_read(const struct flowq_vm_config *in, struct flowq_vm_config *out);
+int config_read(const struct flowq_vm_config *in, struct flowq_vm_config *out, bool only_changes);
 
 /* -EINVAL if a clock of this resolution cannot tell an eighth of a time in cfg. */
 int config_check_times(const struct flowq_vm_config *cfg, uint64_t resolution_ns);

@@ -192,7 +192,7 @@ int flowq_vm_create(const struct flowq_vm_config *cfg, struct flowq_vm **out)
     if (!out)
         return -EINVAL;
     *out = NULL;
-    int r = config_read(cfg, &known);
+    int r = config_read(cfg, &known, false);
     if (r)
         return r;
     struct memory memory = {
@@ -234,7 +234,7 @@ int flowq_vm_configure(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
     struct flowq_vm_config known;
     if (!vm || !cfg)
         return -EINVAL;
-    int r = config_read(cfg, &known);
+    int r = config_read(cfg, &known, true);
     if (r == 0)
         r = config_check_times(&known, vm->clock_resolution_ns);
     if (r == 0 && tick_shift_for(known.active_ms * NS_PER_MS) < vm->ages.tick_shift)

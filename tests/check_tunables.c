@@ -185,7 +185,7 @@ static int created(const struct config_limit *l, uint32_t value)
         cfg.idle_ms = 2000000;
     if (strcmp(l->name, "idle_ms") == 0)
         cfg.active_ms = 80;
-    return config_read(&cfg, &out);
+    return config_read(&cfg, &out, false);
 }
 
 START_TEST(limits_hold)
