@@ -38,37 +38,40 @@ static void counting_free(void *ctx, void *ptr, size_t size)
 
 /* ---- Life cycle ------------------------------------------------------------------------------------------------------------------ */
 
-int bare_make(struct bare *b, const struct table_sizes *sizes, uint32_t pairs)
+static uint64_t clock_of(void *ctx) { return ((struct bare *)ctx)->now_ns; }
+
+int bare_make(struct bare *b, struct flowq_vm_config *cfg, uint32_t pairs)
 {
-    static const uint8_t seed[FLOWQ_SECRET_SIZE] = "any will do";
+    uint64_t fail_at = atomic_load(&b->fail_at);
     memset(b, 0, sizeof(*b));
-    b->memory = (struct memory){.alloc = counting_alloc, .free = counting_free, .ctx = b, .node = -1};
-    b->ages = note_ages_from(BARE_TICK_SHIFT, 10 * BARE_SECOND, 1800 * BARE_SECOND);
+    atomic_store(&b->fail_at, fail_at);
     b->now_ns = 100000 * BARE_SECOND;
-    hash_secret_expand(&b->secret, seed, table_tag_low(sizes->max_queue_pairs));
-    size_t queue_bytes = queues_bytes(sizes->max_queue_pairs), in_use_bytes = queues_words(sizes->max_queue_pairs) * sizeof(atomic_u64);
-    b->queue_memory = aligned_alloc(64, (queue_bytes + in_use_bytes + 63) / 64 * 64);
-    if (b->queue_memory)
-        memset(b->queue_memory, 0, queue_bytes + in_use_bytes);
-    int r = b->queue_memory ? 0 : -1;
-    if (r == 0)
-        r = queues_init(&b->queues, sizes->max_queue_pairs, (void *)((char *)b->queue_memory + queue_bytes), b->queue_memory);
-    if (r == 0)
-        queues_set_pairs(&b->queues, pairs);
-    return r ? r : table_init(&b->table, sizes, &b->memory);
+    cfg->size = sizeof(*cfg);
+    memcpy(cfg->secret, "any will do", 12);
+    cfg->alloc = counting_alloc;
+    cfg->free = counting_free;
+    cfg->alloc_ctx = cfg->clock_ctx = b;
+    cfg->clock_ns = clock_of;
+    int r = flowq_vm_create(cfg, &b->vm);
+    if (r)
+        return r;
+    b->table = &b->vm->table;
+    b->queues = &b->vm->queues;
+    atomic_fetch_sub(&b->bytes, b->vm->bytes);
+    return flowq_vm_set_queue_pairs(b->vm, pairs);
 }
 
 void bare_free(struct bare *b)
 {
-    table_fini(&b->table);
-    queues_fini(&b->queues);
-    free(b->queue_memory);
+    atomic_fetch_add(&b->bytes, b->vm->bytes);
+    flowq_vm_destroy(b->vm);
 }
 
 void bare_make_sized(struct bare *b, uint32_t max_flows, uint32_t initial_flows)
 {
-    struct table_sizes sizes = {.max_flows = max_flows, .initial_flows = initial_flows, .max_queue_pairs = 256};
-    if (bare_make(b, &sizes, 256) != 0)
+    struct flowq_vm_config cfg = {.max_flows = max_flows, .initial_flows = initial_flows, .max_queue_pairs = 256};
+    atomic_store(&b->fail_at, 0);
+    if (bare_make(b, &cfg, 256) != 0)
         abort();
 }
 
@@ -76,21 +79,22 @@ void bare_make_sized(struct bare *b, uint32_t max_flows, uint32_t initial_flows)
 
 static struct note_context context_of(struct bare *b, uint32_t qid)
 {
-    return (struct note_context){.table = &b->table,
-                                 .queues = &b->queues,
-                                 .secret = &b->secret,
-                                 .tally = stats_tally(&b->stats, thread_self()),
-                                 .ages = b->ages,
+    const struct settings *set = &b->vm->settings;
+    return (struct note_context){.table = b->table,
+                                 .queues = b->queues,
+                                 .secret = &b->vm->secret,
+                                 .tally = stats_tally(&b->vm->stats, thread_self()),
+                                 .ages = vm_ages(b->vm),
                                  .now_ns = b->now_ns,
                                  .qid = qid,
-                                 .rebind_tcp = b->rebind_ticks,
-                                 .rebind_other = b->rebind_ticks};
+                                 .rebind_tcp = atomic_load(&set->rebind_tcp),
+                                 .rebind_other = atomic_load(&set->rebind_other)};
 }
 
 uint32_t bare_note_inside(struct bare *b, uint64_t hash, uint32_t qid, enum note_kind kind)
 {
     struct note_context c = context_of(b, qid);
-    uint32_t outcome = note_flow(&c, hash_nonzero_tag(&b->secret, hash), kind);
+    uint32_t outcome = note_flow(&c, hash_nonzero_tag(&b->vm->secret, hash), kind);
     tally_add(&c.tally, STAT_NOTE + outcome, 1);
     return outcome;
 }
@@ -101,8 +105,8 @@ uint32_t bare_note_kind(struct bare *b, uint64_t hash, uint32_t qid, enum note_k
     thread_enter(t);
     uint32_t outcome = bare_note_inside(b, hash, qid, kind);
     thread_leave(t);
-    if (table_has_retired(&b->table))
-        table_reclaim(&b->table);
+    if (table_has_retired(b->table))
+        table_reclaim(b->table);
     return outcome;
 }
 
@@ -112,7 +116,7 @@ uint64_t bare_find(struct bare *b, uint64_t hash)
 {
     struct thread *t = thread_self();
     thread_enter(t);
-    struct place p = table_find(&b->table, hash_nonzero_tag(&b->secret, hash));
+    struct place p = table_find(b->table, hash_nonzero_tag(&b->vm->secret, hash));
     thread_leave(t);
     return p.slot ? p.word : 0;
 }
@@ -120,35 +124,10 @@ uint64_t bare_find(struct bare *b, uint64_t hash)
 uint32_t bare_queue(struct bare *b, uint64_t hash)
 {
     uint64_t word = bare_find(b, hash);
-    return word ? word_queue(&b->table, word) : FLOWQ_DROP;
+    return word ? word_queue(b->table, word) : FLOWQ_DROP;
 }
 
-static bool stale(const void *ctx, uint64_t word)
-{
-    const struct bare *b = ctx;
-    return note_stale(&b->ages, (uint32_t)(b->now_ns >> b->ages.tick_shift), word);
-}
-
-void bare_maintain(struct bare *b)
-{
-    struct thread *t = thread_self();
-    struct tally tally = stats_tally(&b->stats, t);
-    struct table_trim trim = {.stale = stale, .ctx = b};
-    table_reclaim(&b->table);
-    thread_enter(t);
-    table_trim(&b->table, &trim);
-    thread_leave(t);
-    tally_add(&tally, STAT_RECLAIMED, trim.n_dropped);
-    tally_add(&tally, STAT_SHRUNK, trim.n_merged);
-}
-
-void bare_reset(struct bare *b)
-{
-    struct tally tally = stats_tally(&b->stats, thread_self());
-    tally_add(&tally, STAT_FORGOTTEN, table_clear(&b->table));
-}
-
-uint64_t bare_stat(const struct bare *b, unsigned stat) { return stats_sum(&b->stats, stat); }
+uint64_t bare_stat(const struct bare *b, unsigned stat) { return stats_sum(&b->vm->stats, stat); }
 
 uint64_t bare_displaced(const struct bare *b)
 {
@@ -163,13 +142,13 @@ static unsigned copies_in(const struct bare *b, const struct line *l, uint64_t p
 {
     unsigned n = 0;
     for (unsigned i = 0; i < LINE_SLOTS; i++)
-        n += (atomic_load(&l->slot[i]) & (b->table.tag_mask | WORD_SECONDARY)) == probe;
+        n += (atomic_load(&l->slot[i]) & (b->table->tag_mask | WORD_SECONDARY)) == probe;
     return n;
 }
 
 static const char *wrong_flow(struct bare *b, struct shard *s, uint32_t line, uint64_t word, uint64_t prefix)
 {
-    const struct table *t = &b->table;
+    const struct table *t = b->table;
     uint32_t depth = shard_head(t, s)->depth, home = word & WORD_SECONDARY ? other_line(t, word, line) : line;
     uint64_t tag = word & t->tag_mask;
     if (word_class(word) == WORD_FROZEN)
@@ -185,23 +164,10 @@ static const char *wrong_flow(struct bare *b, struct shard *s, uint32_t line, ui
     return NULL;
 }
 
-/* Flows at home in this line that live in their second one. */
-static uint64_t away(const struct bare *b, struct shard *s, uint32_t home)
-{
-    const struct table *t = &b->table;
-    uint64_t n = 0;
-    for (uint32_t l = 0; l <= t->line_mask; l++)
-        for (unsigned i = 0; i < LINE_SLOTS; i++) {
-            uint64_t word = atomic_load(&s->line[l].slot[i]);
-            n += (word & WORD_SECONDARY) && other_line(t, word, l) == home;
-        }
-    return n;
-}
-
 static const char *wrong_shard(struct bare *b, struct shard *s, uint64_t prefix, uint64_t *live)
 {
-    const struct table *t = &b->table;
-    uint64_t n = 0, overflows = 0, counted = 0;
+    const struct table *t = b->table;
+    uint64_t n = 0, away[SHARD_MAX_LINES] = {0};
     for (uint32_t l = 0; l <= t->line_mask; l++) {
         for (unsigned i = 0; i < LINE_SLOTS; i++) {
             uint64_t word = atomic_load(&s->line[l].slot[i]);
@@ -209,14 +175,12 @@ static const char *wrong_shard(struct bare *b, struct shard *s, uint64_t prefix,
             if (wrong)
                 return wrong;
             n += word != 0;
-            overflows += (word & WORD_SECONDARY) != 0;
+            if (word & WORD_SECONDARY)
+                away[other_line(t, word, l)]++;
         }
-        counted += atomic_load(&s->line[l].service);
     }
-    if (counted != overflows)
-        return "the service words do not add up";
-    for (uint32_t l = 0; overflows && l <= t->line_mask; l++)
-        if (away(b, s, l) != atomic_load(&s->line[l].service))
+    for (uint32_t l = 0; l <= t->line_mask; l++)
+        if (away[l] != atomic_load(&s->line[l].service))
             return "a service word is not the number of flows that are away";
     if (atomic_load(&shard_head(t, s)->live) != n)
         return "a shard's count of flows is wrong";
@@ -226,8 +190,8 @@ static const char *wrong_shard(struct bare *b, struct shard *s, uint64_t prefix,
 
 static const char *wrong_names(struct bare *b, struct shard *s, uint64_t from)
 {
-    const struct directory *d = atomic_load(&b->table.directory);
-    uint32_t depth = s == nowhere() ? 0 : shard_head(&b->table, s)->depth;
+    const struct directory *d = atomic_load(&b->table->directory);
+    uint32_t depth = s == nowhere() ? 0 : shard_head(b->table, s)->depth;
     size_t n = (size_t)1 << (d->depth - depth), first = (size_t)(from >> 1 >> (63 - d->depth));
     if (depth > d->depth || first % n)
         return "a shard is deeper than the directory, or begins within another";
@@ -239,7 +203,7 @@ static const char *wrong_names(struct bare *b, struct shard *s, uint64_t from)
 
 const char *bare_wrong(struct bare *b)
 {
-    const struct table *t = &b->table;
+    const struct table *t = b->table;
     uint64_t at = 0, live = 0;
     uint32_t n_shards = 0;
     do {
@@ -259,7 +223,7 @@ const char *bare_wrong(struct bare *b)
     if (bare_stat(b, STAT_NOTE + FLOWQ_NOTE_BOUND) !=
         live + bare_displaced(b) + bare_stat(b, STAT_RECLAIMED) + bare_stat(b, STAT_FORGOTTEN))
         return "inserted is not live + displaced + reclaimed + forgotten";
-    if (atomic_load(&b->table.grow.bytes) != atomic_load(&b->bytes))
+    if (atomic_load(&b->table->grow.bytes) != atomic_load(&b->bytes))
         return "the bytes counted are not the bytes allocated";
     return NULL;
 }

@@ -1,0 +1,58 @@
+/*
+ * bare: a flow table without packets around it, for tests that choose hashes, time and memory themselves; and what must hold of any
+ * table while no call is running.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef FLOWQ_TESTS_BARE_H
+#define FLOWQ_TESTS_BARE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "note.h"
+#include "slab.h"
+#include "vm.h"
+
+#define BARE_TICK_SHIFT 30 /* about a second, as by default */
+#define BARE_SECOND UINT64_C(1000000000)
+
+struct bare {
+    struct flowq_vm *vm;
+    struct table *table;   /* the vm's */
+    struct queues *queues; /* the vm's */
+    uint64_t now_ns;       /* the vm's clock */
+    /* The allocator's. Bytes are those of the table; the vm's own block is left out. */
+    atomic_u64 n_allocs, bytes, max_bytes;
+    atomic_u64 fail_at; /* the n-th allocation from now on fails, and all after it; 0: none */
+};
+
+/* size, secret, memory and clock are filled in; pairs: of queues, all in use. Returns what flowq_vm_create() does. */
+int bare_make(struct bare *b, struct flowq_vm_config *cfg, uint32_t pairs);
+void bare_free(struct bare *b);
+/* 256 pairs. */
+void bare_make_sized(struct bare *b, uint32_t max_flows, uint32_t initial_flows);
+
+/* One note of an established flow, in a section of its own, with what follows a note: counting, reclaiming. */
+uint32_t bare_note(struct bare *b, uint64_t hash, uint32_t qid);
+uint32_t bare_note_kind(struct bare *b, uint64_t hash, uint32_t qid, enum note_kind kind);
+/* The same without counting, in the caller's section. */
+uint32_t bare_note_inside(struct bare *b, uint64_t hash, uint32_t qid, enum note_kind kind);
+
+/* The flow's word, 0: not found; in a section of its own. */
+uint64_t bare_find(struct bare *b, uint64_t hash);
+uint32_t bare_queue(struct bare *b, uint64_t hash); /* FLOWQ_DROP: not found */
+
+uint64_t bare_stat(const struct bare *b, unsigned stat);
+uint64_t bare_displaced(const struct bare *b); /* all classes */
+
+/*
+ * What must hold when no call is running; NULL, or what does not:
+ * a shard's count of flows is that of its slots; a line's service word is the number of flows at home there that live in their second
+ * line; no flow is there twice, frozen, or in a shard that is not its own; each shard is named by all entries that are its; counters:
+ * inserted == live + displaced + reclaimed + forgotten.
+ */
+const char *bare_wrong(struct bare *b);
+
+#endif
