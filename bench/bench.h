@@ -139,11 +139,15 @@ struct contestant {
     /* Before and after what another thread than the creator does with the table. */
     void (*thread_begin)(void);
     void (*thread_end)(void);
+    const struct contestant *variant_of; /* shares that one's table */
     uint64_t most_flows; /* 0: any number */
+    bool grows;          /* can start small */
+    bool minor;          /* few goals speak of it */
     bool no_answer;      /* does not know the queues: its sums are not checked */
 };
 
-extern const struct contestant with_flowq, with_rte_hash, with_ck_ht, with_lfht, with_tun, with_roofline, with_nothing;
+extern const struct contestant with_flowq, with_rte_hash, with_rte_hash_ahead, with_ck_ht, with_lfht, with_tun, with_roofline,
+    with_nothing;
 extern const struct contestant *const contestants[]; /* ended by NULL; flowq first */
 
 /* What is not here, and why: printed at the top. */

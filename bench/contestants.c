@@ -5,16 +5,13 @@ const struct contestant *const contestants[] = {
     &with_flowq,
 #ifdef HAVE_DPDK
     &with_rte_hash,
+    &with_rte_hash_ahead,
 #endif
-#ifdef HAVE_CK_HT
     &with_ck_ht,
-#endif
-#ifdef HAVE_LFHT
+#ifdef HAVE_URCU
     &with_lfht,
 #endif
-#ifdef HAVE_TUN
     &with_tun,
-#endif
     &with_roofline,
     &with_nothing,
     NULL,

@@ -47,7 +47,7 @@ static const struct goal {
     {"steer32 str, 1M, liburcu lfht", FASTER_THAN, "steer32-str/v4-1M", "lfht", 6, 8},
     {"two threads, steer + steer, times one", AT_LEAST, "threads/steer+steer", "times", 1.9, 1.97},
     {"two threads, note + steer, times one", AT_LEAST, "threads/note+steer", "times", 1.9, 1.97},
-    {"bytes per flow, 1M", ABSOLUTE, "memory/1M", "B/flow", 34, 17},
+    {"bytes per flow, 1M", ABSOLUTE, "memory/v4-1M", "B/flow", 34, 17},
     {"longest insert, growing to 1M, us", ABSOLUTE, "growth/max", "us", 500, 300},
     {"p99.99 of inserts, growing to 1M, us", ABSOLUTE, "growth/p99.99", "us", 50, 30},
     {"one queue in use, burst, ns", ABSOLUTE, "steer32/one-queue", "ns", 2, 1},

@@ -33,9 +33,15 @@ static const struct {
     {"v4-1k", 4, 1 << 10, 21}, {"v4-64k", 4, 64 << 10, 21}, {"v4-1M", 4, 1 << 20, 21}, {"v4-8M", 4, 8 << 20, 9}, {"v6-1M", 6, 1 << 20, 15},
 };
 
-static const char *const workloads[] = {"lookup32",      "lookup32-hit50", "steer32-str",      "steer32-cold",    "single",
+static const char *const workloads[] = {"lookup32",      "lookup32-hit50", "steer32-str",      "steer32-cold",    "single",     "memory",
                                         "steer32-hit50", "steer32-hit0",   "steer32-zipf0.99", "steer32-zipf1.2", NULL};
 static const char *const note_workloads[] = {"note32-refresh", "note32-new", "note32-move", NULL};
+
+/* With which the goals compare those contestants that are marked minor. */
+#define MINOR_WORKLOAD "steer32-str/v4-1M"
+#define MINOR_SIZE "v4-1M"
+
+static bool wants_minor(const char *workload) { return !process.goals || strcmp(workload, MINOR_WORKLOAD) == 0; }
 
 /* Is one of these to be run at this size? */
 static bool wants(const char *size, const char *const *names)
@@ -67,34 +73,44 @@ static void preload(const struct entrant *e, const struct shape *shape)
     huge_free(bytes, CHUNK * stride);
 }
 
-/* Allocates in an order that differs from process to process: page placement alone moves a table by 25 %. */
-static void scene_open(struct scene *s, bool all)
+static void *table_of(const struct scene *s, const struct contestant *c)
 {
+    for (unsigned i = 0; i < s->n; i++)
+        if (s->entrant[i].is == c)
+            return s->entrant[i].table;
+    return NULL;
+}
+
+/* Allocates in an order that differs from process to process: page placement alone moves a table by 25 %. */
+static void scene_open(struct scene *s)
+{
+    unsigned n = 0;
+    while (contestants[n])
+        n++;
     s->n = 0;
-    while (contestants[s->n])
-        s->n++;
-    unsigned n = s->n, kept = 0;
     for (unsigned i = 0; i < n; i++) {
-        struct entrant *e = &s->entrant[(i + process.number) % n];
         const struct contestant *c = contestants[(i + process.number) % n];
-        bool fits = !c->most_flows || s->shape.n_flows <= c->most_flows;
-        *e = (struct entrant){.is = c};
-        if (!fits || (!all && c->most_flows))
+        if (c->minor && process.goals && strcmp(s->name, MINOR_SIZE) != 0)
             continue;
-        e->table = c->create(&s->shape);
+        if (c->variant_of || (c->most_flows && s->shape.n_flows > c->most_flows))
+            continue;
+        struct entrant *e = &s->entrant[s->n++];
+        *e = (struct entrant){.is = c, .table = c->create(&s->shape)};
         if (c->note)
             preload(e, &s->shape);
     }
-    for (unsigned i = 0; i < n; i++)
-        if (s->entrant[i].table)
-            s->entrant[kept++] = s->entrant[i];
-    s->n = kept;
+    for (unsigned i = 0; i < n; i++) {
+        void *table = contestants[i]->variant_of ? table_of(s, contestants[i]->variant_of) : NULL;
+        if (table)
+            s->entrant[s->n++] = (struct entrant){.is = contestants[i], .table = table};
+    }
 }
 
 static void scene_close(struct scene *s)
 {
     for (unsigned i = 0; i < s->n; i++)
-        s->entrant[i].is->destroy(s->entrant[i].table);
+        if (!s->entrant[i].is->variant_of)
+            s->entrant[i].is->destroy(s->entrant[i].table);
 }
 
 /* ---- Taking turns -------------------------------------------------------------------------------------------------------------------- */
@@ -138,7 +154,7 @@ static void hold(const struct scene *s, const struct contest *c, bool goal)
     for (unsigned rep = 0; rep <= reps; rep++) {
         for (unsigned i = 0; i < s->n; i++) {
             const struct entrant *e = &s->entrant[(i + rep) % s->n];
-            if (!c->takes_part(e->is))
+            if (!c->takes_part(e->is) || (e->is->minor && !wants_minor(c->workload)))
                 continue;
             size_t n = slow[(i + rep) % s->n] && turn > TURN / 4 ? turn / 4 : turn;
             double ns = one_turn(c, e, next++ % n_turns * turn, n);
@@ -155,12 +171,22 @@ static void contest_name(struct contest *c, const char *what, const struct scene
     snprintf(c->workload, sizeof(c->workload), "%s/%s", what, s->name);
 }
 
+/* Bytes of memory per flow, with all flows bound. */
+static void memory_per_flow(const struct scene *s, bool goal)
+{
+    char workload[48];
+    snprintf(workload, sizeof(workload), "memory/%s", s->name);
+    for (unsigned i = 0; wanted(workload, goal) && i < s->n; i++)
+        if (s->entrant[i].is->bytes)
+            sample(workload, s->entrant[i].is->name, "B/flow", (double)s->entrant[i].is->bytes(s->entrant[i].table) / (double)s->shape.n_flows);
+}
+
 /* ---- Look up, steer --------------------------------------------------------------------------------------------------------------------- */
 
 static bool can_steer(const struct contestant *c) { return c->steer != NULL; }
 static bool can_single(const struct contestant *c) { return c->single != NULL; }
 static bool can_lookup(const struct contestant *c) { return c->lookup != NULL; }
-static bool can_note(const struct contestant *c) { return c->note != NULL && !c->most_flows; }
+static bool can_note(const struct contestant *c) { return c->note != NULL; }
 
 static uint64_t turn_steer(const struct entrant *e, const void *what, size_t from, size_t n)
 {
@@ -307,7 +333,7 @@ static void moves(const struct scene *s, const struct stream *stream, bool goal)
     for (moved = 1; moved <= repetitions(s->reps) + 1; moved++) {
         for (unsigned i = 0; i < s->n; i++) {
             const struct entrant *e = &once.entrant[(i + moved) % s->n];
-            if (!can_note(e->is))
+            if (!can_note(e->is) || (e->is->minor && !wants_minor(c.workload)))
                 continue;
             double ns = one_turn(&c, e, 0, TURN);
             if (moved > 1)
@@ -328,7 +354,7 @@ static void inserts(const struct scene *s, const struct stream *stream, bool goa
     struct entrant entrant[MAX_ENTRANTS];
     for (unsigned i = 0; i < s->n; i++) {
         entrant[i] = s->entrant[i];
-        entrant[i].table = can_note(entrant[i].is) && entrant[i].is->clear ? entrant[i].is->create(&shape) : NULL;
+        entrant[i].table = can_note(entrant[i].is) && entrant[i].is->clear && (!entrant[i].is->minor || wants_minor(c.workload)) ? entrant[i].is->create(&shape) : NULL;
     }
     for (unsigned rep = 0; rep <= repetitions(7); rep++) {
         for (unsigned i = 0; i < s->n; i++) {
@@ -398,7 +424,8 @@ void run_scenes(void)
         bool v4 = sizes[i].version == 4, million = n == 1 << 20;
         if ((!wants(s.name, workloads) && !wants(s.name, note_workloads)) || (process.quick && n > 64 << 10))
             continue;
-        scene_open(&s, true);
+        scene_open(&s);
+        memory_per_flow(&s, v4 && million);
         lookups(&s, 100, v4 && million);
         lookups(&s, 50, v4 && n == 64 << 10);
         steers(&s);

@@ -142,4 +142,5 @@ const struct contestant with_flowq = {
     .lookup = lookup,
     .clear = clear,
     .bytes = bytes,
+    .grows = true,
 };
