@@ -34,6 +34,9 @@ static uint32_t queue_bits(uint32_t max_queue_pairs)
 
 uint64_t table_tag_low(uint32_t max_queue_pairs) { return UINT64_C(1) << (WORD_QUEUE_SHIFT + queue_bits(max_queue_pairs)); }
 
+/* Shards of a few lines grow unevenly, so that the limit is reached while there is room elsewhere: so many flows are planned for at least. */
+#define MIN_SHARD_FLOWS 64
+
 /* Lines of a shard: as many as the first flows want, so that many small vms stay small; but a table of many shards has large ones: in
    small ones the flows spread less evenly, and each has a head and its entries in the directory. At most 256. */
 static uint32_t lines_for(const struct table_sizes *z)
@@ -41,6 +44,8 @@ static uint32_t lines_for(const struct table_sizes *z)
     uint32_t first = z->initial_flows ? z->initial_flows : z->max_flows;
     if (first < z->max_flows / MAX_SMALL_SHARDS)
         first = z->max_flows / MAX_SMALL_SHARDS;
+    if (first < MIN_SHARD_FLOWS)
+        first = z->max_flows < MIN_SHARD_FLOWS ? z->max_flows : MIN_SHARD_FLOWS;
     uint32_t lines = round_up_power((first + LINE_FLOWS - 1) / LINE_FLOWS);
     return lines < 2 ? 2 : lines > SHARD_MAX_LINES ? SHARD_MAX_LINES : lines;
 }

@@ -281,6 +281,29 @@ START_TEST(s9_max_flows_can_be_learned_together)
 }
 END_TEST
 
+/* Fewer than one refusal in a million, over many small tables that grow from next to nothing. */
+START_TEST(s9_small_tables_hold_max_flows_however_they_grow)
+{
+    static const uint32_t max[] = {55, 64, 65}, initial[] = {5, 1, 3};
+    uint32_t refused = 0, notes = 0;
+    struct frame f[65];
+    for (uint32_t i = 0; i < 65; i++) {
+        struct flowq_tuple t = tcp(i);
+        frame_flow(&f[i], &t, FRAME_ACK);
+    }
+    for (uint32_t n = 0; n < (seed_long() ? 300000 : 30000); n++) {
+        struct flowq_vm_config c = defaults();
+        c.max_flows = max[n % 3];
+        c.initial_flows = initial[n % 3];
+        c.max_queue_pairs = PAIRS;
+        start(&c, PAIRS);
+        for (uint32_t i = 0; i < c.max_flows; i++, notes++)
+            refused += note_frame(&f[i], i % PAIRS) != FLOWQ_NOTE_BOUND;
+    }
+    ck_assert_uint_le(refused, 2 + notes / 1000000);
+}
+END_TEST
+
 START_TEST(s9_embryonic_on_the_fallback_queue_is_not_stored)
 {
     for (uint32_t i = 0; i < 5000; i++) {
@@ -551,6 +574,7 @@ int main(void)
     tcase_add_loop_test(tc, s9_stale_when, 0, 3);
     tcase_add_test(tc, s9_the_flow_noted_longest_ago);
     tcase_add_loop_test(tc, s9_max_flows_can_be_learned_together, 0, 11);
+    tcase_add_test(tc, s9_small_tables_hold_max_flows_however_they_grow);
     tcase_add_test(tc, s9_embryonic_on_the_fallback_queue_is_not_stored);
     tcase_add_test(tc, s10_the_same_queue_until_the_set_changes);
     tcase_add_test(tc, s10_near_uniform_over_the_queues_in_use);
