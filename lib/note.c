@@ -1,6 +1,8 @@
 /* note: see note.h, and table.h for the ordering guarantees T-A to T-F. */
 #include "note.h"
 
+#include "probe.h"
+
 enum { AGAIN = 0xffff }; /* besides FLOWQ_NOTE_*: something changed under us, start again */
 
 /* ---- Class and age (S8) ------------------------------------------------------------------------------------------------------- */
@@ -163,6 +165,15 @@ static struct place best_slot(const struct note_context *c, struct shard *s, uin
     return best;
 }
 
+/* An empty slot of a line; slot NULL: there is none. */
+static struct place empty_slot(struct shard *s, uint32_t line)
+{
+    struct place p = {.shard = s, .line = &s->line[line]};
+    unsigned at = line_match(p.line, 0, UINT64_MAX);
+    p.slot = at < LINE_SLOTS ? &p.line->slot[at] : NULL;
+    return p;
+}
+
 /* Writes off the flow whose place was taken; p->word is what it was. */
 static void write_off(const struct note_context *c, const struct place *p, uint32_t rank)
 {
@@ -269,11 +280,14 @@ static uint32_t insert_locked(const struct note_context *c, struct shard *s, uin
     uint64_t word = word_make(hash & t->tag_mask, c->qid, note_tick(c), first_class(kind));
     uint32_t first = home_line(t, hash), second = other_line(t, hash, first), rank, other_rank;
     struct line *home = &s->line[first];
-    struct place left, best = best_slot(c, s, first, &rank);
-    if (rank == RANK_EMPTY)
-        return put(c, &best, rank, home, word, bind_stamp(c)) ? FLOWQ_NOTE_BOUND : AGAIN;
+    struct place left, best = empty_slot(s, first);
+    if (!best.slot)
+        best = empty_slot(s, second);
+    if (best.slot)
+        return put(c, &best, RANK_EMPTY, home, word, bind_stamp(c)) ? FLOWQ_NOTE_BOUND : AGAIN;
+    best = best_slot(c, s, first, &rank);
     struct place other = best_slot(c, s, second, &other_rank);
-    if (other_rank < rank && !(rank >> 16 == RANK_STALE && other_rank != RANK_EMPTY)) { /* at home, any stale one is as good */
+    if (other_rank < rank && rank >> 16 != RANK_STALE) { /* at home, any stale one is as good */
         best = other;
         rank = other_rank;
     }
@@ -319,6 +333,14 @@ static bool let_move(const struct note_context *c, const struct place *p)
 static bool implied(const struct note_context *c, uint64_t hash, enum note_kind kind)
 {
     return first_class(kind) == FLOWQ_CLASS_EMBRYONIC && queue_pick(c->queues, hash_fallback(c->secret, hash)) == c->qid;
+}
+
+uint32_t note_found(const struct note_context *c, struct line *home, atomic_u64 *slot, uint64_t word, uint64_t hash, enum note_kind kind)
+{
+    struct shard *s = (struct shard *)(void *)(home - home_line(c->table, hash));
+    struct place p = {.shard = s, .line = home, .slot = slot, .word = word};
+    uint32_t outcome = word_class(word) == WORD_FROZEN ? AGAIN : update(c, &p, kind);
+    return outcome == AGAIN ? note_flow(c, hash, kind) : outcome;
 }
 
 uint32_t note_flow(const struct note_context *c, uint64_t hash, enum note_kind kind)

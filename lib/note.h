@@ -55,6 +55,7 @@ struct note_context {
     struct tally tally;
     struct note_ages ages;
     uint64_t now_ns;
+    uint64_t idle; /* a word on this queue, noted now, but for tag and class */
     uint32_t qid;
     uint32_t rebind_tcp, rebind_other; /* ticks of 2^NOTE_BIND_SHIFT ns; 0: at once */
 };
@@ -71,22 +72,24 @@ static inline uint32_t note_age(uint32_t now_tick, uint64_t word)
 /* Worth no more than its place (S8). */
 bool note_stale(const struct note_ages *ages, uint32_t now_tick, uint64_t word);
 
-/* Would this note write nothing, because the flow is in this line, on this queue, was noted in this tick and stays in its class? What
-   most notes are; whatever else, note_flow() finds out. word: what was found in the line. */
-static inline bool note_is_idle(const struct note_context *c, uint64_t word, uint64_t hash, enum note_kind kind)
+/* Would this note write nothing, because the flow is on this queue already, was noted in this tick and stays in its class? What most
+   notes are. word: the flow's. */
+static inline bool note_is_idle(const struct note_context *c, uint64_t word, uint64_t tag, enum note_kind kind)
 {
-    /* A row of four bits for each kind: may a flow of this class stay in it? None for frozen. */
+    /* A row of bits for each kind: may a flow of this class stay in it? None for frozen. */
     enum { OPENED = 1 << FLOWQ_CLASS_EMBRYONIC, GOING = 1 << FLOWQ_CLASS_ESTABLISHED, CLOSED = 1 << FLOWQ_CLASS_CLOSING };
     static const uint8_t stays[] = {[NOTE_DATAGRAM] = GOING | CLOSED,
                                     [NOTE_OPENS] = OPENED | GOING,
                                     [NOTE_CARRIES] = GOING | CLOSED,
                                     [NOTE_CLOSES] = CLOSED,
                                     [NOTE_RESETS] = CLOSED};
-    uint64_t same = word_make(hash & c->table->tag_mask, c->qid, note_tick(c), 0);
-    return (word & ~WORD_CLASS_MASK) == same && stays[kind] >> word_class(word) & 1;
+    return (word & ~WORD_CLASS_MASK) == (tag | c->idle) && stays[kind] >> word_class(word) & 1;
 }
 
 /* Binds, refreshes, moves or leaves alone the flow with this hash. FLOWQ_NOTE_*. In a section. */
 uint32_t note_flow(const struct note_context *c, uint64_t hash, enum note_kind kind);
+
+/* The same for a flow that has been found in a slot of its home line, where it had this word. */
+uint32_t note_found(const struct note_context *c, struct line *home, atomic_u64 *slot, uint64_t word, uint64_t hash, enum note_kind kind);
 
 #endif

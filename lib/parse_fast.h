@@ -12,6 +12,15 @@
 
 enum plain { PLAIN_NOT, PLAIN_V4, PLAIN_V6 };
 
+/* Offsets in a frame; lengths that hold what is read: for a transmitted TCP packet the flags, too. */
+enum {
+    FAST_V4_PORTS = 34,
+    FAST_V6_PORTS = 54,
+    FAST_TCP_FLAGS = 13, /* from the ports */
+    FAST_TX_REACH = 14,
+    FAST_RX_REACH = 4
+};
+
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 
 static inline uint64_t fast_u64(const uint8_t *p)
@@ -27,15 +36,6 @@ static inline uint32_t fast_u32(const uint8_t *p)
     memcpy(&v, p, sizeof(v));
     return v;
 }
-
-/* Offsets in a frame; lengths that hold what is read: for a transmitted TCP packet the flags, too. */
-enum {
-    FAST_V4_PORTS = 34,
-    FAST_V6_PORTS = 54,
-    FAST_TCP_FLAGS = 13, /* from the ports */
-    FAST_TX_REACH = 14,
-    FAST_RX_REACH = 4
-};
 
 static inline bool fast_l4(uint32_t protocol, uint32_t ports, uint64_t udp_filter)
 {
@@ -104,10 +104,12 @@ static inline enum note_kind note_kind_of(uint8_t protocol, uint8_t flags)
 /* Of a plain, transmitted packet. */
 static inline enum note_kind note_kind_fast(const struct flowq_pkt *pkt, enum plain plain, const uint64_t word[5])
 {
-    const uint8_t *p = pkt->data;
+    /* By the lowest three TCP flags (RFC 9293): FIN 1, SYN 2, RST 4; as note_kind_of(). */
+    static const uint8_t kinds[8] = {NOTE_CARRIES, NOTE_CLOSES, NOTE_OPENS,  NOTE_CLOSES,
+                                     NOTE_RESETS,  NOTE_RESETS, NOTE_RESETS, NOTE_RESETS};
+    const uint8_t *ports = (const uint8_t *)pkt->data + (plain == PLAIN_V4 ? FAST_V4_PORTS : FAST_V6_PORTS);
     uint64_t l4 = plain == PLAIN_V4 ? word[1] : word[4];
-    uint8_t flags = p[(plain == PLAIN_V4 ? 34 : 54) + 13]; /* RFC 9293: FIN 1, SYN 2, RST 4 */
-    return note_kind_of((uint8_t)(l4 >> 32), (uint8_t)((flags & 2 ? PARSE_SYN : 0) | (flags & 1 ? PARSE_FIN : 0) | (flags & 4 ? PARSE_RST : 0)));
+    return (l4 >> 32 & 0xff) == 6 ? kinds[ports[FAST_TCP_FLAGS] & 7] : NOTE_DATAGRAM;
 }
 
 #endif

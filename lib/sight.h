@@ -61,7 +61,7 @@ static inline struct view view_of(struct flowq_vm *vm, const struct thread *thre
     };
 }
 
-static inline const struct line *line_of(const struct view v, uint64_t hash)
+static inline struct line *line_of(const struct view v, uint64_t hash)
 {
     return &directory_shard(v.directory, hash)->line[(uint32_t)hash & v.line_mask];
 }
@@ -88,7 +88,7 @@ static inline __attribute__((always_inline)) void sight_arriving(const struct vi
 /* A packet on its way into the table, or the reason why it does not go there. */
 struct sent {
     uint64_t hash;
-    const struct line *line; /* where its flow is at home */
+    struct line *line; /* where its flow is at home */
     uint8_t kind;    /* enum note_kind */
     uint8_t outcome; /* FLOWQ_NOTE_*, or TO_THE_TABLE */
 };

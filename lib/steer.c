@@ -72,33 +72,48 @@ static inline __attribute__((always_inline)) void steer_stages(const struct view
 
 /* ---- Noting: the stages ---------------------------------------------------------------------------------------------------------- */
 
-static void count(const struct flowq_vm *vm, const struct note_context *c, uint32_t outcome)
+static void count(const struct flowq_vm *vm, const struct note_context *c, uint32_t outcome, size_t n)
 {
-    tally_add(&c->tally, STAT_NOTE + outcome, 1);
+    tally_add(&c->tally, STAT_NOTE + outcome, n);
     if (__builtin_expect(vm->counted != NULL, 0) && outcome <= FLOWQ_NOTE_MOVED)
-        tally_bump(&c->tally, &vm_counters(vm, &c->tally)[c->qid].noted, 1);
+        tally_bump(&c->tally, &vm_counters(vm, &c->tally)[c->qid].noted, n);
 }
 
 /* The last stage of a note; sent->line is prefetched by now. */
-static inline __attribute__((always_inline)) uint32_t note_sent(const struct note_context *c, const struct sent *sent, match_fn *match)
+static inline __attribute__((always_inline)) uint32_t note_sent(const struct note_context *c, uint64_t tag_mask, const struct sent *sent,
+                                                                match_fn *match)
 {
     if (sent->outcome != TO_THE_TABLE)
         return sent->outcome;
-    uint64_t mask = c->table->tag_mask | WORD_SECONDARY, probe = sent->hash & c->table->tag_mask;
-    uint64_t word = u64_load_relaxed(&sent->line->word[match(sent->line, probe, mask)]); /* T-C */
-    return note_is_idle(c, word, sent->hash, sent->kind) ? FLOWQ_NOTE_REFRESHED : note_flow(c, sent->hash, sent->kind);
+    uint64_t mask = tag_mask | WORD_SECONDARY, probe = sent->hash & tag_mask;
+    atomic_u64 *slot = &sent->line->word[match(sent->line, probe, mask)];
+    uint64_t word = u64_load_relaxed(slot); /* T-C */
+    if (note_is_idle(c, word, probe, sent->kind))
+        return FLOWQ_NOTE_REFRESHED;
+    if ((word & mask) == probe)
+        return note_found(c, sent->line, slot, word, sent->hash, sent->kind);
+    return note_flow(c, sent->hash, sent->kind);
 }
 
+/* In order: what one packet changes in the table the next one finds. */
 static inline __attribute__((always_inline)) void note_stages(const struct view *v, const struct note_context *c,
                                                               const struct flowq_pkt *pkts, size_t n, match_fn *match)
 {
     const struct view view = *v;
     struct sent sent[BATCH];
+    size_t refreshed = 0;
     fetch_headers(pkts, n);
     for (size_t i = 0; i < n; i++)
         sent[i] = sight_sent(view, &pkts[i]);
-    for (size_t i = 0; i < n; i++)
-        count(view.vm, c, note_sent(c, &sent[i], match));
+    for (size_t i = 0; i < n; i++) {
+        uint32_t outcome = note_sent(c, view.tag_mask, &sent[i], match);
+        if (outcome == FLOWQ_NOTE_REFRESHED)
+            refreshed++;
+        else
+            count(view.vm, c, outcome, 1);
+    }
+    if (refreshed)
+        count(view.vm, c, FLOWQ_NOTE_REFRESHED, refreshed);
 }
 
 /* ---- With the instructions every machine has, and with wider ones: chosen once per burst ------------------------------------------ */
@@ -304,7 +319,7 @@ void flowq_rx_steer_burst_vms(struct flowq_vm *const *vms, const struct flowq_pk
 
 static struct note_context context_of(struct flowq_vm *vm, const struct tally *tally, uint32_t qid)
 {
-    return (struct note_context){
+    struct note_context c = {
         .table = &vm->table,
         .queues = &vm->queues,
         .secret = &vm->secret,
@@ -315,6 +330,8 @@ static struct note_context context_of(struct flowq_vm *vm, const struct tally *t
         .rebind_tcp = u32_load_relaxed(&vm->settings.rebind_tcp),
         .rebind_other = u32_load_relaxed(&vm->settings.rebind_other),
     };
+    c.idle = word_make(0, qid, note_tick(&c), 0);
+    return c;
 }
 
 /* What can be said without a look at the packets (S0, S1), or TO_THE_TABLE. */
@@ -357,9 +374,9 @@ uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_
     mark_noted(vm, &c);
     thread_enter(thread);
     struct sent sent = sight_sent(view_of(vm, thread), pkt);
-    outcome = note_sent(&c, &sent, line_match);
+    outcome = note_sent(&c, vm->table.tag_mask, &sent, line_match);
     thread_leave(thread);
-    count(vm, &c, outcome);
+    count(vm, &c, outcome, 1);
     tidy(vm);
     return outcome;
 }
