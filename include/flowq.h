@@ -260,7 +260,8 @@ void flowq_vm_reset(struct flowq_vm *vm, uint32_t what);
  * this does it ahead of time. A thread that could not be registered still gets the fallback queue, and learns nothing, counted. A
  * thread that ends is unregistered, and sections it left open are closed.
  *
- * Returns 0 (also when registered already) or -ENOMEM. Since 0.9.
+ * Returns 0 (also when registered already) or -ENOMEM: out of memory, or the thread is in its last rounds of destructors of
+ * thread-specific data. The child of fork() begins unregistered, with no section open. Since 0.9.
  */
 int flowq_thread_register(void);
 
@@ -278,8 +279,8 @@ void flowq_leave(void);
 
 /*
  * Waits for all sections that are open now, on any thread. A queue setter followed by this has reached every caller: no thread still
- * acts on an answer it took, inside a section, before. Returns 0, or -EDEADLK inside a section of this thread (it does not wait), or
- * -ENOMEM: the thread could not be registered. Blocks (sleeps). Since 0.9.
+ * acts on an answer it took, inside a section, before. Returns 0, or -EDEADLK inside a section of this thread (it does not wait). Blocks
+ * (sleeps). Since 0.9.
  */
 int flowq_synchronize(void);
 
