@@ -58,6 +58,7 @@ int bare_make(struct bare *b, struct flowq_vm_config *cfg, uint32_t pairs)
     b->table = &b->vm->table;
     b->queues = &b->vm->queues;
     atomic_fetch_sub(&b->bytes, b->vm->bytes);
+    atomic_store(&b->max_bytes, b->bytes);
     return flowq_vm_set_queue_pairs(b->vm, pairs);
 }
 
