@@ -31,7 +31,8 @@ struct process {
     const char *only;      /* names of workloads: those that contain one of these words, comma-separated; NULL: all */
     bool goals;            /* only what a goal depends on */
     bool quick;            /* few, short turns: to see that everything works */
-    int first_cpu, second_cpu; /* second_cpu: -1 if there is none */
+    int cpu[64];           /* to run on; the first is the main thread's */
+    unsigned n_cpus;
 };
 extern struct process process;
 
@@ -161,7 +162,9 @@ struct entrant {
 
 /* ---- Workloads --------------------------------------------------------------------------------------------------------------------- */
 
-void run_scenes(void);   /* scene.c: look up, steer, note, at every size */
+void run_scenes(void);  /* scene.c: look up, steer, note, at every size */
+void run_growth(void);  /* growth.c */
+void run_threads(void); /* threads.c */
 
 /* ---- The parent -------------------------------------------------------------------------------------------------------------------- */
 

@@ -21,17 +21,10 @@ static void choose_processors(void)
 {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof(set), &set) != 0)
-        return;
-    for (int i = CPU_SETSIZE - 1; i >= 0; i--) {
-        if (!CPU_ISSET((size_t)i, &set))
-            continue;
-        if (process.first_cpu < 0) {
-            process.first_cpu = i;
-        } else {
-            process.second_cpu = i;
-            return;
-        }
-    }
+        fail("sched_getaffinity failed");
+    for (int i = CPU_SETSIZE - 1; i >= 0 && process.n_cpus < sizeof(process.cpu) / sizeof(*process.cpu); i--)
+        if (CPU_ISSET((size_t)i, &set))
+            process.cpu[process.n_cpus++] = i;
 }
 
 /* The process that measures. */
@@ -39,9 +32,11 @@ static int run_child(unsigned number)
 {
     process.number = number;
     choose_processors();
-    pin(process.first_cpu);
+    pin(process.cpu[0]);
     peer_rules_init();
     run_scenes();
+    run_growth();
+    run_threads();
     return 0;
 }
 

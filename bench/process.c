@@ -11,7 +11,7 @@
 
 #define HUGE_PAGE (2u << 20)
 
-struct process process = {.first_cpu = -1, .second_cpu = -1};
+struct process process;
 
 static bool contains_one_of(const char *text, const char *words)
 {

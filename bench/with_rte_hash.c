@@ -78,12 +78,12 @@ static void eal_init(void)
     if (done)
         return;
     done = true;
-    snprintf(words[N_WORDS - 1], sizeof(words[0]), "0@%d", process.first_cpu);
+    snprintf(words[N_WORDS - 1], sizeof(words[0]), "0@%d", process.cpu[0]);
     for (unsigned i = 0; i < N_WORDS; i++)
         args[i] = words[i];
     if (rte_eal_init(N_WORDS, args) < 0)
         fail("rte_eal_init failed");
-    pin(process.first_cpu);
+    pin(process.cpu[0]);
 }
 
 /* ---- The table ------------------------------------------------------------------------------------------------------------------------- */
