@@ -50,17 +50,6 @@ static uint32_t first_class(enum note_kind kind)
 
 static bool opens_anew(uint32_t cls, enum note_kind kind) { return cls == FLOWQ_CLASS_CLOSING && kind == NOTE_OPENS; }
 
-static uint32_t next_class(uint32_t cls, enum note_kind kind)
-{
-    if (kind == NOTE_CLOSES || kind == NOTE_RESETS)
-        return FLOWQ_CLASS_CLOSING;
-    if (opens_anew(cls, kind))
-        return FLOWQ_CLASS_EMBRYONIC;
-    if (cls == FLOWQ_CLASS_EMBRYONIC && kind != NOTE_OPENS)
-        return FLOWQ_CLASS_ESTABLISHED;
-    return cls;
-}
-
 /* Who gives way first (S9): a smaller number does. An empty slot is 0; UINT32_MAX never does. Within a class the oldest. */
 enum { RANK_EMPTY = 0, RANK_STALE = 1, RANK_NEVER = 0xffff };
 
@@ -129,7 +118,7 @@ static uint32_t update(const struct note_context *c, const struct place *p, enum
         bound_recently(c, p, ticks))
         outcome = FLOWQ_NOTE_SUPPRESSED;
     uint64_t fresh = word_make(word & (t->tag_mask | WORD_SECONDARY), outcome == FLOWQ_NOTE_MOVED ? c->qid : queue, note_tick(c),
-                               next_class(word_class(word), kind));
+                               note_class[kind][word_class(word)]);
     if (fresh == word)
         return outcome;
     uint64_t expected = word;
@@ -202,7 +191,9 @@ static bool put(const struct note_context *c, const struct place *p, uint32_t ra
         former = u16_load_relaxed(plane_slot(c->table, p));
         u16_store_relaxed(plane_slot(c->table, p), stamp); /* N-A */
     }
-    if (!u64_cas(p->slot, &expected, secondary ? word | WORD_SECONDARY : word)) {
+    if (rank == RANK_EMPTY) {
+        u64_store_release(p->slot, secondary ? word | WORD_SECONDARY : word); /* nobody else fills empty slots */
+    } else if (!u64_cas(p->slot, &expected, secondary ? word | WORD_SECONDARY : word)) {
         if (secondary)
             count_in(home, -1);
         if (c->table->plane_at)
@@ -335,14 +326,6 @@ static bool implied(const struct note_context *c, uint64_t hash, enum note_kind 
     return first_class(kind) == FLOWQ_CLASS_EMBRYONIC && queue_pick(c->queues, hash_fallback(c->secret, hash)) == c->qid;
 }
 
-uint32_t note_found(const struct note_context *c, struct line *home, atomic_u64 *slot, uint64_t word, uint64_t hash, enum note_kind kind)
-{
-    struct shard *s = (struct shard *)(void *)(home - home_line(c->table, hash));
-    struct place p = {.shard = s, .line = home, .slot = slot, .word = word};
-    uint32_t outcome = word_class(word) == WORD_FROZEN ? AGAIN : update(c, &p, kind);
-    return outcome == AGAIN ? note_flow(c, hash, kind) : outcome;
-}
-
 uint32_t note_flow(const struct note_context *c, uint64_t hash, enum note_kind kind)
 {
     for (unsigned tries = 0; tries < NOTE_TRIES; tries++) {
@@ -362,4 +345,16 @@ uint32_t note_flow(const struct note_context *c, uint64_t hash, enum note_kind k
             return outcome;
     }
     return FLOWQ_NOTE_BUSY;
+}
+
+uint32_t note_missed(const struct note_context *c, const struct line *home, uint64_t hash, enum note_kind kind)
+{
+    /* A short cut to insert(), which looks again under the lock. Not where the answer hangs on the flow being unknown: the line may be of
+       a shard that an earlier packet of the batch has split. */
+    if ((kind == NOTE_CARRIES || kind == NOTE_CLOSES) && !line_overflowed(home)) {
+        uint32_t outcome = insert(c, hash, kind);
+        if (outcome != AGAIN)
+            return outcome;
+    }
+    return note_flow(c, hash, kind);
 }

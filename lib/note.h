@@ -72,24 +72,44 @@ static inline uint32_t note_age(uint32_t now_tick, uint64_t word)
 /* Worth no more than its place (S8). */
 bool note_stale(const struct note_ages *ages, uint32_t now_tick, uint64_t word);
 
-/* Would this note write nothing, because the flow is on this queue already, was noted in this tick and stays in its class? What most
-   notes are. word: the flow's. */
-static inline bool note_is_idle(const struct note_context *c, uint64_t word, uint64_t tag, enum note_kind kind)
-{
-    /* A row of bits for each kind: may a flow of this class stay in it? None for frozen. */
-    enum { OPENED = 1 << FLOWQ_CLASS_EMBRYONIC, GOING = 1 << FLOWQ_CLASS_ESTABLISHED, CLOSED = 1 << FLOWQ_CLASS_CLOSING };
-    static const uint8_t stays[] = {[NOTE_DATAGRAM] = GOING | CLOSED,
-                                    [NOTE_OPENS] = OPENED | GOING,
-                                    [NOTE_CARRIES] = GOING | CLOSED,
-                                    [NOTE_CLOSES] = CLOSED,
-                                    [NOTE_RESETS] = CLOSED};
-    return (word & ~WORD_CLASS_MASK) == (tag | c->idle) && stays[kind] >> word_class(word) & 1;
-}
+/*
+ * The class of a flow after a note, by its class before. That of a frozen one is not known here: what stands for it only makes sure that
+ * the word seems to change.
+ */
+static const uint8_t note_class[][4] = {
+    [NOTE_DATAGRAM] = {1, FLOWQ_CLASS_ESTABLISHED, FLOWQ_CLASS_ESTABLISHED, FLOWQ_CLASS_CLOSING},
+    [NOTE_OPENS] = {1, FLOWQ_CLASS_EMBRYONIC, FLOWQ_CLASS_ESTABLISHED, FLOWQ_CLASS_EMBRYONIC}, /* a closing flow opens anew */
+    [NOTE_CARRIES] = {1, FLOWQ_CLASS_ESTABLISHED, FLOWQ_CLASS_ESTABLISHED, FLOWQ_CLASS_CLOSING},
+    [NOTE_CLOSES] = {1, FLOWQ_CLASS_CLOSING, FLOWQ_CLASS_CLOSING, FLOWQ_CLASS_CLOSING},
+    [NOTE_RESETS] = {1, FLOWQ_CLASS_CLOSING, FLOWQ_CLASS_CLOSING, FLOWQ_CLASS_CLOSING},
+};
 
 /* Binds, refreshes, moves or leaves alone the flow with this hash. FLOWQ_NOTE_*. In a section. */
 uint32_t note_flow(const struct note_context *c, uint64_t hash, enum note_kind kind);
 
-/* The same for a flow that has been found in a slot of its home line, where it had this word. */
-uint32_t note_found(const struct note_context *c, struct line *home, atomic_u64 *slot, uint64_t word, uint64_t hash, enum note_kind kind);
+/* The same for a flow that was not in its home line. */
+uint32_t note_missed(const struct note_context *c, const struct line *home, uint64_t hash, enum note_kind kind);
+
+/*
+ * The same, inline, for a flow at home in this line; match: see probe.h. What most notes are takes a look at the line and writes nothing:
+ * the flow is on this queue already, was noted in this tick and stays in its class. The next most frequent takes one compare-and-swap.
+ */
+static inline __attribute__((always_inline)) uint32_t note_at_home(const struct note_context *c, uint64_t tag_mask, struct line *home,
+                                                                   uint64_t hash, enum note_kind kind,
+                                                                   unsigned (*match)(const struct line *, uint64_t, uint64_t))
+{
+    uint64_t probe = hash & tag_mask, mask = tag_mask | WORD_SECONDARY;
+    atomic_u64 *slot = &home->word[match(home, probe, mask)];
+    uint64_t word = u64_load_relaxed(slot); /* T-C */
+    uint64_t fresh = probe | c->idle | note_class[kind][word_class(word)];
+    if (fresh == word)
+        return FLOWQ_NOTE_REFRESHED;
+    if ((word & mask) != probe)
+        return note_missed(c, home, hash, kind);
+    uint64_t expected = word;
+    if (word_class(word) == WORD_FROZEN || c->table->plane_at || !u64_cas(slot, &expected, fresh))
+        return note_flow(c, hash, kind);
+    return (word ^ fresh) >> WORD_QUEUE_SHIFT ? FLOWQ_NOTE_MOVED : FLOWQ_NOTE_REFRESHED;
+}
 
 #endif

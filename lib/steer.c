@@ -83,16 +83,7 @@ static void count(const struct flowq_vm *vm, const struct note_context *c, uint3
 static inline __attribute__((always_inline)) uint32_t note_sent(const struct note_context *c, uint64_t tag_mask, const struct sent *sent,
                                                                 match_fn *match)
 {
-    if (sent->outcome != TO_THE_TABLE)
-        return sent->outcome;
-    uint64_t mask = tag_mask | WORD_SECONDARY, probe = sent->hash & tag_mask;
-    atomic_u64 *slot = &sent->line->word[match(sent->line, probe, mask)];
-    uint64_t word = u64_load_relaxed(slot); /* T-C */
-    if (note_is_idle(c, word, probe, sent->kind))
-        return FLOWQ_NOTE_REFRESHED;
-    if ((word & mask) == probe)
-        return note_found(c, sent->line, slot, word, sent->hash, sent->kind);
-    return note_flow(c, sent->hash, sent->kind);
+    return sent->outcome == TO_THE_TABLE ? note_at_home(c, tag_mask, sent->line, sent->hash, sent->kind, match) : sent->outcome;
 }
 
 /* In order: what one packet changes in the table the next one finds. */
