@@ -38,6 +38,8 @@ extern struct process process;
 
 /* Is this workload to be run? `goal`: a goal depends on it. */
 bool wanted(const char *workload, bool goal);
+/* Is any workload wanted whose name begins like this? */
+bool wanted_group(const char *group, bool goal);
 /* Repetitions to make where `n` are usual. */
 unsigned repetitions(unsigned n);
 /* One measured figure, told to the parent. */
@@ -87,7 +89,6 @@ struct stream {
     uint32_t *ids; /* their flows */
     uint8_t *bytes;
     size_t bytes_allocated;
-    uint32_t version;
 };
 
 enum order {
@@ -101,7 +102,12 @@ void choose_uniform(uint32_t *ids, size_t n, uint64_t n_flows, uint64_t *state);
 void choose_hits(uint32_t *ids, size_t n, uint64_t n_flows, unsigned percent, uint64_t *state); /* the others have ids from n_flows on */
 void choose_zipf(uint32_t *ids, size_t n, uint64_t n_flows, double skew, uint64_t *state);
 
+/* A frame of flow `id`; returns its length. */
+typedef uint32_t frame_fn(uint8_t *frame, uint64_t id, const void *how);
+
 /* ids: taken over. */
+struct stream stream_of(frame_fn *fn, const void *how, size_t stride, uint32_t *ids, size_t n);
+/* The same of flow_frame()s. */
 struct stream stream_make(uint32_t version, enum direction direction, enum order order, uint32_t *ids, size_t n);
 void stream_free(struct stream *s);
 /* Sum of the queues of packets from..from+n-1; flows from n_flows on count as MISS. */
@@ -165,6 +171,9 @@ struct entrant {
 void run_scenes(void);  /* scene.c: look up, steer, note, at every size */
 void run_growth(void);  /* growth.c */
 void run_threads(void); /* threads.c */
+void run_attacks(void); /* attack.c */
+void run_vms(void);     /* vms.c */
+void run_shapes(void);  /* shapes.c */
 
 /* ---- The parent -------------------------------------------------------------------------------------------------------------------- */
 

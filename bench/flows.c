@@ -140,16 +140,33 @@ static void shuffle(struct flowq_pkt *pkts, uint32_t *ids, size_t n)
     }
 }
 
-struct stream stream_make(uint32_t version, enum direction direction, enum order order, uint32_t *ids, size_t n)
+struct stream stream_of(frame_fn *fn, const void *how, size_t stride, uint32_t *ids, size_t n)
 {
-    size_t stride = version == 4 ? FRAME_STRIDE_V4 : FRAME_STRIDE_V6;
-    struct stream s = {.n = n, .ids = ids, .version = version, .bytes_allocated = n * stride};
+    struct stream s = {.n = n, .ids = ids, .bytes_allocated = n * stride};
     s.bytes = huge_alloc(s.bytes_allocated);
     s.pkts = huge_alloc(n * sizeof(*s.pkts));
     for (size_t i = 0; i < n; i++) {
         uint8_t *frame = s.bytes + i * stride;
-        s.pkts[i] = (struct flowq_pkt){.data = frame, .len = flow_frame(frame, version, direction, ids[i])};
+        s.pkts[i] = (struct flowq_pkt){.data = frame, .len = fn(frame, ids[i], how)};
     }
+    return s;
+}
+
+struct plain {
+    uint32_t version;
+    enum direction direction;
+};
+
+static uint32_t plain_frame(uint8_t *frame, uint64_t id, const void *how)
+{
+    const struct plain *plain = how;
+    return flow_frame(frame, plain->version, plain->direction, id);
+}
+
+struct stream stream_make(uint32_t version, enum direction direction, enum order order, uint32_t *ids, size_t n)
+{
+    struct plain plain = {version, direction};
+    struct stream s = stream_of(plain_frame, &plain, version == 4 ? FRAME_STRIDE_V4 : FRAME_STRIDE_V6, ids, n);
     if (order == SCATTERED)
         shuffle(s.pkts, s.ids, n);
     return s;

@@ -51,6 +51,12 @@ static const struct goal {
     {"longest insert, growing to 1M, us", ABSOLUTE, "growth/max", "us", 500, 300},
     {"p99.99 of inserts, growing to 1M, us", ABSOLUTE, "growth/p99.99", "us", 50, 30},
     {"one queue in use, burst, ns", ABSOLUTE, "steer32/one-queue", "ns", 2, 1},
+    {"single call outside a section, ns more", ABSOLUTE, "section/added", "ns", 15, 15},
+    {"4096 vms in a burst, times one vm", ABSOLUTE, "vms/mixed-4096", "times", 1.3, 1.3},
+    {"idle vm, bytes", ABSOLUTE, "vms/idle", "bytes", 16384, 16384},
+    {"while 1M new flows/s are noted, times", ABSOLUTE, "attack/new-flows", "times", 1.3, 1.3},
+    {"while queues are switched, times", ABSOLUTE, "attack/queues", "times", 1.1, 1.1},
+    {"most nested packet, times an ordinary one", ABSOLUTE, "nested/most", "times", 4, 4},
 };
 
 static double added(const struct results *r, const char *contestant, int number)

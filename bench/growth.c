@@ -70,7 +70,7 @@ static void nothing(const struct stream *s, float *ns, bool warm_up)
 void run_growth(void)
 {
     struct shape shape = {.version = 4, .n_flows = N_FLOWS, .slots = 2 * N_FLOWS, .grows = true};
-    if (!wanted("growth", true) || process.quick)
+    if (!wanted_group("growth/", true) || process.quick)
         return;
     uint32_t *ids = huge_alloc(N_FLOWS * sizeof(*ids));
     float *ns = huge_alloc(N_FLOWS * sizeof(*ns));

@@ -37,6 +37,9 @@ static int run_child(unsigned number)
     run_scenes();
     run_growth();
     run_threads();
+    run_attacks();
+    run_vms();
+    run_shapes();
     return 0;
 }
 

@@ -28,6 +28,18 @@ bool wanted(const char *workload, bool goal)
     return (goal || !process.goals) && (!process.only || contains_one_of(workload, process.only));
 }
 
+bool wanted_group(const char *group, bool goal)
+{
+    char copy[256], *rest = copy;
+    if (wanted(group, goal))
+        return true;
+    snprintf(copy, sizeof(copy), "%s", process.only ? process.only : "");
+    for (char *word; (goal || !process.goals) && (word = strsep(&rest, ",")) != NULL;)
+        if (strncmp(word, group, strlen(group)) == 0)
+            return true;
+    return false;
+}
+
 unsigned repetitions(unsigned n) { return process.quick ? 1 : n; }
 
 void sample(const char *workload, const char *contestant, const char *unit, double value)

@@ -75,7 +75,7 @@ void run_threads(void)
     struct entrant entrant[16];
     unsigned n = 0;
     shape.slots = 2 * shape.n_flows;
-    if (!wanted("threads/steer+steer,note+steer", true))
+    if (!wanted_group("threads/", true))
         return;
     if (process.n_cpus < 2) {
         remark("one processor: no figures for threads");

@@ -1,0 +1,248 @@
+/*
+ * shapes: packets that are not plain: tags, tunnels, the most nested one; and what calls cost beside the table: sections, statistics by
+ * queue. 64k flows.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "bench.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/frames.h"
+
+enum { N_FLOWS = 64 << 10, TURN = 128 << 10, STRIDE = 256, REPS = 15, HEADER_BYTES = 256 };
+
+/* ---- Frames --------------------------------------------------------------------------------------------------------------------------- */
+
+struct look {
+    const char *name;
+    unsigned n_vlans;
+    enum frame_tunnel tunnel;
+};
+
+static const struct look looks[] = {
+    {"plain", 0, FRAME_NO_TUNNEL}, {"vlan", 1, FRAME_NO_TUNNEL}, {"qinq", 2, FRAME_NO_TUNNEL},  {"vxlan", 0, FRAME_VXLAN},
+    {"geneve", 0, FRAME_GENEVE},   {"gre", 0, FRAME_GRE},        {"gtpu", 0, FRAME_GTPU},       {"ipip", 0, FRAME_IP_IN_IP},
+};
+
+/* The tuple of an incoming packet of flow `id`, read back from the frame that flow_frame() makes of it. */
+static struct flowq_tuple tuple_of(uint64_t id)
+{
+    uint8_t f[FRAME_STRIDE_V4];
+    flow_frame(f, 4, INCOMING, id);
+    uint32_t src = (uint32_t)f[26] << 24 | (uint32_t)f[27] << 16 | (uint32_t)f[28] << 8 | f[29];
+    uint32_t dst = (uint32_t)f[30] << 24 | (uint32_t)f[31] << 16 | (uint32_t)f[32] << 8 | f[33];
+    return tuple_v4(FRAME_PROTO_TCP, src, (uint16_t)(f[34] << 8 | f[35]), dst, (uint16_t)(f[36] << 8 | f[37]));
+}
+
+static uint32_t look_frame(uint8_t *bytes, uint64_t id, const void *how)
+{
+    const struct look *look = how;
+    struct flowq_tuple inner = tuple_of(id), outer = tuple_v4(FRAME_PROTO_UDP, 0xc0000201, 5555, 0xc0000202, 4789);
+    struct flowq_tuple *first = look->tunnel == FRAME_NO_TUNNEL ? &inner : &outer;
+    struct frame f;
+    for (unsigned i = 0; i < look->n_vlans; i++)
+        first->vlan[first->n_vlans++] = (uint16_t)(100 + i);
+    if (look->tunnel == FRAME_NO_TUNNEL)
+        frame_flow(&f, &inner, FRAME_ACK);
+    else
+        frame_tunnel(&f, look->tunnel, &outer, &inner, FRAME_ACK);
+    memcpy(bytes, f.bytes, f.len < STRIDE ? f.len : STRIDE);
+    return f.len < STRIDE ? f.len : STRIDE;
+}
+
+static uint32_t put(uint8_t *p, const void *bytes, uint32_t n)
+{
+    memcpy(p, bytes, n);
+    return n;
+}
+
+static uint32_t put_vlans(uint8_t *p)
+{
+    static const uint8_t tag[4] = {0x81, 0x00, 0x00, 0x64};
+    for (unsigned i = 0; i < 4; i++)
+        memcpy(p + 4 * i, tag, 4);
+    return 16;
+}
+
+enum nest { NEST_EXTENSIONS, NEST_TUNNEL };
+
+/*
+ * As many headers as the 256 bytes that a parser looks at can hold. NEST_EXTENSIONS: IPv6 with the shortest destination options there are,
+ * again and again. NEST_TUNNEL: four tags, VXLAN, four tags, and the same. The flow is that of flow_frame() over IPv6.
+ */
+static uint32_t nested_frame(uint8_t *p, uint64_t id, const void *how)
+{
+    static const uint8_t options[8] = {60, 0, 1, 4, 0, 0, 0, 0};
+    uint8_t plain[FRAME_STRIDE_V6];
+    uint32_t at = 0, last;
+    flow_frame(plain, 6, INCOMING, id);
+    if (*(const enum nest *)how == NEST_TUNNEL) {
+        struct flowq_tuple outer = tuple_v4(FRAME_PROTO_UDP, 0xc0000201, 5555, 0xc0000202, 4789), inner = tuple_of(id);
+        struct frame f;
+        outer.n_vlans = 4;
+        frame_tunnel(&f, FRAME_VXLAN, &outer, &inner, FRAME_ACK);
+        at = put(p, f.bytes, 14 + 16 + 20 + 8 + 8);
+    }
+    at += put(p + at, plain, 12);
+    if (*(const enum nest *)how == NEST_TUNNEL)
+        at += put_vlans(p + at);
+    at += put(p + at, plain + 12, 2 + 40);
+    p[at - 40 + 6] = 60;
+    last = at;
+    for (; at + sizeof(options) + 20 <= HEADER_BYTES; at += (uint32_t)sizeof(options)) {
+        memcpy(p + at, options, sizeof(options));
+        last = at;
+    }
+    p[last] = FRAME_PROTO_TCP;
+    return at + put(p + at, plain + 54, 20);
+}
+
+static uint32_t strided_frame(uint8_t *p, uint64_t id, const void *how)
+{
+    (void)how;
+    return flow_frame(p, 6, INCOMING, id);
+}
+
+static struct stream random_stream(frame_fn *fn, const void *how)
+{
+    uint64_t state = 7;
+    uint32_t *ids = huge_alloc(TURN * sizeof(*ids));
+    choose_uniform(ids, TURN, N_FLOWS, &state);
+    return stream_of(fn, how, STRIDE, ids, TURN);
+}
+
+/* ---- Measuring ------------------------------------------------------------------------------------------------------------------------- */
+
+static void preload(const struct entrant *e, uint32_t version)
+{
+    uint32_t *ids = huge_alloc(N_FLOWS * sizeof(*ids));
+    choose_all(ids, N_FLOWS, N_FLOWS);
+    struct stream out = stream_make(version, OUTGOING, IN_SEQUENCE, ids, N_FLOWS);
+    e->is->note(e->table, out.pkts, N_FLOWS, 0, 1);
+    stream_free(&out);
+}
+
+static double turn(const struct entrant *e, const struct stream *s, const char *workload)
+{
+    double start = cpu_ns();
+    uint64_t sum = e->is->steer(e->table, s->pkts, s->n);
+    double ns = (cpu_ns() - start) / (double)s->n;
+    if (sum != stream_sum(s, 0, s->n, N_FLOWS))
+        fail("%s, %s: wrong queues", workload, e->is->name);
+    return ns;
+}
+
+static void all_looks(void)
+{
+    struct shape shape = {.version = 4, .n_flows = N_FLOWS, .slots = 2 * N_FLOWS};
+    struct entrant entrant[16];
+    unsigned n = 0;
+    for (unsigned i = 0; contestants[i]; i++) {
+        const struct contestant *c = contestants[i];
+        if (!c->note || c->most_flows)
+            continue;
+        entrant[n] = (struct entrant){.is = c, .table = c->create(&shape)};
+        preload(&entrant[n++], 4);
+    }
+    for (size_t l = 0; l < sizeof(looks) / sizeof(*looks); l++) {
+        char workload[48];
+        snprintf(workload, sizeof(workload), "shape/%s", looks[l].name);
+        if (!wanted(workload, false))
+            continue;
+        struct stream s = random_stream(look_frame, &looks[l]);
+        for (unsigned rep = 0; rep <= repetitions(REPS); rep++) {
+            for (unsigned i = 0; i < n; i++) {
+                double ns = turn(&entrant[i], &s, workload);
+                if (rep > 0)
+                    sample(workload, entrant[i].is->name, "ns", ns);
+            }
+        }
+        stream_free(&s);
+    }
+    for (unsigned i = 0; i < n; i++)
+        entrant[i].is->destroy(entrant[i].table);
+}
+
+static void nested(void)
+{
+    static const enum nest kinds[] = {NEST_EXTENSIONS, NEST_TUNNEL};
+    struct shape shape = {.version = 6, .n_flows = N_FLOWS, .slots = 2 * N_FLOWS};
+    struct entrant e = {.is = &with_flowq, .table = with_flowq.create(&shape)};
+    preload(&e, 6);
+    struct stream plain = random_stream(strided_frame, NULL), most[2] = {random_stream(nested_frame, &kinds[0]), random_stream(nested_frame, &kinds[1])};
+    for (unsigned rep = 0; rep <= repetitions(REPS); rep++) {
+        double ns = turn(&e, &plain, "nested/plain");
+        double extensions = turn(&e, &most[0], "nested/extensions"), tunnel = turn(&e, &most[1], "nested/tunnel");
+        if (rep == 0)
+            continue;
+        sample("nested/plain", e.is->name, "ns", ns);
+        sample("nested/extensions", e.is->name, "ns", extensions);
+        sample("nested/tunnel", e.is->name, "ns", tunnel);
+        sample("nested/most", e.is->name, "times", (extensions > tunnel ? extensions : tunnel) / ns);
+    }
+    e.is->destroy(e.table);
+    stream_free(&plain);
+    stream_free(&most[0]);
+    stream_free(&most[1]);
+}
+
+/* Single calls inside a section that the caller holds, and outside. */
+static void sections(void)
+{
+    struct shape shape = {.version = 4, .n_flows = N_FLOWS, .slots = 2 * N_FLOWS};
+    struct entrant e = {.is = &with_flowq, .table = with_flowq.create(&shape)};
+    preload(&e, 4);
+    struct stream s = random_stream(look_frame, &looks[0]);
+    for (unsigned rep = 0; rep <= repetitions(REPS); rep++) {
+        uint64_t sum = 0;
+        double start = cpu_ns();
+        keep(e.is->single(e.table, s.pkts, s.n));
+        double inside = cpu_ns() - start;
+        start = cpu_ns();
+        for (size_t i = 0; i < s.n; i++)
+            sum += flowq_rx_steer(e.table, &s.pkts[i]);
+        double outside = cpu_ns() - start;
+        keep(sum);
+        if (rep == 0)
+            continue;
+        sample("section/inside", e.is->name, "ns", inside / (double)s.n);
+        sample("section/outside", e.is->name, "ns", outside / (double)s.n);
+        sample("section/added", e.is->name, "ns", (outside - inside) / (double)s.n);
+    }
+    e.is->destroy(e.table);
+    stream_free(&s);
+}
+
+static void statistics(void)
+{
+    struct shape off = {.version = 4, .n_flows = N_FLOWS, .slots = 2 * N_FLOWS}, on = off;
+    on.queue_stats = true;
+    struct entrant a = {.is = &with_flowq, .table = with_flowq.create(&off)}, b = {.is = &with_flowq, .table = with_flowq.create(&on)};
+    preload(&a, 4);
+    preload(&b, 4);
+    struct stream s = random_stream(look_frame, &looks[0]);
+    for (unsigned rep = 0; rep <= repetitions(REPS); rep++) {
+        double without = turn(&a, &s, "queue-stats/off"), with = turn(&b, &s, "queue-stats/on");
+        if (rep == 0)
+            continue;
+        sample("queue-stats/off", a.is->name, "ns", without);
+        sample("queue-stats/on", b.is->name, "ns", with);
+    }
+    a.is->destroy(a.table);
+    b.is->destroy(b.table);
+    stream_free(&s);
+}
+
+void run_shapes(void)
+{
+    if (wanted_group("shape/", false))
+        all_looks();
+    if (wanted_group("nested/", true))
+        nested();
+    if (wanted_group("section/", true))
+        sections();
+    if (wanted_group("queue-stats/", false))
+        statistics();
+}
