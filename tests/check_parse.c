@@ -107,10 +107,19 @@ static void parse_exactly(const uint8_t *bytes, uint32_t len, uint32_t flags, co
     free(copy);
 }
 
+static void expect(const char *name, const uint8_t *bytes, uint32_t len, uint32_t flags, const struct parse_rules *rules,
+                   const char *want)
+{
+    char got[200];
+    struct parse_result r;
+    parse_exactly(bytes, len, flags, rules, &r);
+    text(&r, got, sizeof(got));
+    ck_assert_msg(strcmp(got, want) == 0, "%s: got \"%s\", want \"%s\"", name, got, want);
+}
+
 static void run(const struct example *e)
 {
     uint8_t bytes[600];
-    char got[200];
     struct parse_result r, model;
     struct parse_rules rules = parse_rules_default();
     if (e->only)
@@ -119,10 +128,7 @@ static void run(const struct example *e)
     rules.key_vlan = e->key_vlan;
 
     uint32_t len = from_hex(e->packet, bytes);
-    parse_exactly(bytes, len, e->flags, &rules, &r);
-    text(&r, got, sizeof(got));
-    ck_assert_msg(strcmp(got, e->want) == 0, "%s: got \"%s\", want \"%s\"", e->name, got, e->want);
-
+    expect(e->name, bytes, len, e->flags, &rules, e->want);
     for (uint32_t cut = 0; cut <= len; cut++) {
         struct flowq_pkt pkt = {.data = bytes, .len = cut, .flags = e->flags};
         parse_exactly(bytes, cut, e->flags, &rules, &r);
@@ -154,6 +160,7 @@ START_TEST(test_link)
         EXAMPLE("no unnumbered information", ETH("0030") "aaaa00 000000 0800" IPV4("11") UDP, "keyless"),
         EXAMPLE("LLC access point of IP", ETH("0030") "060603" IPV4("11") UDP, "flow 4/17 1:7>2:9"),
         EXAMPLE("LLC access point of spanning tree", ETH("0030") "424203" IPV4("11") UDP, "keyless"),
+        EXAMPLE("the smallest type is no length", ETH("0600") "aaaa03 000000 0800" IPV4("11") UDP, "keyless"),
         EXAMPLE("neither a type nor a length", ETH("0600") IPV4("11") UDP, "keyless"),
         EXAMPLE("MPLS", ETH("8847") "00010140" IPV4("11") UDP, "flow 4/17 1:7>2:9"),
         EXAMPLE("MPLS, three labels, IPv6", ETH("8848") "00010040 00020040 00030140" IPV6("11") UDP, "flow 6/17 1:7>2:9"),
@@ -497,22 +504,33 @@ START_TEST(test_icmp_errors)
 }
 END_TEST
 
+/* Port 0 means that a tunnel has none, and is nobody's port, even where the filter lets it pass because of port 64. */
+START_TEST(test_port_zero)
+{
+    uint8_t bytes[200];
+    struct parse_rules rules = parse_rules_default();
+    rules.port[PARSE_PORT_VXLAN] = 0;
+    rules.port[PARSE_PORT_VXLAN_LINUX] = 64;
+    rules.udp_filter = parse_rules_filter(&rules);
+    uint32_t len = from_hex(OUTER UDP_TO("0000") "08000000 00004d00" INNER_FRAME, bytes);
+    expect("port 0", bytes, len, 0, &rules, "flow 4/17 1:49153>2:0");
+    len = from_hex(OUTER UDP_TO("0040") "08000000 00004d00" INNER_FRAME, bytes);
+    expect("port 64", bytes, len, 0, &rules, "flow 4/17 3:7>4:9");
+}
+END_TEST
+
 /* Extension headers fill the window: what lies behind byte 256 is not seen, however much there is. */
 START_TEST(test_window)
 {
     uint8_t bytes[600];
-    char got[200];
     struct parse_rules rules = parse_rules_default();
-    struct parse_result r;
     for (unsigned n_ext = 20; n_ext < 40; n_ext++) {
         uint32_t len = from_hex(ETH("86dd") IPV6("3c"), bytes);
         for (unsigned i = 0; i < n_ext; i++)
             len += from_hex(i + 1 < n_ext ? EXT("3c") : EXT("11"), bytes + len);
         uint32_t ports_end = len + 4;
         len += from_hex(UDP, bytes + len);
-        parse_exactly(bytes, len, 0, &rules, &r);
-        text(&r, got, sizeof(got));
-        ck_assert_str_eq(got, ports_end <= PARSE_MAX_BYTES ? "flow 6/17 1:7>2:9" : "keyless");
+        expect("extension headers", bytes, len, 0, &rules, ports_end <= PARSE_MAX_BYTES ? "flow 6/17 1:7>2:9" : "keyless");
     }
 }
 END_TEST
@@ -567,6 +585,7 @@ int main(void)
     tcase_add_test(t, test_ip_tunnels);
     tcase_add_test(t, test_udp_tunnels);
     tcase_add_test(t, test_icmp_errors);
+    tcase_add_test(t, test_port_zero);
     tcase_add_test(t, test_window);
     tcase_add_test(t, test_null);
     tcase_add_test(t, test_reverse);
