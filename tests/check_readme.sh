@@ -44,7 +44,7 @@ done
 
 # What the README shows of the demo is what the demo prints.
 if [ -x ./flowq-replay ]; then
-    "$src/examples/demo.sh" . >"$work/demo"
+    "$src/examples/demo.sh" . "$src"/tests/data/*.pcap* >"$work/demo"
     sed -n '/^Received packets that landed/,/^```$/p' "$src/README.md" | grep -v '^```$' >"$work/shown"
     [ -s "$work/shown" ] || { echo "FAILED: README.md shows nothing of the demo"; exit 1; }
     if grep -v -F -x -f "$work/demo" "$work/shown"; then
