@@ -467,9 +467,9 @@ bool model_looked_up(struct model *m, uint32_t flow, int error, const struct flo
     return b->qid == f->qid && b->cls == f->cls && b->in_use == model_in_use(m, f->qid) && age_right(m, f, b->age_ms);
 }
 
-bool model_resync(struct model *m, uint32_t flow, uint32_t qid, int error, const struct flowq_binding *b)
+bool model_resync(struct model *m, const struct model_packet *p, uint32_t qid, int error, const struct flowq_binding *b)
 {
-    struct model_flow *f = &m->flow[flow];
+    struct model_flow *f = &m->flow[p->flow];
     if (error == -ENOENT) {
         set_held(m, f, false);
         return true;
@@ -481,6 +481,7 @@ bool model_resync(struct model *m, uint32_t flow, uint32_t qid, int error, const
     if (!same)
         f->bound_from = m->now;
     set_held(m, f, true);
+    f->tcp = p->tcp;
     f->qid = b->qid;
     f->cls = b->cls;
     f->noted = m->now;

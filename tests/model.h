@@ -121,7 +121,7 @@ bool model_steered(struct model *m, const struct model_packet *p, int reason, ui
 /* What flowq_vm_lookup said: -ENOENT, or 0 and the binding. Returns whether it was allowed. */
 bool model_looked_up(struct model *m, uint32_t flow, int error, const struct flowq_binding *b);
 /* The same after notes whose outcome is not known: any class, queue `qid` or the one before. */
-bool model_resync(struct model *m, uint32_t flow, uint32_t qid, int error, const struct flowq_binding *b);
+bool model_resync(struct model *m, const struct model_packet *p, uint32_t qid, int error, const struct flowq_binding *b);
 
 /* How many flows may be active. */
 uint32_t model_n_active(const struct model *m);
