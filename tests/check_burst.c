@@ -1,8 +1,8 @@
 /*
  * check_burst: n packets in one burst give what n single calls in order, at one reading of the clock, give.
  *
- * Twins, vms with the same settings and the same secret, get the same packets: one in bursts, the other one at a time. Answers, statistics
- * and bindings must be equal, for every n from 0 to 65.
+ * Twins, vms with the same settings and the same secret, get the same packets: one in bursts, the other one at a time. Answers,
+ * statistics and bindings must be equal, for every n from 0 to 65.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -13,11 +13,11 @@
 
 #include "universe.h"
 
-#define MAX_BURST 65
+#define MAX_BURST   65
 #define CONNECTIONS 300
-#define VMS 3
-#define DATAGRAMS 12
-#define MS UINT64_C(1000000)
+#define VMS         3
+#define DATAGRAMS   12
+#define MS          UINT64_C(1000000)
 
 static uint64_t now, clock_reads, base_seed;
 
@@ -64,7 +64,7 @@ static void free_twins(struct twins *t)
     flowq_vm_destroy(t->singles);
 }
 
-/* ---- Comparing ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Comparing ------------------------------------------------------------------------------------------------------------- */
 
 struct dump {
     size_t n;
@@ -114,11 +114,11 @@ static void same_stats(const struct twins *t, uint32_t pairs)
     ck_assert_int_eq(flowq_vm_stats(t->bursts, &a), 0);
     ck_assert_int_eq(flowq_vm_stats(t->singles, &b), 0);
     for (unsigned i = 0; i < FLOWQ_NOTE_SLOTS; i++)
-        ck_assert_msg(a.note[i] == b.note[i], "note %s: %" PRIu64 " in bursts, %" PRIu64 " in single calls", flowq_note_name(i), a.note[i],
-                      b.note[i]);
+        ck_assert_msg(a.note[i] == b.note[i], "note %s: %" PRIu64 " in bursts, %" PRIu64 " in single calls", flowq_note_name(i),
+                      a.note[i], b.note[i]);
     for (unsigned i = 0; i < FLOWQ_REASON_SLOTS; i++)
-        ck_assert_msg(a.steer[i] == b.steer[i], "reason %s: %" PRIu64 " in bursts, %" PRIu64 " in single calls", flowq_reason_name(i),
-                      a.steer[i], b.steer[i]);
+        ck_assert_msg(a.steer[i] == b.steer[i], "reason %s: %" PRIu64 " in bursts, %" PRIu64 " in single calls",
+                      flowq_reason_name(i), a.steer[i], b.steer[i]);
     ck_assert_uint_eq(a.inserted, b.inserted);
     ck_assert_uint_eq(a.live, b.live);
     ck_assert_uint_eq(a.displaced_embryonic, b.displaced_embryonic);
@@ -136,7 +136,7 @@ static void same_stats(const struct twins *t, uint32_t pairs)
     }
 }
 
-/* ---- Packets: few flows, so that they come again within a burst; fragments first and later, in any order ------------------------- */
+/* ---- Packets: few flows, so that they come again within a burst; fragments first and later, in any order ------------------- */
 
 struct source {
     struct rng rng;
@@ -191,7 +191,7 @@ static void advance(struct source *s)
     s->n = rng_percent(&s->rng, 50) ? CONNECTIONS : rng_range(&s->rng, 1, 20);
 }
 
-/* ---- The comparisons -------------------------------------------------------------------------------------------------------------- */
+/* ---- The comparisons ------------------------------------------------------------------------------------------------------- */
 
 static void note_both(const struct twins *t, const struct flowq_pkt *pkts, uint32_t n, uint32_t qid)
 {
@@ -213,8 +213,9 @@ static void decide_both(const struct twins *t, const struct flowq_pkt *pkts, uin
     ck_assert_uint_le(clock_reads, 1);
     for (uint32_t i = 0; i < n; i++) {
         flowq_rx_decide_burst(t->singles, &pkts[i], 1, &single);
-        ck_assert_msg(memcmp(&burst[i], &single, sizeof(single)) == 0, "packet %u of %u: queue %u, %s in a burst; queue %u, %s alone", i, n,
-                      burst[i].qid, flowq_reason_name(burst[i].reason), single.qid, flowq_reason_name(single.reason));
+        ck_assert_msg(memcmp(&burst[i], &single, sizeof(single)) == 0,
+                      "packet %u of %u: queue %u, %s in a burst; queue %u, %s alone", i, n, burst[i].qid,
+                      flowq_reason_name(burst[i].reason), single.qid, flowq_reason_name(single.reason));
     }
 }
 
@@ -295,9 +296,9 @@ static void one_burst(struct twins *t, struct source *s, const struct setting *s
 
 static const struct setting settings[] = {
     {.pairs = 4, .max_flows = 16384, .initial_flows = 16384},
-    {.pairs = 7, .max_flows = 64, .initial_flows = 64},               /* displacement, refusals */
+    {.pairs = 7, .max_flows = 64, .initial_flows = 64}, /* displacement, refusals */
     {.pairs = 3, .max_flows = 16, .fragments = 8},
-    {.pairs = 5, .max_flows = 16384, .initial_flows = 1024},          /* growth */
+    {.pairs = 5, .max_flows = 16384, .initial_flows = 1024}, /* growth */
     {.pairs = 2, .max_flows = 16384, .rebind_us = 1500},
     {.pairs = 300, .max_flows = 512, .rebind_us = 50000, .fragments = FLOWQ_OFF},
     {.pairs = 1, .max_flows = 64},

@@ -13,10 +13,10 @@
 #include "seed.h"
 
 #define SECOND UINT64_C(1000000000)
-#define PAIRS 4
-#define SLAB ((size_t)2 << 20) /* large tables get memory in pieces of this size */
+#define PAIRS  4
+#define SLAB   ((size_t)2 << 20) /* large tables get memory in pieces of this size */
 
-/* ---- An allocator that keeps accounts and can refuse ------------------------------------------------------------------------------ */
+/* ---- An allocator that keeps accounts and can refuse ----------------------------------------------------------------------- */
 
 #define MAX_BLOCKS 100000
 static struct block {
@@ -77,10 +77,7 @@ static void set_up(void)
     now_ns = 100 * SECOND;
 }
 
-static void tear_down(void)
-{
-    ck_assert_msg(n_blocks == 0 && bytes_now == 0, "%zu blocks leaked", n_blocks);
-}
+static void tear_down(void) { ck_assert_msg(n_blocks == 0 && bytes_now == 0, "%zu blocks leaked", n_blocks); }
 
 static void refuse(size_t from, size_t to)
 {
@@ -90,7 +87,8 @@ static void refuse(size_t from, size_t to)
 
 static struct flowq_vm_config config(uint32_t max_flows, uint32_t initial_flows)
 {
-    struct flowq_vm_config c = {.size = sizeof(c), .max_queue_pairs = PAIRS, .max_flows = max_flows, .initial_flows = initial_flows};
+    struct flowq_vm_config c = {
+        .size = sizeof(c), .max_queue_pairs = PAIRS, .max_flows = max_flows, .initial_flows = initial_flows};
     c.alloc = test_alloc;
     c.free = test_free;
     c.alloc_ctx = context;
@@ -143,7 +141,7 @@ static void settle(struct flowq_vm *vm, unsigned calls)
         flowq_vm_maintain(vm);
 }
 
-/* ---- Refused ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- Refused --------------------------------------------------------------------------------------------------------------- */
 
 static const struct {
     uint32_t max_flows, initial_flows, pairs, rebind_us, queue_stats;
@@ -247,7 +245,7 @@ START_TEST(shrinking_without_memory)
 }
 END_TEST
 
-/* ---- Not asked for ------------------------------------------------------------------------------------------------------------------- */
+/* ---- Not asked for --------------------------------------------------------------------------------------------------------- */
 
 START_TEST(initial_room_for_all_is_all)
 {
@@ -328,7 +326,7 @@ START_TEST(the_node_is_handed_on)
 }
 END_TEST
 
-/* ---- Bounded -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Bounded --------------------------------------------------------------------------------------------------------------- */
 
 /* Notes `flows` distinct flows, 1 ms apart; returns the most bytes there were. */
 static size_t most_bytes(struct flowq_vm *vm, uint32_t flows, uint64_t step_ns)
@@ -352,7 +350,8 @@ START_TEST(max_flows_bounds_memory_for_good)
     struct flowq_vm *vm = create(&c);
     size_t fixed = bytes_now, most = most_bytes(vm, 1000000, 100);
     ck_assert_uint_ge(stats(vm).live, 400000);
-    /* 17 bytes a flow, an eighth more; slabs of 2 MiB, one of which may be nearly empty, and one more for what growth superseded. */
+    /* 17 bytes a flow, an eighth more; slabs of 2 MiB, one of which may be nearly empty, and one more for what growth superseded.
+     */
     ck_assert_msg(most - fixed <= (size_t)400000 * 20 + 2 * SLAB, "%zu bytes", most - fixed);
     flowq_vm_destroy(vm);
 }
@@ -455,7 +454,7 @@ START_TEST(destroy_in_an_open_section)
 }
 END_TEST
 
-/* ---- Log ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- Log ------------------------------------------------------------------------------------------------------------------- */
 
 static unsigned n_lines;
 

@@ -1,8 +1,8 @@
 /*
  * check_model: seeded random sequences of calls, compared with the model of the rules (model.h).
  *
- * A round makes a vm with settings of its own and gives it some ten thousand operations: notes and steers, single and in bursts, queue
- * changes, resets, configuration, moves of the clock, look-ups, statistics. FLOWQ_SEED and FLOWQ_ROUND repeat one round.
+ * A round makes a vm with settings of its own and gives it some ten thousand operations: notes and steers, single and in bursts,
+ * queue changes, resets, configuration, moves of the clock, look-ups, statistics. FLOWQ_SEED and FLOWQ_ROUND repeat one round.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -14,13 +14,13 @@
 
 #include "world.h"
 
-#define CONNECTIONS 500
+#define CONNECTIONS      500
 #define ROUND_OPERATIONS 40000
-#define CHECK_EVERY 4000 /* operations */
+#define CHECK_EVERY      4000 /* operations */
 
 static uint64_t total_operations, total_refused, total_inserted, total_early;
 
-/* ---- Everything at once ----------------------------------------------------------------------------------------------------------- */
+/* ---- Everything at once ---------------------------------------------------------------------------------------------------- */
 
 static int count_binding(void *ctx, const struct flowq_binding *b)
 {
@@ -43,13 +43,15 @@ static void check_counters(struct world *w, const struct flowq_stats *s)
             world_wrong(w, "steered with reason %u: %" PRIu64 ", %" PRIu64 " known", i, s->steer[i], w->known_steer[i]);
     }
     if (notes != w->notes || steers != w->steers)
-        world_wrong(w, "%" PRIu64 " notes and %" PRIu64 " steers counted, not %" PRIu64 " and %" PRIu64, notes, steers, w->notes, w->steers);
+        world_wrong(w, "%" PRIu64 " notes and %" PRIu64 " steers counted, not %" PRIu64 " and %" PRIu64, notes, steers, w->notes,
+                    w->steers);
     if (s->inserted != s->live + displaced + s->reclaimed + s->forgotten || s->inserted != s->note[FLOWQ_NOTE_BOUND])
-        world_wrong(w, "%" PRIu64 " inserted != %" PRIu64 " live + %" PRIu64 " displaced + %" PRIu64 " reclaimed + %" PRIu64 " forgotten", s->inserted,
-              s->live, displaced, s->reclaimed, s->forgotten);
+        world_wrong(
+            w, "%" PRIu64 " inserted != %" PRIu64 " live + %" PRIu64 " displaced + %" PRIu64 " reclaimed + %" PRIu64 " forgotten",
+            s->inserted, s->live, displaced, s->reclaimed, s->forgotten);
     if (s->forgotten != w->forgotten || s->inserted != w->model.inserted)
-        world_wrong(w, "forgotten %" PRIu64 " not %" PRIu64 ", or inserted %" PRIu64 " not %" PRIu64, s->forgotten, w->forgotten, s->inserted,
-              w->model.inserted);
+        world_wrong(w, "forgotten %" PRIu64 " not %" PRIu64 ", or inserted %" PRIu64 " not %" PRIu64, s->forgotten, w->forgotten,
+                    s->inserted, w->model.inserted);
     if (!w->ever_crowded && (displaced || s->note[FLOWQ_NOTE_REFUSED]))
         world_wrong(w, "%" PRIu64 " displaced, %" PRIu64 " refused without need", displaced, s->note[FLOWQ_NOTE_REFUSED]);
     if (s->note[FLOWQ_NOTE_BUSY] || s->note[FLOWQ_NOTE_UNREGISTERED] || s->grow_failed)
@@ -92,7 +94,7 @@ static void check_all(struct world *w)
     check_queue_stats(w, &s);
 }
 
-/* ---- Rounds ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- Rounds ---------------------------------------------------------------------------------------------------------------- */
 
 static void operate(struct world *w)
 {
@@ -215,7 +217,8 @@ START_TEST(any_sequence_follows_the_rules)
         for (uint32_t round = 0; total_operations < enough; round++)
             play_round(&u, seed, round);
     universe_free(&u);
-    printf("check_model: %" PRIu64 " operations, %" PRIu64 " bindings made, %" PRIu64 " refused, of these %" PRIu64 " with room\n",
+    printf("check_model: %" PRIu64 " operations, %" PRIu64 " bindings made, %" PRIu64 " refused, of these %" PRIu64
+           " with room\n",
            total_operations, total_inserted, total_refused, total_early);
     /* S9: fewer than one in a million; and so much more as chance gives. */
     ck_assert_uint_le(total_early, 5 + total_inserted / 500000);

@@ -1,6 +1,6 @@
 /*
- * check_room: the rules S8 to S12 and Q1, a readable example or more for each: who gives way to whom, where unbound flows go, which
- * queues are in use.
+ * check_room: the rules S8 to S12 and Q1, a readable example or more for each: who gives way to whom, where unbound flows go,
+ * which queues are in use.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -10,7 +10,7 @@
 #include "example.h"
 #include "seed.h"
 
-/* ---- S8: class ------------------------------------------------------------------------------------------------------------------ */
+/* ---- S8: class ------------------------------------------------------------------------------------------------------------- */
 
 /* Notes flow t on a queue that the fallback does not choose. */
 static uint32_t bind_flags(struct flowq_tuple t, unsigned tcp_flags)
@@ -83,7 +83,8 @@ END_TEST
 /* However old: a binding answers until its place is taken. */
 START_TEST(s8_age_does_not_unbind)
 {
-    uint32_t embryonic = bind_flags(udp(1), 0), closing = bind_flags(tcp(1), FRAME_FIN), established = bind_flags(tcp(2), FRAME_ACK);
+    uint32_t embryonic = bind_flags(udp(1), 0), closing = bind_flags(tcp(1), FRAME_FIN),
+             established = bind_flags(tcp(2), FRAME_ACK);
     for (unsigned i = 0; i < 300; i++) {
         now += i * i * SECOND;
         is_bound(udp(1), embryonic);
@@ -109,7 +110,7 @@ START_TEST(s8_a_refresh_makes_it_young)
 }
 END_TEST
 
-/* ---- S9: room ------------------------------------------------------------------------------------------------------------------- */
+/* ---- S9: room -------------------------------------------------------------------------------------------------------------- */
 
 /* Makes a vm with room for 64 flows and fills it with 4000 flows that ask for room: until all places are taken. */
 static uint32_t fill_up(bool transmit_more, unsigned tcp_flags)
@@ -233,7 +234,8 @@ START_TEST(s9_stale_when)
     static const struct {
         unsigned flags;
         uint64_t young_ns, stale_ns;
-    } deadline[] = {{FRAME_SYN, 4 * SECOND, 7 * SECOND}, {FRAME_FIN, 9 * SECOND, 12 * SECOND}, {FRAME_ACK, 1795 * SECOND, 1805 * SECOND}};
+    } deadline[] = {
+        {FRAME_SYN, 4 * SECOND, 7 * SECOND}, {FRAME_FIN, 9 * SECOND, 12 * SECOND}, {FRAME_ACK, 1795 * SECOND, 1805 * SECOND}};
     for (unsigned stale = 0; stale < 2; stale++) {
         old_and_young(deadline[_i].flags, stale ? deadline[_i].stale_ns : deadline[_i].young_ns);
         for (uint32_t i = 1000; i < 5000; i++)
@@ -267,7 +269,8 @@ START_TEST(s9_max_flows_can_be_learned_together)
 {
     static const struct {
         uint32_t max, initial;
-    } sizes[] = {{8, 0}, {8, 8}, {9, 1}, {64, 0}, {65, 3}, {1000, 0}, {1000, 1000}, {5000, 1}, {20000, 100}, {65536, 0}, {200000, 0}};
+    } sizes[] = {{8, 0},       {8, 8},    {9, 1},       {64, 0},    {65, 3},    {1000, 0},
+                 {1000, 1000}, {5000, 1}, {20000, 100}, {65536, 0}, {200000, 0}};
     struct flowq_vm_config c = defaults();
     c.max_flows = sizes[_i].max;
     c.initial_flows = sizes[_i].initial;
@@ -319,7 +322,7 @@ START_TEST(s9_embryonic_on_the_fallback_queue_is_not_stored)
 }
 END_TEST
 
-/* ---- S10, S11: fallback, and queues that come and go ------------------------------------------------------------------------------ */
+/* ---- S10, S11: fallback, and queues that come and go ----------------------------------------------------------------------- */
 
 START_TEST(s10_the_same_queue_until_the_set_changes)
 {
@@ -438,7 +441,7 @@ START_TEST(s11_a_binding_waits_for_its_queue)
 }
 END_TEST
 
-/* ---- Q1: queues ------------------------------------------------------------------------------------------------------------------- */
+/* ---- Q1: queues ------------------------------------------------------------------------------------------------------------ */
 
 static void queues_are(uint32_t pairs, uint32_t in_use)
 {

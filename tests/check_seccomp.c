@@ -34,7 +34,7 @@
 
 #define SKIPPED 77
 
-/* ---- Filters ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- Filters --------------------------------------------------------------------------------------------------------------- */
 
 /* Ends the process, by a system call of its own, which the filter allows; so is write. */
 static void on_forbidden(int signal, siginfo_t *info, void *context)
@@ -53,7 +53,8 @@ static const int no_calls[] = {-1};
 static const int memory_calls[] = {SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise, SYS_futex, -1};
 static const int lock_calls[] = {SYS_futex, SYS_sched_yield, -1};
 static const int wait_calls[] = {SYS_sched_yield, SYS_clock_nanosleep, -1};
-static const int random_calls[] = {SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise, SYS_futex, SYS_getrandom, -1};
+static const int random_calls[] = {SYS_brk,     SYS_mmap,  SYS_munmap,    SYS_mremap, SYS_mprotect,
+                                   SYS_madvise, SYS_futex, SYS_getrandom, -1};
 
 /* From here on: these system calls, write and exit. getrandom_error: what getrandom gives, 0: it works where it is allowed. */
 static void allow_only(const int *calls, int getrandom_error)
@@ -80,7 +81,7 @@ static void allow_only(const int *calls, int getrandom_error)
         _exit(SKIPPED);
 }
 
-/* ---- What is called ----------------------------------------------------------------------------------------------------------------- */
+/* ---- What is called -------------------------------------------------------------------------------------------------------- */
 
 #define FLOWS 3000
 #define PAIRS 4
@@ -218,7 +219,8 @@ static void looking(void)
     create(0, false);
     note_all(0, FLOWS);
     allow_only(no_calls, 0);
-    if (flowq_vm_queue_stats(vm, 1, &q) || flowq_vm_lookup(vm, &t, &b) || flowq_vm_flows(vm, count, &n) || flowq_vm_configure(vm, &c))
+    if (flowq_vm_queue_stats(vm, 1, &q) || flowq_vm_lookup(vm, &t, &b) || flowq_vm_flows(vm, count, &n) ||
+        flowq_vm_configure(vm, &c))
         _exit(5);
     if (n != FLOWS)
         _exit(6);
@@ -230,8 +232,8 @@ static void setting(void)
     create(0, false);
     note_all(0, FLOWS);
     allow_only(lock_calls, 0);
-    if (flowq_vm_set_queue_pairs(vm, 3) || flowq_vm_set_queue_enabled(vm, 1, false) || flowq_vm_set_queue_resetting(vm, 2, true) ||
-        flowq_vm_stats(vm, &s))
+    if (flowq_vm_set_queue_pairs(vm, 3) || flowq_vm_set_queue_enabled(vm, 1, false) ||
+        flowq_vm_set_queue_resetting(vm, 2, true) || flowq_vm_stats(vm, &s))
         _exit(7);
     flowq_vm_reset(vm, FLOWQ_RESET_FLOWS | FLOWQ_RESET_QUEUES | FLOWQ_RESET_CONFIG);
 }
@@ -335,7 +337,8 @@ int main(void)
 {
     build();
     if (SANITIZED || run_case(0) != 1) {
-        printf("check_seccomp: skipped: %s\n", SANITIZED ? "a sanitizer makes system calls of its own" : "no seccomp filters here");
+        printf("check_seccomp: skipped: %s\n",
+               SANITIZED ? "a sanitizer makes system calls of its own" : "no seccomp filters here");
         return SKIPPED;
     }
     Suite *s = suite_create("seccomp");

@@ -9,7 +9,7 @@
 #include "example.h"
 #include "seed.h"
 
-/* ---- S0: mode ------------------------------------------------------------------------------------------------------------------- */
+/* ---- S0: mode -------------------------------------------------------------------------------------------------------------- */
 
 /* A page that cannot be read: whoever looks at the packet dies. */
 static void *unreadable(void)
@@ -53,7 +53,7 @@ START_TEST(s0_learn_off_touches_no_packet_and_keeps_bindings)
 }
 END_TEST
 
-/* ---- S1, S2 --------------------------------------------------------------------------------------------------------------------- */
+/* ---- S1, S2 ---------------------------------------------------------------------------------------------------------------- */
 
 START_TEST(s1_incoming_packets_follow_what_the_vm_sent)
 {
@@ -164,7 +164,7 @@ START_TEST(s2_long_bound_flows_move)
 }
 END_TEST
 
-/* ---- S3: key -------------------------------------------------------------------------------------------------------------------- */
+/* ---- S3: key --------------------------------------------------------------------------------------------------------------- */
 
 START_TEST(s3_protocols_with_ports_and_without)
 {
@@ -241,7 +241,7 @@ START_TEST(s3_or_belong_to_the_key)
 }
 END_TEST
 
-/* ---- S4: tunnels ---------------------------------------------------------------------------------------------------------------- */
+/* ---- S4: tunnels ----------------------------------------------------------------------------------------------------------- */
 
 static struct flowq_decision decide_tunnel(enum frame_tunnel tunnel, const struct flowq_tuple *outer, struct flowq_tuple inner)
 {
@@ -255,7 +255,8 @@ static struct flowq_decision decide_tunnel(enum frame_tunnel tunnel, const struc
 START_TEST(s4_tunnels_are_keyed_on_what_is_inside)
 {
     for (unsigned versions = 0; versions < 4; versions++) {
-        struct flowq_tuple outer = versions & 1 ? tuple_v6(FRAME_PROTO_UDP, VM, 55555, REMOTE, 0) : tuple_v4(FRAME_PROTO_UDP, VM, 55555, REMOTE, 0);
+        struct flowq_tuple outer =
+            versions & 1 ? tuple_v6(FRAME_PROTO_UDP, VM, 55555, REMOTE, 0) : tuple_v4(FRAME_PROTO_UDP, VM, 55555, REMOTE, 0);
         struct flowq_tuple inner = versions & 2 ? tuple_v6(FRAME_PROTO_TCP, 1, 80, 2, 1024) : tcp(1), other = inner;
         struct frame f;
         other.sport++;
@@ -315,7 +316,7 @@ START_TEST(s4_when_the_inner_packet_cannot_be_read)
 }
 END_TEST
 
-/* ---- S5: fragments -------------------------------------------------------------------------------------------------------------- */
+/* ---- S5: fragments --------------------------------------------------------------------------------------------------------- */
 
 static struct flowq_decision decide_fragment(struct flowq_tuple t, uint32_t id, bool first)
 {
@@ -455,7 +456,7 @@ START_TEST(s5_a_small_cache)
 }
 END_TEST
 
-/* ---- S6, S7 --------------------------------------------------------------------------------------------------------------------- */
+/* ---- S6, S7 ---------------------------------------------------------------------------------------------------------------- */
 
 START_TEST(s6_icmp_errors_go_where_the_flow_they_quote_goes)
 {

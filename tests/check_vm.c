@@ -1,6 +1,6 @@
 /*
- * check_vm: making, changing and asking vms. Every error that flowq.h documents; that nothing is changed by a call that fails; sizes of
- * structs from other versions. Memory is in check_memory.
+ * check_vm: making, changing and asking vms. Every error that flowq.h documents; that nothing is changed by a call that fails;
+ * sizes of structs from other versions. Memory is in check_memory.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -71,7 +71,7 @@ static struct flowq_decision decide(struct flowq_vm *vm, uint32_t i)
     return d;
 }
 
-/* ---- Settings ------------------------------------------------------------------------------------------------------------------- */
+/* ---- Settings -------------------------------------------------------------------------------------------------------------- */
 
 START_TEST(create_wants_somewhere_to_put_it)
 {
@@ -122,7 +122,10 @@ struct range {
     uint32_t min, max;
 };
 
-#define RANGE(field, ...) {#field, offsetof(struct flowq_vm_config, field), sizeof(((struct flowq_vm_config *)0)->field) == 4, __VA_ARGS__}
+#define RANGE(field, ...)                                                                                                        \
+    {                                                                                                                            \
+#field, offsetof(struct flowq_vm_config, field), sizeof(((struct flowq_vm_config *)0)->field) == 4, __VA_ARGS__          \
+    }
 static const struct range ranges[] = {
     RANGE(max_queue_pairs, true, false, 1, FLOWQ_MAX_QUEUE_PAIRS),
     RANGE(max_flows, true, false, 8, 1 << 27),
@@ -156,7 +159,7 @@ static void take(const struct range *r, uint32_t value, int expected)
 {
     struct flowq_vm_config c = config(), base = config();
     base.rebind_min_tcp_us = base.rebind_min_other_us = 1000; /* so that they may change */
-    base.active_ms = 80; /* so that the tick is short */
+    base.active_ms = 80;                                      /* so that the tick is short */
     struct flowq_vm *vm = create(&base);
     set(&c, r, value);
     int r1 = try_create(&c), r2 = flowq_vm_configure(vm, &c);
@@ -235,7 +238,7 @@ START_TEST(clocks_too_coarse)
     ck_assert_int_eq(try_create(&c), -EINVAL);
     c.rebind_min_other_us = FLOWQ_OFF;
     struct flowq_vm *vm = create(&c);
-    c.active_ms = 80; /* later as well */
+    c.active_ms = 80;          /* later as well */
     c.clock_resolution_ns = 0; /* not looked at */
     struct flowq_vm *fine;
     ck_assert_int_eq(flowq_vm_create(&c, &fine), 0);
@@ -263,7 +266,7 @@ START_TEST(the_default_clock)
 }
 END_TEST
 
-/* ---- configure -------------------------------------------------------------------------------------------------------------------- */
+/* ---- configure ------------------------------------------------------------------------------------------------------------- */
 
 START_TEST(configure_errors)
 {
@@ -330,7 +333,7 @@ START_TEST(configure_does_not_look_at_what_is_fixed)
 }
 END_TEST
 
-/* ---- Queues ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- Queues ---------------------------------------------------------------------------------------------------------------- */
 
 START_TEST(queue_setters)
 {
@@ -385,7 +388,7 @@ START_TEST(as_many_queues_as_there_can_be)
 }
 END_TEST
 
-/* ---- Looking inside ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Looking inside -------------------------------------------------------------------------------------------------------- */
 
 START_TEST(lookup_errors)
 {
@@ -547,7 +550,7 @@ START_TEST(names_and_version)
 }
 END_TEST
 
-/* ---- A thread that cannot be registered -------------------------------------------------------------------------------------------- */
+/* ---- A thread that cannot be registered ------------------------------------------------------------------------------------ */
 
 static void *no_memory(size_t alignment, size_t size)
 {

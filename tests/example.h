@@ -11,11 +11,11 @@
 
 #include "frames.h"
 
-#define MS UINT64_C(1000000)
+#define MS     UINT64_C(1000000)
 #define SECOND UINT64_C(1000000000)
-#define VM 0x0a000001u     /* 10.0.0.1, or 2001:db8::a00:1 */
+#define VM     0x0a000001u /* 10.0.0.1, or 2001:db8::a00:1 */
 #define REMOTE 0xc0a80001u
-#define PAIRS 8
+#define PAIRS  8
 
 static struct flowq_vm *vm;
 static uint64_t now;
@@ -54,8 +54,14 @@ static inline void tear_down(void)
 }
 
 /* Flow number i as the VM sends it. Ports keep clear of those of tunnels. */
-static inline struct flowq_tuple tcp(uint32_t i) { return tuple_v4(FRAME_PROTO_TCP, VM, 80, REMOTE + i / 50000, (uint16_t)(10000 + i % 50000)); }
-static inline struct flowq_tuple udp(uint32_t i) { return tuple_v4(FRAME_PROTO_UDP, VM, 53, REMOTE + i / 50000, (uint16_t)(10000 + i % 50000)); }
+static inline struct flowq_tuple tcp(uint32_t i)
+{
+    return tuple_v4(FRAME_PROTO_TCP, VM, 80, REMOTE + i / 50000, (uint16_t)(10000 + i % 50000));
+}
+static inline struct flowq_tuple udp(uint32_t i)
+{
+    return tuple_v4(FRAME_PROTO_UDP, VM, 53, REMOTE + i / 50000, (uint16_t)(10000 + i % 50000));
+}
 
 static inline uint32_t note_frame(const struct frame *f, uint32_t qid)
 {

@@ -67,7 +67,8 @@ void frame_start(struct frame *f)
 
 void frame_eth(struct frame *f, bool multicast)
 {
-    static const uint8_t to_one[6] = {0x52, 0x54, 0, 0, 0, 1}, to_many[6] = {0x01, 0, 0x5e, 0, 0, 1}, from[6] = {0x52, 0x54, 0, 0, 0, 2};
+    static const uint8_t to_one[6] = {0x52, 0x54, 0, 0, 0, 1}, to_many[6] = {0x01, 0, 0x5e, 0, 0, 1},
+                         from[6] = {0x52, 0x54, 0, 0, 0, 2};
     if (f->len == 0)
         f->flags = 0;
     put_bytes(f, multicast ? to_many : to_one, 6);
@@ -360,8 +361,8 @@ void frame_tunnel(struct frame *f, enum frame_tunnel tunnel, const struct flowq_
     put_inner(f, tunnel, outer, inner, tcp_flags);
 }
 
-void frame_tunnel_first(struct frame *f, enum frame_tunnel tunnel, const struct flowq_tuple *outer, const struct flowq_tuple *inner,
-                        unsigned tcp_flags, uint32_t id)
+void frame_tunnel_first(struct frame *f, enum frame_tunnel tunnel, const struct flowq_tuple *outer,
+                        const struct flowq_tuple *inner, unsigned tcp_flags, uint32_t id)
 {
     put_link(f, outer);
     frame_ip_fragment(f, outer, frame_tunnel_outer(tunnel, outer, inner->version).protocol, id, 0, true);
@@ -434,8 +435,8 @@ struct flowq_pkt frame_pkt(const struct frame *f)
 
 bool tuple_has_ports(uint8_t protocol)
 {
-    return protocol == FRAME_PROTO_TCP || protocol == FRAME_PROTO_UDP || protocol == FRAME_PROTO_UDPLITE || protocol == FRAME_PROTO_SCTP ||
-           protocol == FRAME_PROTO_DCCP;
+    return protocol == FRAME_PROTO_TCP || protocol == FRAME_PROTO_UDP || protocol == FRAME_PROTO_UDPLITE ||
+           protocol == FRAME_PROTO_SCTP || protocol == FRAME_PROTO_DCCP;
 }
 
 static void set_ports(struct flowq_tuple *t, uint8_t protocol, uint16_t sport, uint16_t dport)

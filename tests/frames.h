@@ -19,24 +19,24 @@
 #define FRAME_RST 0x04u
 #define FRAME_ACK 0x10u
 
-#define FRAME_PROTO_ICMP 1
-#define FRAME_PROTO_IPIP 4
-#define FRAME_PROTO_TCP 6
-#define FRAME_PROTO_UDP 17
-#define FRAME_PROTO_DCCP 33
-#define FRAME_PROTO_6IN4 41
+#define FRAME_PROTO_ICMP     1
+#define FRAME_PROTO_IPIP     4
+#define FRAME_PROTO_TCP      6
+#define FRAME_PROTO_UDP      17
+#define FRAME_PROTO_DCCP     33
+#define FRAME_PROTO_6IN4     41
 #define FRAME_PROTO_FRAGMENT 44
-#define FRAME_PROTO_GRE 47
-#define FRAME_PROTO_ESP 50
-#define FRAME_PROTO_ICMPV6 58
-#define FRAME_PROTO_SCTP 132
-#define FRAME_PROTO_UDPLITE 136
+#define FRAME_PROTO_GRE      47
+#define FRAME_PROTO_ESP      50
+#define FRAME_PROTO_ICMPV6   58
+#define FRAME_PROTO_SCTP     132
+#define FRAME_PROTO_UDPLITE  136
 
 /* A packet under construction. Layers are appended from the outside; frame_end() fills in lengths and checksums. */
 struct frame {
     uint32_t len;
-    uint32_t flags;   /* FLOWQ_PKT_L3 where there is no Ethernet header */
-    uint32_t type_at; /* where the next layer writes its number */
+    uint32_t flags;      /* FLOWQ_PKT_L3 where there is no Ethernet header */
+    uint32_t type_at;    /* where the next layer writes its number */
     uint32_t type_bytes; /* 0: nowhere, 1: IP protocol, 2: EtherType */
     uint32_t n_open;     /* layers whose length field waits for the end */
     struct {
@@ -82,8 +82,8 @@ void frame_icmp_error(struct frame *f, const struct flowq_tuple *t, const struct
 void frame_tunnel(struct frame *f, enum frame_tunnel tunnel, const struct flowq_tuple *outer, const struct flowq_tuple *inner,
                   unsigned tcp_flags);
 /* The same, with the outer datagram cut into fragments: this one is the first. */
-void frame_tunnel_first(struct frame *f, enum frame_tunnel tunnel, const struct flowq_tuple *outer, const struct flowq_tuple *inner,
-                        unsigned tcp_flags, uint32_t id);
+void frame_tunnel_first(struct frame *f, enum frame_tunnel tunnel, const struct flowq_tuple *outer,
+                        const struct flowq_tuple *inner, unsigned tcp_flags, uint32_t id);
 /* An ARP request, broadcast. */
 void frame_arp(struct frame *f);
 

@@ -7,18 +7,19 @@
 
 #include "frames.h"
 
-#define MS UINT64_C(1000000)
-#define US UINT64_C(1000)
+#define MS     UINT64_C(1000000)
+#define US     UINT64_C(1000)
 #define SECOND UINT64_C(1000000000)
 
 #define STALE_EMBRYONIC (5 * SECOND) /* S8 */
-#define STALE_CLOSING (10 * SECOND)
-#define FRAGMENT_LIFE (30 * SECOND) /* S5 */
-#define FRAGMENT_WAYS 8   /* so many other datagrams may come before the oldest of a set is overwritten */
-#define WRAPPED_TICKS 2000 /* ages beyond may be taken for smaller ones: they rank wrongly, and may put off a move by rebind_min */
-#define LEAST_REACH 7     /* a newcomer looks at this many places at the least */
+#define STALE_CLOSING   (10 * SECOND)
+#define FRAGMENT_LIFE   (30 * SECOND) /* S5 */
+#define FRAGMENT_WAYS   8             /* so many other datagrams may come before the oldest of a set is overwritten */
+#define WRAPPED_TICKS                                                                                                            \
+    2000              /* ages beyond may be taken for smaller ones: they rank wrongly, and may put off a move by rebind_min */
+#define LEAST_REACH 7 /* a newcomer looks at this many places at the least */
 
-/* ---- Settings ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Settings -------------------------------------------------------------------------------------------------------------- */
 
 static uint64_t rebind_ns(uint32_t us) { return us == FLOWQ_OFF ? 0 : us * US; }
 
@@ -98,12 +99,9 @@ void model_fini(struct model *m)
     free(m->datagram);
 }
 
-/* ---- Queues ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Queues ---------------------------------------------------------------------------------------------------------------- */
 
-bool model_in_use(const struct model *m, uint32_t qid)
-{
-    return qid < m->pairs && m->enabled[qid] && !m->resetting[qid];
-}
+bool model_in_use(const struct model *m, uint32_t qid) { return qid < m->pairs && m->enabled[qid] && !m->resetting[qid]; }
 
 void model_set_pairs(struct model *m, uint32_t n)
 {
@@ -136,7 +134,7 @@ void model_reset(struct model *m, uint32_t what)
         reset_queues(m);
 }
 
-/* ---- Flows ------------------------------------------------------------------------------------------------------------------- */
+/* ---- Flows ----------------------------------------------------------------------------------------------------------------- */
 
 static uint64_t stale_ns(const struct model *m, uint8_t cls)
 {
@@ -216,7 +214,7 @@ uint32_t model_n_active(const struct model *m)
     return n;
 }
 
-/* ---- Notes ------------------------------------------------------------------------------------------------------------------- */
+/* ---- Notes ----------------------------------------------------------------------------------------------------------------- */
 
 static uint32_t bit(uint32_t outcome) { return UINT32_C(1) << outcome; }
 
@@ -357,7 +355,7 @@ bool model_noted(struct model *m, const struct model_packet *p, uint32_t qid, ui
     return good;
 }
 
-/* ---- Steering ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Steering -------------------------------------------------------------------------------------------------------------- */
 
 static void allow(struct model_answer *a, uint8_t reason, uint32_t qid)
 {
@@ -443,7 +441,7 @@ bool model_steered(struct model *m, const struct model_packet *p, int reason, ui
     return true;
 }
 
-/* ---- Looking inside ---------------------------------------------------------------------------------------------------------- */
+/* ---- Looking inside -------------------------------------------------------------------------------------------------------- */
 
 static bool age_right(const struct model *m, const struct model_flow *f, uint32_t age_ms)
 {

@@ -1,12 +1,14 @@
 /*
  * model: flowq as its rules S0 to S12 and Q1 tell it, written as plainly as possible.
  *
- * The model answers the *set* of what flowq may do next and is then told what it did, which narrows what the model holds for possible.
- * The set has one member while fewer than half of max_flows are learned and every time is more than a tick away from its deadline.
- * It reads no packet: whoever built a packet says what it means. Flows and datagrams are small numbers, chosen by the caller.
+ * The model answers the *set* of what flowq may do next and is then told what it did, which narrows what the model holds for
+ * possible. The set has one member while fewer than half of max_flows are learned and every time is more than a tick away from
+ * its deadline. It reads no packet: whoever built a packet says what it means. Flows and datagrams are small numbers, chosen by
+ * the caller.
  *
- * What the model leaves open, on purpose: which queue the fallback chooses (it learns that from the first answer, and then insists, until
- * the set of queues in use changes), which of several flows that may be displaced is, and how many places are within a newcomer's reach.
+ * What the model leaves open, on purpose: which queue the fallback chooses (it learns that from the first answer, and then
+ * insists, until the set of queues in use changes), which of several flows that may be displaced is, and how many places are
+ * within a newcomer's reach.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -16,7 +18,7 @@
 #include "flowq.h"
 
 #define MODEL_MAX_PAIRS 64
-#define MODEL_ANY 0xfffeu /* some queue in use */
+#define MODEL_ANY       0xfffeu /* some queue in use */
 
 enum model_kind {
     MODEL_FLOW,    /* it has a flow */
@@ -31,21 +33,21 @@ struct model_packet {
     uint8_t tcp_flags; /* FRAME_SYN ..., TCP only */
     bool tcp;
     bool multicast;
-    bool fragmented;   /* it is a fragment of `datagram`: the first, or with MODEL_LATER a later one */
-    uint32_t flow;     /* as incoming packets carry it */
+    bool fragmented; /* it is a fragment of `datagram`: the first, or with MODEL_LATER a later one */
+    uint32_t flow;   /* as incoming packets carry it */
     uint32_t datagram;
 };
 
 struct model_flow {
-    bool held;       /* perhaps bound; if not: surely not */
+    bool held; /* perhaps bound; if not: surely not */
     bool tcp;
-    uint8_t cls;     /* FLOWQ_CLASS_* */
+    uint8_t cls; /* FLOWQ_CLASS_* */
     uint16_t qid;
-    uint64_t noted;  /* ns: the last note */
+    uint64_t noted;                /* ns: the last note */
     uint64_t bound_from, bound_to; /* ns: when the note came that bound it to qid, at the earliest and the latest */
-    uint64_t sure;   /* events so far when it was last seen to be bound */
-    uint16_t fallback;      /* valid while ... */
-    uint64_t fallback_sets; /* ... this equals model.sets */
+    uint64_t sure;                 /* events so far when it was last seen to be bound */
+    uint16_t fallback;             /* valid while ... */
+    uint64_t fallback_sets;        /* ... this equals model.sets */
 };
 
 struct model_datagram {
@@ -75,7 +77,7 @@ struct model {
     bool enabled[MODEL_MAX_PAIRS], resetting[MODEL_MAX_PAIRS];
     uint32_t n_in_use;
     uint16_t in_use[MODEL_MAX_PAIRS]; /* ascending */
-    uint64_t sets; /* grows whenever the set of queues in use changes; starts at 1 */
+    uint64_t sets;                    /* grows whenever the set of queues in use changes; starts at 1 */
     /* flows */
     uint32_t n_flows, n_held;
     struct model_flow *flow;

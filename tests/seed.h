@@ -41,7 +41,8 @@ static inline uint64_t seed_get(const char *program)
     const char *text = getenv("FLOWQ_SEED");
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
-    uint64_t seed = text && *text ? strtoull(text, NULL, 0) : ((uint64_t)t.tv_nsec << 20 ^ (uint64_t)t.tv_sec ^ (uint64_t)getpid() << 44);
+    uint64_t seed =
+        text && *text ? strtoull(text, NULL, 0) : ((uint64_t)t.tv_nsec << 20 ^ (uint64_t)t.tv_sec ^ (uint64_t)getpid() << 44);
     printf("%s: FLOWQ_SEED=%llu\n", program, (unsigned long long)seed);
     fflush(stdout);
     return seed;

@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INDEX_SIZE (1u << 16)
-#define ETHERNET_BYTES 14
-#define VM_ADDRESSES 6
+#define INDEX_SIZE       (1u << 16)
+#define ETHERNET_BYTES   14
+#define VM_ADDRESSES     6
 #define REMOTE_ADDRESSES 40
-#define MULTICAST_V4 0xe0000101 /* 224.0.1.1 */
+#define MULTICAST_V4     0xe0000101 /* 224.0.1.1 */
 
 /* The number of a flow. */
 static uint32_t intern(struct universe *u, const struct flowq_tuple *t)
@@ -40,7 +40,8 @@ static struct flowq_tuple make_tuple(struct rng *rng, uint8_t protocol)
 
 static uint8_t pick_protocol(struct rng *rng)
 {
-    static const uint8_t rare[] = {FRAME_PROTO_SCTP, FRAME_PROTO_DCCP, FRAME_PROTO_UDPLITE, FRAME_PROTO_ICMP, FRAME_PROTO_ESP, 99};
+    static const uint8_t rare[] = {FRAME_PROTO_SCTP, FRAME_PROTO_DCCP, FRAME_PROTO_UDPLITE,
+                                   FRAME_PROTO_ICMP, FRAME_PROTO_ESP,  99};
     uint32_t percent = rng_below(rng, 100);
     if (percent < 60)
         return FRAME_PROTO_TCP;
@@ -87,7 +88,8 @@ static void build_error(const struct connection *c, struct rng *rng, struct fram
 
 static void build_packets(struct universe *u, struct connection *c, struct rng *rng)
 {
-    static const unsigned tcp_flags[] = {FRAME_ACK, FRAME_SYN, FRAME_SYN | FRAME_ACK, FRAME_FIN | FRAME_ACK, FRAME_RST, FRAME_SYN | FRAME_FIN};
+    static const unsigned tcp_flags[] = {
+        FRAME_ACK, FRAME_SYN, FRAME_SYN | FRAME_ACK, FRAME_FIN | FRAME_ACK, FRAME_RST, FRAME_SYN | FRAME_FIN};
     bool bare = !c->keyless && c->outer.n_vlans == 0 && rng_percent(rng, 15);
     struct frame f;
     for (enum universe_which w = TX_ACK; w <= TX_SYN_FIN; w++) {
@@ -195,7 +197,8 @@ static bool looked_into(const struct universe_rules *rules, const struct connect
 struct model_packet universe_meaning(const struct universe *u, const struct universe_rules *rules, uint32_t connection,
                                      enum universe_which which)
 {
-    static const uint8_t tcp_flags[] = {FRAME_ACK, FRAME_SYN, FRAME_SYN | FRAME_ACK, FRAME_FIN | FRAME_ACK, FRAME_RST, FRAME_SYN | FRAME_FIN};
+    static const uint8_t tcp_flags[] = {
+        FRAME_ACK, FRAME_SYN, FRAME_SYN | FRAME_ACK, FRAME_FIN | FRAME_ACK, FRAME_RST, FRAME_SYN | FRAME_FIN};
     const struct connection *c = &u->connection[connection];
     bool inside = looked_into(rules, c);
     struct model_packet p = {.kind = c->keyless ? MODEL_KEYLESS : MODEL_FLOW};

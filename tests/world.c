@@ -9,9 +9,9 @@
 #include <string.h>
 
 #define MAX_BURST 65
-#define MS UINT64_C(1000000)
+#define MS        UINT64_C(1000000)
 
-/* ---- What is said when something is wrong -------------------------------------------------------------------------------------- */
+/* ---- What is said when something is wrong ---------------------------------------------------------------------------------- */
 
 static void record(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void record(struct world *w, const char *format, ...)
@@ -31,10 +31,11 @@ _Noreturn void world_wrong(struct world *w, const char *format, ...)
     va_end(args);
     const struct flowq_vm_config *c = &w->cfg;
     printf("\nFLOWQ_SEED=%" PRIu64 " FLOWQ_ROUND=%u operation %u: %s\n", w->seed, w->round, w->operation, what);
-    printf("max_flows %u initial %u fragments %u key_vlan %x tunnels %x rebind %u %u us active %u idle %u ms learn %x; now %" PRIu64
-           ", %u held, queues in use %u of %u\n",
-           c->max_flows, c->initial_flows, c->fragments, c->key_vlan, c->tunnels, c->rebind_min_tcp_us, c->rebind_min_other_us, c->active_ms,
-           c->idle_ms, c->learn, w->model.now, w->model.n_held, w->model.n_in_use, w->model.pairs);
+    printf(
+        "max_flows %u initial %u fragments %u key_vlan %x tunnels %x rebind %u %u us active %u idle %u ms learn %x; now %" PRIu64
+        ", %u held, queues in use %u of %u\n",
+        c->max_flows, c->initial_flows, c->fragments, c->key_vlan, c->tunnels, c->rebind_min_tcp_us, c->rebind_min_other_us,
+        c->active_ms, c->idle_ms, c->learn, w->model.now, w->model.n_held, w->model.n_in_use, w->model.pairs);
     for (uint32_t i = w->n_history > HISTORY ? w->n_history - HISTORY : 0; i < w->n_history; i++)
         printf("  %s\n", w->history[i % HISTORY]);
     fflush(stdout);
@@ -47,22 +48,21 @@ static void wrong_flow(struct world *w, uint32_t flow, const char *what, unsigne
     struct flowq_binding b = {.size = sizeof(b)};
     int error = flowq_vm_lookup(w->vm, &w->universe->flow[flow], &b);
     record(w, "lookup of flow %u: %d, queue %u class %u age %u ms", flow, error, b.qid, b.cls, b.age_ms);
-    world_wrong(w, "%s: got %u, queue %u; flow %u bound %d class %u queue %u noted %" PRIu64 " bound %" PRIu64 "..%" PRIu64 " fallback %u%s", what, got,
-          qid, flow, model_bound(&w->model, flow), f->cls, f->qid, f->noted, f->bound_from, f->bound_to, f->fallback,
-          f->fallback_sets == w->model.sets ? "" : " (old)");
+    world_wrong(w,
+                "%s: got %u, queue %u; flow %u bound %d class %u queue %u noted %" PRIu64 " bound %" PRIu64 "..%" PRIu64
+                " fallback %u%s",
+                what, got, qid, flow, model_bound(&w->model, flow), f->cls, f->qid, f->noted, f->bound_from, f->bound_to,
+                f->fallback, f->fallback_sets == w->model.sets ? "" : " (old)");
 }
 
-/* ---- Packets to choose from ----------------------------------------------------------------------------------------------------- */
+/* ---- Packets to choose from ------------------------------------------------------------------------------------------------ */
 
 struct chosen {
     struct flowq_pkt pkt;
     struct model_packet means;
 };
 
-static uint32_t pick_connection(struct world *w)
-{
-    return w->first_connection + rng_below(&w->rng, w->n_connections);
-}
+static uint32_t pick_connection(struct world *w) { return w->first_connection + rng_below(&w->rng, w->n_connections); }
 
 static bool has_errors(const struct connection *c) { return !c->keyless && !c->tunnel && !c->multicast; }
 
@@ -94,7 +94,8 @@ static struct chosen choose_fragment(struct world *w, bool later)
 
 static struct chosen choose_tx(struct world *w)
 {
-    static const uint8_t often[] = {TX_ACK, TX_ACK, TX_ACK, TX_ACK, TX_ACK, TX_ACK, TX_SYN, TX_SYN_ACK, TX_FIN, TX_RST, TX_SYN_FIN, TX_ERROR};
+    static const uint8_t often[] = {TX_ACK, TX_ACK,     TX_ACK, TX_ACK, TX_ACK,     TX_ACK,
+                                    TX_SYN, TX_SYN_ACK, TX_FIN, TX_RST, TX_SYN_FIN, TX_ERROR};
     uint32_t connection = pick_connection(w);
     enum universe_which which = (enum universe_which)often[rng_below(&w->rng, sizeof(often))];
     if (which == TX_ERROR && !has_errors(&w->universe->connection[connection]))
@@ -118,7 +119,7 @@ static struct chosen choose_rx(struct world *w)
     return choose(w, connection, RX_DATA);
 }
 
-/* ---- Operations ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Operations ------------------------------------------------------------------------------------------------------------ */
 
 static uint32_t pick_queue(struct world *w)
 {
@@ -131,7 +132,8 @@ static void count_note(struct world *w, const struct chosen *c, uint32_t qid, ui
 {
     w->known_note[outcome % FLOWQ_NOTE_SLOTS]++;
     w->refused += outcome == FLOWQ_NOTE_REFUSED;
-    record(w, "%u note flow %u flags %x queue %u -> %s", w->operation, c->means.flow, c->means.tcp_flags, qid, flowq_note_name(outcome));
+    record(w, "%u note flow %u flags %x queue %u -> %s", w->operation, c->means.flow, c->means.tcp_flags, qid,
+           flowq_note_name(outcome));
     if (!model_noted(&w->model, &c->means, qid, outcome))
         wrong_flow(w, c->means.flow, "note", outcome, qid);
 }
@@ -312,7 +314,9 @@ void world_pick_settings(struct world *w, struct flowq_vm_config *c, bool rebind
     static const uint32_t active[] = {0, 0, 80, 100, 500, 3000, 20000};
     c->learn = rng_percent(&w->rng, 5) ? FLOWQ_OFF : rng_percent(&w->rng, 50) ? FLOWQ_ON : 0;
     c->key_vlan = rng_percent(&w->rng, 30) ? FLOWQ_ON : rng_percent(&w->rng, 50) ? FLOWQ_OFF : 0;
-    c->tunnels = rng_percent(&w->rng, 50) ? 0 : rng_percent(&w->rng, 50) ? FLOWQ_TUNNEL_NONE : (uint32_t)rng_next(&w->rng) & FLOWQ_TUNNEL_ALL;
+    c->tunnels = rng_percent(&w->rng, 50)   ? 0
+                 : rng_percent(&w->rng, 50) ? FLOWQ_TUNNEL_NONE
+                                            : (uint32_t)rng_next(&w->rng) & FLOWQ_TUNNEL_ALL;
     c->active_ms = active[rng_below(&w->rng, sizeof(active) / sizeof(active[0]))];
     c->idle_ms = c->active_ms == 0 ? 0 : c->active_ms * rng_range(&w->rng, 1, 20);
     c->rebind_min_tcp_us = c->rebind_min_other_us = 0;

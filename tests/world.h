@@ -12,7 +12,7 @@
 #include "universe.h"
 
 #define DATAGRAMS 40
-#define HISTORY 24
+#define HISTORY   24
 
 struct datagram {
     uint32_t connection;
@@ -35,7 +35,8 @@ struct world {
     bool held_section, can_rebind;
     uint32_t stalled_until; /* operation */
 
-    uint64_t notes, steers, refused, known_note[FLOWQ_NOTE_SLOTS], known_steer[FLOWQ_REASON_SLOTS], steered[MODEL_MAX_PAIRS], forgotten;
+    uint64_t notes, steers, refused, known_note[FLOWQ_NOTE_SLOTS], known_steer[FLOWQ_REASON_SLOTS], steered[MODEL_MAX_PAIRS],
+        forgotten;
     bool note_unknown, steer_unknown, ever_crowded;
     char history[HISTORY][96];
     uint32_t n_history;
