@@ -131,7 +131,7 @@ struct shape {
 struct contestant {
     const char *name;
     const char *what;
-    void *(*create)(const struct shape *shape);
+    void *(*create)(const struct shape *shape); /* NULL: it cannot, and has said why */
     void (*destroy)(void *table);
     /* Burst i is noted on queue (first + i * step) % QUEUES. */
     void (*note)(void *table, const struct flowq_pkt *pkts, size_t n, uint32_t first, uint32_t step);
@@ -174,6 +174,9 @@ void run_threads(void); /* threads.c */
 void run_attacks(void); /* attack.c */
 void run_vms(void);     /* vms.c */
 void run_shapes(void);  /* shapes.c */
+
+/* In this very process: returns the exit status. */
+int run_smoke(void);
 
 /* ---- The parent -------------------------------------------------------------------------------------------------------------------- */
 

@@ -27,13 +27,18 @@ static void choose_processors(void)
             process.cpu[process.n_cpus++] = i;
 }
 
-/* The process that measures. */
-static int run_child(unsigned number)
+static void become_ready(unsigned number)
 {
     process.number = number;
     choose_processors();
     pin(process.cpu[0]);
     peer_rules_init();
+}
+
+/* The process that measures. */
+static int run_child(unsigned number)
+{
+    become_ready(number);
     run_scenes();
     run_growth();
     run_threads();
@@ -96,7 +101,7 @@ int main(int argc, char **argv)
     static const struct option options[] = {{"goals", no_argument, NULL, 'g'},       {"only", required_argument, NULL, 'o'},
                                             {"processes", required_argument, NULL, 'p'}, {"quick", no_argument, NULL, 'q'},
                                             {"tsv", no_argument, NULL, 't'},         {"json", no_argument, NULL, 'j'},
-                                            {"child", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'},
+                                            {"child", required_argument, NULL, 'c'}, {"smoke", no_argument, NULL, 's'}, {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     struct results results = {.processes = PROCESSES};
     enum format format = FORMAT_TEXT;
@@ -124,6 +129,9 @@ int main(int argc, char **argv)
         case 'c':
             child = atoi(optarg);
             break;
+        case 's':
+            become_ready(0);
+            return run_smoke();
         case 'h':
             usage(stdout);
             return 0;

@@ -94,9 +94,10 @@ static void scene_open(struct scene *s)
             continue;
         if (c->variant_of || (c->most_flows && s->shape.n_flows > c->most_flows))
             continue;
-        struct entrant *e = &s->entrant[s->n++];
+        struct entrant *e = &s->entrant[s->n];
         *e = (struct entrant){.is = c, .table = c->create(&s->shape)};
-        if (c->note)
+        s->n += e->table != NULL;
+        if (e->table && c->note)
             preload(e, &s->shape);
     }
     for (unsigned i = 0; i < n; i++) {

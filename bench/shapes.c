@@ -144,7 +144,8 @@ static void all_looks(void)
         if (!c->note || c->most_flows)
             continue;
         entrant[n] = (struct entrant){.is = c, .table = c->create(&shape)};
-        preload(&entrant[n++], 4);
+        if (entrant[n].table)
+            preload(&entrant[n++], 4);
     }
     for (size_t l = 0; l < sizeof(looks) / sizeof(*looks); l++) {
         char workload[48];

@@ -1,0 +1,9 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# run.sh PROGRAM DIRECTORY: runs the whole benchmark and leaves bench.tsv, bench.json, bench.txt and the plots in the directory.
+set -eu
+program=$1 directory=$2 here=$(dirname "$0")
+mkdir -p "$directory"
+"$program" --save="$directory" | tee "$directory/bench.txt"
+"$here/plot.sh" "$directory"
