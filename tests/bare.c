@@ -6,6 +6,8 @@
 
 #include "thread.h"
 
+#define POISON 0xdd
+
 /* ---- Memory ---------------------------------------------------------------------------------------------------------------------- */
 
 static void *counting_alloc(void *ctx, size_t size, size_t align, int32_t node)
@@ -33,7 +35,25 @@ static void counting_free(void *ctx, void *ptr, size_t size)
 {
     struct bare *b = ctx;
     atomic_fetch_sub(&b->bytes, size);
-    free(ptr);
+    if (!b->quarantine || b->n_freed == sizeof(b->freed) / sizeof(b->freed[0])) {
+        free(ptr);
+        return;
+    }
+    memset(ptr, POISON, size);
+    b->freed[b->n_freed] = ptr;
+    b->freed_bytes[b->n_freed++] = size;
+}
+
+static bool empty_quarantine(struct bare *b)
+{
+    bool clean = true;
+    for (; b->n_freed > 0; b->n_freed--) {
+        const unsigned char *p = b->freed[b->n_freed - 1];
+        for (size_t i = 0; i < b->freed_bytes[b->n_freed - 1]; i++)
+            clean = clean && p[i] == POISON;
+        free(b->freed[b->n_freed - 1]);
+    }
+    return clean;
 }
 
 /* ---- Life cycle ------------------------------------------------------------------------------------------------------------------ */
@@ -62,10 +82,13 @@ int bare_make(struct bare *b, struct flowq_vm_config *cfg, uint32_t pairs)
     return flowq_vm_set_queue_pairs(b->vm, pairs);
 }
 
-void bare_free(struct bare *b)
+bool bare_free(struct bare *b)
 {
+    bool clean = empty_quarantine(b);
+    b->quarantine = false;
     atomic_fetch_add(&b->bytes, b->vm->bytes);
     flowq_vm_destroy(b->vm);
+    return clean;
 }
 
 void bare_make_sized(struct bare *b, uint32_t max_flows, uint32_t initial_flows)

@@ -33,11 +33,15 @@ struct bare {
     /* The allocator's. Bytes are those of the table; the vm's own block is left out. */
     atomic_u64 n_allocs, bytes, max_bytes;
     atomic_u64 fail_at; /* the n-th allocation from now on fails, and all after it; 0: none */
+    bool quarantine;    /* memory that is freed is poisoned and kept; bare_free() sees whether anybody wrote to it */
+    void *freed[64];
+    size_t freed_bytes[64], n_freed;
 };
 
 /* size, secret, memory and clock are filled in; pairs: of queues, all in use. Returns what flowq_vm_create() does. */
 int bare_make(struct bare *b, struct flowq_vm_config *cfg, uint32_t pairs);
-void bare_free(struct bare *b);
+/* False: freed memory was written to. */
+bool bare_free(struct bare *b);
 /* 256 pairs. */
 void bare_make_sized(struct bare *b, uint32_t max_flows, uint32_t initial_flows);
 
