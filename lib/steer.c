@@ -70,6 +70,40 @@ static inline __attribute__((always_inline)) void steer_stages(const struct view
     answer(v, 0, b, n, qids, match);
 }
 
+/* What a packet will need of its vm: the lines of struct flowq_vm, and its counter. */
+static inline void fetch_vm(struct flowq_vm *vm, const struct thread *thread)
+{
+    __builtin_prefetch(vm);
+    __builtin_prefetch(vm->few);
+    __builtin_prefetch(&vm->table);
+    __builtin_prefetch(&stats_tally(&vm->stats, thread).counter[STAT_STEER + FLOWQ_REASON_BOUND], 1);
+}
+
+/* Packets for several vms: the same stages, with a view for each packet. */
+static inline __attribute__((always_inline)) void mixed_stages(const struct thread *thread, struct flowq_vm *const *vms,
+                                                               const struct flowq_pkt *pkts, unsigned n, uint16_t *qids, match_fn *match)
+{
+    struct view views[BATCH];
+    struct batch b;
+    b.n_special = 0;
+    b.now_ns = 0;
+    memset(b.odd_kind, ODD_NOT, sizeof(b.odd_kind));
+    for (unsigned i = 0; i < n; i++)
+        fetch_vm(vms[i], thread);
+    fetch_headers(pkts, n);
+    for (unsigned i = 0; i < n; i++) {
+        views[i] = view_of(vms[i], thread);
+        if (queues_n(u32_load_acquire(&vms[i]->queues.summary)) > 1) {
+            sight_arriving(views[i], &views[i], &pkts[i], &b, i);
+        } else {
+            b.odd_kind[i] = ODD_SINGLE;
+            b.hash[i] = vms[i]->secret.tag_low;
+            b.line[i] = table_nowhere;
+        }
+    }
+    answer(views, 1, &b, n, qids, match);
+}
+
 /* ---- Noting: the stages ---------------------------------------------------------------------------------------------------------- */
 
 static void count(const struct flowq_vm *vm, const struct note_context *c, uint32_t outcome, size_t n)
@@ -116,13 +150,27 @@ static void steer_batch(const struct view *v, const struct flowq_pkt *pkts, unsi
     steer_stages(v, pkts, n, qids, b, line_match);
 }
 
+typedef void mixed_fn(const struct thread *thread, struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned n, uint16_t *qids);
+
+static void mixed_batch(const struct thread *thread, struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned n, uint16_t *qids)
+{
+    mixed_stages(thread, vms, pkts, n, qids, line_match);
+}
+
 #ifdef PROBE_X86
+static __attribute__((target("avx2,bmi,bmi2"))) void mixed_batch_wide(const struct thread *thread, struct flowq_vm *const *vms,
+                                                                      const struct flowq_pkt *pkts, unsigned n, uint16_t *qids)
+{
+    mixed_stages(thread, vms, pkts, n, qids, line_match_avx2);
+}
+
 static __attribute__((target("avx2,bmi,bmi2"))) void steer_batch_wide(const struct view *v, const struct flowq_pkt *pkts, unsigned n,
                                                                       uint16_t *qids, struct batch *b)
 {
     steer_stages(v, pkts, n, qids, b, line_match_avx2);
 }
 #else
+#define mixed_batch_wide mixed_batch
 #define steer_batch_wide steer_batch
 #endif
 
@@ -153,6 +201,7 @@ static bool wide(void)
 }
 
 static steer_fn *best_steer(void) { return wide() ? steer_batch_wide : steer_batch; }
+static mixed_fn *best_mixed(void) { return wide() ? mixed_batch_wide : mixed_batch; }
 static note_fn *best_note(void) { return wide() ? note_batch_wide : note_batch; }
 
 /* ---- Steering: the calls ------------------------------------------------------------------------------------------------------------ */
@@ -260,50 +309,19 @@ void flowq_rx_decide_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, si
     leave(thread);
 }
 
-/* What a packet will need of its vm: the lines of struct flowq_vm, and its counter. */
-static inline void fetch_vm(struct flowq_vm *vm, const struct thread *thread)
-{
-    __builtin_prefetch(vm);
-    __builtin_prefetch(vm->few);
-    __builtin_prefetch(&vm->table);
-    __builtin_prefetch(vm->table.small_directory);
-    __builtin_prefetch(&stats_tally(&vm->stats, thread).counter[STAT_STEER + FLOWQ_REASON_BOUND], 1);
-}
-
-/* Packets for several vms: the same stages, with a view for each packet. */
-static void steer_mixed(const struct thread *thread, struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned n, uint16_t *qids)
-{
-    struct view views[BATCH];
-    struct batch b;
-    b.n_special = 0;
-    b.now_ns = 0;
-    memset(b.odd_kind, ODD_NOT, sizeof(b.odd_kind));
-    for (unsigned i = 0; i < n; i++)
-        fetch_vm(vms[i], thread);
-    fetch_headers(pkts, n);
-    for (unsigned i = 0; i < n; i++) {
-        views[i] = view_of(vms[i], thread);
-        if (queues_n(u32_load_acquire(&vms[i]->queues.summary)) > 1) {
-            sight_arriving(views[i], &views[i], &pkts[i], &b, i);
-        } else {
-            b.odd_kind[i] = ODD_SINGLE;
-            b.hash[i] = vms[i]->secret.tag_low;
-            b.line[i] = table_nowhere;
-        }
-    }
-    answer(views, 1, &b, n, qids, line_match);
-    for (unsigned i = 0; i < n; i++)
-        if (__builtin_expect(vms[i]->counted != NULL, 0))
-            count_queues(&views[i], &qids[i], 1);
-}
-
 void flowq_rx_steer_burst_vms(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
 {
     struct thread *thread = thread_self();
+    mixed_fn *steer = best_mixed();
     enter(thread);
     for (size_t i = 0; i < n; i += BATCH)
-        steer_mixed(thread, vms + i, pkts + i, n - i < BATCH ? (unsigned)(n - i) : BATCH, qids + i);
+        steer(thread, vms + i, pkts + i, n - i < BATCH ? (unsigned)(n - i) : BATCH, qids + i);
     leave(thread);
+    for (size_t i = 0; i < n; i++) {
+        struct view v = {.vm = vms[i], .tally = stats_tally(&vms[i]->stats, thread)};
+        if (__builtin_expect(vms[i]->counted != NULL, 0))
+            count_queues(&v, &qids[i], 1);
+    }
 }
 
 /* ---- Noting: the calls ---------------------------------------------------------------------------------------------------------------------- */

@@ -103,19 +103,18 @@ struct directory {
 };
 
 struct table {
-    /* Read by every call; written at creation, but for the directory pointer. */
+    /* Read by every call; written at creation, but for the directory pointer and the smallest directory, which lies here. One line. */
     atomic_ptr directory;
     uint64_t tag_mask;
     uint32_t queue_mask;
-    uint32_t line_mask;  /* n_lines - 1 */
-    uint32_t plane_at;   /* offset of the plane in a shard; 0: none */
-    uint32_t head_at;    /* offset of the head */
+    uint32_t line_mask; /* n_lines - 1 */
+    uint64_t small_directory[5];
+
+    uint32_t plane_at; /* offset of the plane in a shard; 0: none */
+    uint32_t head_at;  /* offset of the head */
     uint32_t shard_bytes;
     uint32_t max_shards;
     const struct memory *memory;
-
-    /* Memory of the smallest directory, so that a small table's is near. */
-    uint8_t small_directory[64] __attribute__((aligned(64)));
 
     /* Growth; under grow.lock unless said otherwise. */
     struct {
