@@ -12,6 +12,9 @@
 
 #define BATCH 32 /* packets in flight at a time: enough that the table's cache misses overlap */
 
+/* For tests and benchmarks: bursts do without wider instructions. */
+extern bool steer_narrow;
+
 /* ---- Packets that go to the VM -------------------------------------------------------------------------------------------------- */
 
 /* Packets that their own key does not send to the table. */

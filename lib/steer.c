@@ -191,10 +191,12 @@ static __attribute__((target("avx2,bmi,bmi2"))) void note_batch_wide(const struc
 #define note_batch_wide note_batch
 #endif
 
+bool steer_narrow;
+
 static bool wide(void)
 {
 #ifdef PROBE_X86
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
+    return !steer_narrow && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
 #else
     return false;
 #endif
