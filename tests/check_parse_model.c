@@ -6,6 +6,7 @@
  */
 #include "counted_parse.h"
 #include "model_parse.h"
+#include "parse_fast.h"
 #include "random_packet.h"
 
 #include <check.h>
@@ -66,10 +67,35 @@ static void change_beyond_window(struct random_packet *p, const struct parse_res
         fail_on(p, "bytes beyond the window were looked at");
 }
 
+/* The fast parser may pass any packet on, but what it says must be what the complete one says. Returns whether it spoke. */
+static bool compare_fast(const struct random_packet *p, const struct parse_result *r, bool tx)
+{
+    uint64_t word[5];
+    struct key key = r->key;
+    uint8_t *copy = malloc(p->len ? p->len : 1);
+    if (!copy)
+        fail_on(p, "out of memory");
+    memcpy(copy, p->bytes, p->len);
+    struct flowq_pkt pkt = {.data = copy, .len = p->len, .flags = p->flags};
+    enum plain plain = parse_fast(&pkt, p->rules->udp_filter, tx, word);
+    if (plain != PLAIN_NOT) {
+        if (r->kind != PARSE_FLOW || r->n_first > 0 || (tx && r->flags & PARSE_MULTICAST))
+            fail_on(p, "plain to the fast parser, but not to the complete one");
+        if (tx)
+            key_reverse(&key);
+        if (key.bytes != (plain == PLAIN_V4 ? KEY_V4_BYTES : KEY_V6_BYTES) || memcmp(key.word, word, key.bytes) != 0)
+            fail_on(p, "the fast parser gives another key");
+        if (tx && note_kind_fast(&pkt, plain, word) != note_kind_of(key_l4(&key).protocol, r->flags))
+            fail_on(p, "the fast parser sees other TCP flags");
+    }
+    free(copy);
+    return plain != PLAIN_NOT;
+}
+
 START_TEST(test_random)
 {
     struct rng rng = {.state = seed};
-    long n = seed_long() ? 20000000 : 500000, kinds[PARSE_QUOTE_LATER + 1] = {0}, firsts[3] = {0}, flags[5] = {0};
+    long n = seed_long() ? 20000000 : 500000, kinds[PARSE_QUOTE_LATER + 1] = {0}, firsts[3] = {0}, flags[5] = {0}, plain = 0;
     for (long i = 0; i < n; i++) {
         struct random_packet p;
         struct parse_rules rules;
@@ -78,6 +104,7 @@ START_TEST(test_random)
         random_packet(&p, &rng, &rules);
         compare(&p, &r);
         count(&p);
+        plain += compare_fast(&p, &r, false) && compare_fast(&p, &r, true);
         if (p.len > PARSE_MAX_BYTES)
             change_beyond_window(&p, &r);
         kinds[r.kind]++;
@@ -90,8 +117,25 @@ START_TEST(test_random)
         ck_assert_msg(kinds[i] > n / 200, "kind %u only %ld times", i, kinds[i]);
     for (unsigned i = 0; i < 3; i++)
         ck_assert_msg(firsts[i] > n / 4000, "%u first fragments only %ld times", i, firsts[i]);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    ck_assert_msg(plain > n / 200, "plain only %ld times", plain);
+#endif
     for (unsigned i = 0; i < 5; i++)
         ck_assert_msg(flags[i] > n / 200, "flag %u only %ld times", i, flags[i]);
+}
+END_TEST
+
+/* Packets that look plain but have flags: random ones are never so. */
+START_TEST(test_fast_flags)
+{
+    static const uint8_t frame[60] = {0x52, [12] = 0x08, [14] = 0x45, [23] = 17};
+    struct parse_rules rules = parse_rules_default();
+    uint64_t word[5];
+    for (uint32_t flags = 1; flags < 4; flags++) {
+        struct flowq_pkt pkt = {.data = frame, .len = sizeof(frame), .flags = flags};
+        ck_assert(parse_fast(&pkt, rules.udp_filter, false, word) == PLAIN_NOT);
+        ck_assert(parse_fast(&pkt, rules.udp_filter, true, word) == PLAIN_NOT);
+    }
 }
 END_TEST
 
@@ -173,6 +217,7 @@ int main(void)
     TCase *t = tcase_create("random");
     tcase_set_timeout(t, 0);
     tcase_add_test(t, test_random);
+    tcase_add_test(t, test_fast_flags);
 #ifndef RACES_ARE_REPORTED
     tcase_add_test(t, test_changing_memory);
 #else
