@@ -546,18 +546,6 @@ START_TEST(q1_a_reset_forgets_fragments)
 }
 END_TEST
 
-START_TEST(queues_noted_lately)
-{
-    for (uint32_t q = 0; q < 5; q++)
-        note(tcp(q), q);
-    ck_assert_uint_eq(stats().queues_noted, 5);
-    now += 30 * SECOND; /* active_ms is 10 s */
-    ck_assert_uint_eq(stats().queues_noted, 0);
-    note(tcp(1), 1);
-    ck_assert_uint_eq(stats().queues_noted, 1);
-}
-END_TEST
-
 int main(void)
 {
     srand((unsigned)seed_get("check_room"));
@@ -591,7 +579,6 @@ int main(void)
     tcase_add_test(tc, q1_state_beyond_the_pairs_is_kept);
     tcase_add_test(tc, q1_resets);
     tcase_add_test(tc, q1_a_reset_forgets_fragments);
-    tcase_add_test(tc, queues_noted_lately);
     suite_add_tcase(s, tc);
     SRunner *runner = srunner_create(s);
     srunner_run_all(runner, CK_NORMAL);

@@ -1,6 +1,6 @@
 /*
- * check_vm: making, changing and asking vms. Every error that flowq.h documents; that nothing is changed by a call that fails;
- * sizes of structs from other versions. Memory is in check_memory.
+ * check_vm: making and changing vms. Every error that flowq.h documents; that nothing is changed by a call that fails;
+ * sizes of structs from other versions. Memory is in check_memory, what can be asked in check_look.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -388,168 +388,6 @@ START_TEST(as_many_queues_as_there_can_be)
 }
 END_TEST
 
-/* ---- Looking inside -------------------------------------------------------------------------------------------------------- */
-
-START_TEST(lookup_errors)
-{
-    struct flowq_vm_config c = config();
-    struct flowq_vm *vm = create(&c);
-    struct flowq_binding b = {.size = sizeof(b)};
-    struct flowq_tuple good = tuple_v4(FRAME_PROTO_TCP, 3, 1024, 1, 80), t;
-    ck_assert_int_eq(flowq_vm_lookup(vm, &good, &b), -ENOENT);
-    note(vm, 1, 3);
-    ck_assert_int_eq(flowq_vm_lookup(vm, &good, &b), 0);
-    ck_assert_uint_eq(b.size, sizeof(b));
-    ck_assert_int_eq(flowq_vm_lookup(NULL, &good, &b), -EINVAL);
-    ck_assert_int_eq(flowq_vm_lookup(vm, NULL, &b), -EINVAL);
-    ck_assert_int_eq(flowq_vm_lookup(vm, &good, NULL), -EINVAL);
-    for (uint32_t version = 0; version < 256; version++) {
-        t = good;
-        t.version = (uint8_t)version;
-        if (version != 4)
-            ck_assert_int_eq(flowq_vm_lookup(vm, &t, &b), version == 6 ? -ENOENT : -EINVAL);
-    }
-    t = good;
-    t.n_vlans = FLOWQ_MAX_VLANS + 1;
-    ck_assert_int_eq(flowq_vm_lookup(vm, &t, &b), -EINVAL);
-    t = good;
-    t.n_vlans = 1;
-    t.vlan[0] = 0x1000;
-    ck_assert_int_eq(flowq_vm_lookup(vm, &t, &b), -EINVAL);
-    t = good;
-    t.reserved = 1;
-    ck_assert_int_eq(flowq_vm_lookup(vm, &t, &b), -EINVAL);
-    struct {
-        struct flowq_binding b;
-        uint8_t behind[16];
-    } out;
-    for (uint32_t size = 0; size <= sizeof(out); size++) {
-        memset(&out, 0x77, sizeof(out));
-        out.b.size = size;
-        ck_assert_int_eq(flowq_vm_lookup(vm, &good, &out.b), size < sizeof(out.b) ? -EINVAL : 0);
-        if (size >= sizeof(out.b))
-            ck_assert_uint_eq(out.b.size, sizeof(out.b));
-        for (unsigned i = 0; i < sizeof(out.behind); i++)
-            ck_assert_uint_eq(out.behind[i], 0x77);
-    }
-    flowq_vm_destroy(vm);
-}
-END_TEST
-
-static int stop_at(void *ctx, const struct flowq_binding *b)
-{
-    uint32_t *left = ctx;
-    ck_assert_uint_eq(b->size, sizeof(*b));
-    ck_assert_uint_lt(b->qid, 4);
-    ck_assert_uint_eq(b->in_use, 1);
-    return --*left == 0 ? 4711 : 0;
-}
-
-START_TEST(iteration)
-{
-    struct flowq_vm_config c = config();
-    struct flowq_vm *vm = create(&c);
-    uint32_t left = 1;
-    ck_assert_int_eq(flowq_vm_flows(NULL, stop_at, &left), -EINVAL);
-    ck_assert_int_eq(flowq_vm_flows(vm, NULL, &left), -EINVAL);
-    ck_assert_int_eq(flowq_vm_flows(vm, stop_at, &left), 0);
-    for (uint32_t i = 0; i < 5000; i++)
-        ck_assert_uint_eq(note(vm, i, i % 4), FLOWQ_NOTE_BOUND);
-    left = 5001;
-    ck_assert_int_eq(flowq_vm_flows(vm, stop_at, &left), 0);
-    ck_assert_uint_eq(left, 1); /* each once */
-    left = 17;
-    ck_assert_int_eq(flowq_vm_flows(vm, stop_at, &left), 4711);
-    ck_assert_uint_eq(left, 0);
-    flowq_vm_destroy(vm);
-}
-END_TEST
-
-START_TEST(statistics_up_to_the_callers_size)
-{
-    struct flowq_vm_config c = config();
-    struct flowq_vm *vm = create(&c);
-    struct {
-        struct flowq_stats s;
-        uint8_t behind[32];
-    } all = {.s = {.size = sizeof(struct flowq_stats)}}, part;
-    note(vm, 1, 3);
-    decide(vm, 1);
-    ck_assert_int_eq(flowq_vm_stats(NULL, &all.s), -EINVAL);
-    ck_assert_int_eq(flowq_vm_stats(vm, NULL), -EINVAL);
-    ck_assert_int_eq(flowq_vm_stats(vm, &all.s), 0);
-    ck_assert_uint_eq(all.s.size, sizeof(all.s));
-    ck_assert_uint_eq(all.s.note[FLOWQ_NOTE_BOUND], 1);
-    ck_assert_uint_eq(all.s.steer[FLOWQ_REASON_BOUND], 1);
-    ck_assert_uint_gt(all.s.vm_bytes, all.s.table_bytes);
-    for (uint32_t size = 0; size <= sizeof(part); size++) {
-        memset(&part, 0x77, sizeof(part));
-        part.s.size = size;
-        ck_assert_int_eq(flowq_vm_stats(vm, &part.s), size < 8 ? -EINVAL : 0);
-        uint32_t written = size < 8 ? 4 : size < sizeof(part.s) ? size : (uint32_t)sizeof(part.s);
-        if (size >= 8) {
-            ck_assert_uint_eq(part.s.size, written);
-            ck_assert_mem_eq((char *)&part + 4, (char *)&all + 4, written - 4);
-        }
-        for (uint32_t i = written; i < sizeof(part); i++)
-            ck_assert_uint_eq(((uint8_t *)&part)[i], 0x77);
-    }
-    flowq_vm_destroy(vm);
-}
-END_TEST
-
-START_TEST(statistics_of_queues)
-{
-    struct flowq_vm_config c = config();
-    struct flowq_queue_stats q = {.size = sizeof(q)};
-    for (unsigned on = 0; on < 2; on++) {
-        c.queue_stats = on ? FLOWQ_ON : FLOWQ_OFF;
-        struct flowq_vm *vm = create(&c);
-        note(vm, 1, 3);
-        note(vm, 1, 3);
-        note(vm, 1, 2);
-        note(vm, 2, 9);
-        decide(vm, 1);
-        q.size = sizeof(q);
-        ck_assert_int_eq(flowq_vm_queue_stats(vm, 3, &q), 0);
-        ck_assert_uint_eq(q.noted, on ? 2 : 0);
-        ck_assert_uint_eq(q.in_use, 1);
-        ck_assert_int_eq(flowq_vm_queue_stats(vm, 2, &q), 0);
-        ck_assert_uint_eq(q.noted, on ? 1 : 0);
-        ck_assert_uint_eq(q.steered, on ? 1 : 0);
-        ck_assert_int_eq(flowq_vm_queue_stats(vm, 9, &q), 0);
-        ck_assert_uint_eq(q.in_use + q.noted, 0);
-        ck_assert_int_eq(flowq_vm_queue_stats(vm, 256, &q), -EINVAL);
-        ck_assert_int_eq(flowq_vm_queue_stats(NULL, 0, &q), -EINVAL);
-        ck_assert_int_eq(flowq_vm_queue_stats(vm, 0, NULL), -EINVAL);
-        q.size = 7;
-        ck_assert_int_eq(flowq_vm_queue_stats(vm, 0, &q), -EINVAL);
-        q.size = 8;
-        q.noted = 4711;
-        ck_assert_int_eq(flowq_vm_queue_stats(vm, 3, &q), 0);
-        ck_assert_uint_eq(q.noted, 4711);
-        ck_assert_uint_eq(q.size, 8);
-        flowq_vm_destroy(vm);
-    }
-}
-END_TEST
-
-START_TEST(names_and_version)
-{
-    for (uint32_t i = 0; i < 200; i++) {
-        ck_assert_int_eq(strcmp(flowq_note_name(i), "unknown") == 0, i > FLOWQ_NOTE_UNREGISTERED);
-        ck_assert_int_eq(strcmp(flowq_reason_name(i), "unknown") == 0, i > FLOWQ_REASON_RSS);
-        ck_assert_int_eq(strcmp(flowq_class_name(i), "unknown") == 0, i < 1 || i > FLOWQ_CLASS_CLOSING);
-    }
-    ck_assert_str_eq(flowq_note_name(UINT32_MAX), "unknown");
-    ck_assert_str_eq(flowq_reason_name(FLOWQ_REASON_ICMP_ERROR), "icmp-error");
-    ck_assert_uint_eq(flowq_version(), FLOWQ_VERSION);
-    char text[32];
-    snprintf(text, sizeof(text), "%d.%d.%d", FLOWQ_VERSION_MAJOR, FLOWQ_VERSION_MINOR, FLOWQ_VERSION_PATCH);
-    ck_assert_str_eq(flowq_version_string(), text);
-}
-END_TEST
-
 /* ---- A thread that cannot be registered ------------------------------------------------------------------------------------ */
 
 static void *no_memory(size_t alignment, size_t size)
@@ -641,11 +479,6 @@ int main(void)
     tcase_add_test(tc, configure_does_not_look_at_what_is_fixed);
     tcase_add_test(tc, queue_setters);
     tcase_add_test(tc, as_many_queues_as_there_can_be);
-    tcase_add_test(tc, lookup_errors);
-    tcase_add_test(tc, iteration);
-    tcase_add_test(tc, statistics_up_to_the_callers_size);
-    tcase_add_test(tc, statistics_of_queues);
-    tcase_add_test(tc, names_and_version);
     tcase_add_test(tc, a_thread_that_cannot_be_registered);
     suite_add_tcase(s, tc);
     SRunner *runner = srunner_create(s);

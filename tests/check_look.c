@@ -1,0 +1,191 @@
+/*
+ * check_look: what can be asked of a vm: one flow, all flows, statistics, names. Sizes of output structs from other versions.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include <errno.h>
+#include <stdio.h>
+
+#include "example.h"
+
+START_TEST(lookup_errors)
+{
+    struct flowq_binding b = {.size = sizeof(b)};
+    struct flowq_tuple sent = tcp(1), good = tuple_reverse(&sent), t;
+    ck_assert_int_eq(flowq_vm_lookup(vm, &good, &b), -ENOENT);
+    note(tcp(1), 3);
+    ck_assert_int_eq(flowq_vm_lookup(vm, &good, &b), 0);
+    ck_assert_uint_eq(b.size, sizeof(b));
+    ck_assert_int_eq(flowq_vm_lookup(NULL, &good, &b), -EINVAL);
+    ck_assert_int_eq(flowq_vm_lookup(vm, NULL, &b), -EINVAL);
+    ck_assert_int_eq(flowq_vm_lookup(vm, &good, NULL), -EINVAL);
+    for (uint32_t version = 0; version < 256; version++) {
+        t = good;
+        t.version = (uint8_t)version;
+        if (version != 4)
+            ck_assert_int_eq(flowq_vm_lookup(vm, &t, &b), version == 6 ? -ENOENT : -EINVAL);
+    }
+    t = good;
+    t.n_vlans = FLOWQ_MAX_VLANS + 1;
+    ck_assert_int_eq(flowq_vm_lookup(vm, &t, &b), -EINVAL);
+    t = good;
+    t.n_vlans = 1;
+    t.vlan[0] = 0x1000;
+    ck_assert_int_eq(flowq_vm_lookup(vm, &t, &b), -EINVAL);
+    t = good;
+    t.reserved = 1;
+    ck_assert_int_eq(flowq_vm_lookup(vm, &t, &b), -EINVAL);
+    struct {
+        struct flowq_binding b;
+        uint8_t behind[16];
+    } out;
+    for (uint32_t size = 0; size <= sizeof(out); size++) {
+        memset(&out, 0x77, sizeof(out));
+        out.b.size = size;
+        ck_assert_int_eq(flowq_vm_lookup(vm, &good, &out.b), size < sizeof(out.b) ? -EINVAL : 0);
+        if (size >= sizeof(out.b))
+            ck_assert_uint_eq(out.b.size, sizeof(out.b));
+        for (unsigned i = 0; i < sizeof(out.behind); i++)
+            ck_assert_uint_eq(out.behind[i], 0x77);
+    }
+}
+END_TEST
+
+static int stop_at(void *ctx, const struct flowq_binding *b)
+{
+    uint32_t *left = ctx;
+    ck_assert_uint_eq(b->size, sizeof(*b));
+    ck_assert_uint_lt(b->qid, 4); /* the queues below */
+    ck_assert_uint_eq(b->in_use, 1);
+    return --*left == 0 ? 4711 : 0;
+}
+
+START_TEST(iteration)
+{
+    uint32_t left = 1;
+    ck_assert_int_eq(flowq_vm_flows(NULL, stop_at, &left), -EINVAL);
+    ck_assert_int_eq(flowq_vm_flows(vm, NULL, &left), -EINVAL);
+    ck_assert_int_eq(flowq_vm_flows(vm, stop_at, &left), 0);
+    for (uint32_t i = 0; i < 5000; i++)
+        ck_assert_uint_eq(note(tcp(i), i % 4), FLOWQ_NOTE_BOUND);
+    left = 5001;
+    ck_assert_int_eq(flowq_vm_flows(vm, stop_at, &left), 0);
+    ck_assert_uint_eq(left, 1); /* each once */
+    left = 17;
+    ck_assert_int_eq(flowq_vm_flows(vm, stop_at, &left), 4711);
+    ck_assert_uint_eq(left, 0);
+}
+END_TEST
+
+START_TEST(statistics_up_to_the_callers_size)
+{
+    struct {
+        struct flowq_stats s;
+        uint8_t behind[32];
+    } all = {.s = {.size = sizeof(struct flowq_stats)}}, part;
+    note(tcp(1), 3);
+    decide(tcp(1));
+    ck_assert_int_eq(flowq_vm_stats(NULL, &all.s), -EINVAL);
+    ck_assert_int_eq(flowq_vm_stats(vm, NULL), -EINVAL);
+    ck_assert_int_eq(flowq_vm_stats(vm, &all.s), 0);
+    ck_assert_uint_eq(all.s.size, sizeof(all.s));
+    ck_assert_uint_eq(all.s.note[FLOWQ_NOTE_BOUND], 1);
+    ck_assert_uint_eq(all.s.steer[FLOWQ_REASON_BOUND], 2);
+    ck_assert_uint_gt(all.s.vm_bytes, all.s.table_bytes);
+    for (uint32_t size = 0; size <= sizeof(part); size++) {
+        memset(&part, 0x77, sizeof(part));
+        part.s.size = size;
+        ck_assert_int_eq(flowq_vm_stats(vm, &part.s), size < 8 ? -EINVAL : 0);
+        uint32_t written = size < 8 ? 4 : size < sizeof(part.s) ? size : (uint32_t)sizeof(part.s);
+        if (size >= 8) {
+            ck_assert_uint_eq(part.s.size, written);
+            ck_assert_mem_eq((char *)&part + 4, (char *)&all + 4, written - 4);
+        }
+        for (uint32_t i = written; i < sizeof(part); i++)
+            ck_assert_uint_eq(((uint8_t *)&part)[i], 0x77);
+    }
+}
+END_TEST
+
+START_TEST(statistics_of_queues)
+{
+    struct flowq_vm_config c = defaults();
+    struct flowq_queue_stats q = {.size = sizeof(q)};
+    for (unsigned on = 0; on < 2; on++) {
+        c.queue_stats = on ? FLOWQ_ON : FLOWQ_OFF;
+        start(&c, PAIRS);
+        note(tcp(1), 3);
+        note(tcp(1), 3);
+        note(tcp(1), 2);
+        note(tcp(2), 9);
+        decide(tcp(1));
+        q.size = sizeof(q);
+        ck_assert_int_eq(flowq_vm_queue_stats(vm, 3, &q), 0);
+        ck_assert_uint_eq(q.noted, on ? 2 : 0);
+        ck_assert_uint_eq(q.in_use, 1);
+        ck_assert_int_eq(flowq_vm_queue_stats(vm, 2, &q), 0);
+        ck_assert_uint_eq(q.noted, on ? 1 : 0);
+        ck_assert_uint_eq(q.steered, on ? 2 : 0);
+        ck_assert_int_eq(flowq_vm_queue_stats(vm, 9, &q), 0);
+        ck_assert_uint_eq(q.in_use + q.noted, 0);
+        ck_assert_int_eq(flowq_vm_queue_stats(vm, 256, &q), -EINVAL);
+        ck_assert_int_eq(flowq_vm_queue_stats(NULL, 0, &q), -EINVAL);
+        ck_assert_int_eq(flowq_vm_queue_stats(vm, 0, NULL), -EINVAL);
+        q.size = 7;
+        ck_assert_int_eq(flowq_vm_queue_stats(vm, 0, &q), -EINVAL);
+        q.size = 8;
+        q.noted = 4711;
+        ck_assert_int_eq(flowq_vm_queue_stats(vm, 3, &q), 0);
+        ck_assert_uint_eq(q.noted, 4711);
+        ck_assert_uint_eq(q.size, 8);
+    }
+}
+END_TEST
+
+START_TEST(names_and_version)
+{
+    for (uint32_t i = 0; i < 200; i++) {
+        ck_assert_int_eq(strcmp(flowq_note_name(i), "unknown") == 0, i > FLOWQ_NOTE_UNREGISTERED);
+        ck_assert_int_eq(strcmp(flowq_reason_name(i), "unknown") == 0, i > FLOWQ_REASON_RSS);
+        ck_assert_int_eq(strcmp(flowq_class_name(i), "unknown") == 0, i < 1 || i > FLOWQ_CLASS_CLOSING);
+    }
+    ck_assert_str_eq(flowq_note_name(UINT32_MAX), "unknown");
+    ck_assert_str_eq(flowq_reason_name(FLOWQ_REASON_ICMP_ERROR), "icmp-error");
+    ck_assert_uint_eq(flowq_version(), FLOWQ_VERSION);
+    char text[32];
+    snprintf(text, sizeof(text), "%d.%d.%d", FLOWQ_VERSION_MAJOR, FLOWQ_VERSION_MINOR, FLOWQ_VERSION_PATCH);
+    ck_assert_str_eq(flowq_version_string(), text);
+}
+END_TEST
+
+START_TEST(queues_noted_lately)
+{
+    for (uint32_t q = 0; q < 5; q++)
+        note(tcp(q), q);
+    ck_assert_uint_eq(stats().queues_noted, 5);
+    now += 30 * SECOND; /* active_ms is 10 s */
+    ck_assert_uint_eq(stats().queues_noted, 0);
+    note(tcp(1), 1);
+    ck_assert_uint_eq(stats().queues_noted, 1);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("look");
+    TCase *tc = tcase_create("look");
+    tcase_add_checked_fixture(tc, set_up, tear_down);
+    tcase_set_timeout(tc, 60);
+    tcase_add_test(tc, lookup_errors);
+    tcase_add_test(tc, iteration);
+    tcase_add_test(tc, statistics_up_to_the_callers_size);
+    tcase_add_test(tc, statistics_of_queues);
+    tcase_add_test(tc, names_and_version);
+    tcase_add_test(tc, queues_noted_lately);
+    suite_add_tcase(s, tc);
+    SRunner *runner = srunner_create(s);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}
