@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "flowq.h"
 
@@ -208,10 +209,19 @@ double series_of(const struct series *s, int number);
 /* Median over the repetitions of one figure over another's, of the same process: NaN where there are none. */
 double series_ratio(const struct series *over, const struct series *under, int number);
 
+struct goal_result {
+    const char *figure, *verdict, *against; /* against "": nobody */
+    double value, min, max, must, aim;      /* value NaN: not measured */
+    double ours, theirs;                    /* what the ratio was made of, in ns; NaN: it is none */
+};
+void goals_each(const struct results *r, void (*fn)(void *ctx, const struct goal_result *result), void *ctx);
 /* Prints the goals; returns how many musts are missed by more than 5 %. */
 unsigned goals_print(const struct results *r);
 
+/* Processor, kernel, compiler, ... (environment.c). */
+void environment_each(void (*fn)(void *ctx, const char *key, const char *value), void *ctx);
+
 enum format { FORMAT_TEXT, FORMAT_TSV, FORMAT_JSON };
-void report_print(const struct results *r, enum format format, bool with_goals);
+void report_print(FILE *to, const struct results *r, enum format format);
 
 #endif

@@ -91,64 +91,91 @@ static bool run_process(struct results *r, unsigned number, char **argv, int arg
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-static void usage(FILE *to)
+static void save(const struct results *r, const char *directory, const char *name, enum format format)
 {
-    fprintf(to, "usage: flowq-bench [--goals] [--only=WORD,...] [--processes=N] [--quick] [--tsv | --json]\n");
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/%s", directory, name);
+    FILE *to = fopen(path, "w");
+    if (!to)
+        fail("cannot write %s", path);
+    report_print(to, r, format);
+    fclose(to);
+}
+
+static const char help[] =
+    "usage: flowq-bench [OPTION]...\n"
+    "  --goals         measure what the goals depend on; exit status 1 if a must is missed by more than 5 %\n"
+    "  --only=WORD,... only workloads whose names contain one of these words\n"
+    "  --processes=N   one after the other, each with another order of allocation; default 3\n"
+    "  --quick         few, short turns on small tables: figures are not to be quoted\n"
+    "  --tsv, --json   instead of text\n"
+    "  --save=DIR      write bench.tsv and bench.json there, too\n"
+    "  --smoke         within a second: does it measure what it says it does?\n";
+
+struct choice {
+    struct results results;
+    enum format format;
+    const char *directory;
+    int child;
+    bool smoke;
+};
+
+/* Returns false if there is nothing more to do than exit with *status. */
+static bool read_options(struct choice *c, int argc, char **argv, int *status)
+{
+    static const struct option options[] = {
+        {"goals", no_argument, NULL, 'g'}, {"only", required_argument, NULL, 'o'},  {"processes", required_argument, NULL, 'p'},
+        {"quick", no_argument, NULL, 'q'}, {"tsv", no_argument, NULL, 't'},         {"json", no_argument, NULL, 'j'},
+        {"smoke", no_argument, NULL, 's'}, {"save", required_argument, NULL, 'd'},  {"child", required_argument, NULL, 'c'},
+        {"help", no_argument, NULL, 'h'},  {NULL, 0, NULL, 0}};
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        process.goals |= option == 'g';
+        process.quick |= option == 'q';
+        c->smoke |= option == 's';
+        if (option == 'o')
+            process.only = optarg;
+        else if (option == 'p')
+            c->results.processes = (unsigned)atoi(optarg);
+        else if (option == 'd')
+            c->directory = optarg;
+        else if (option == 'c')
+            c->child = atoi(optarg);
+        else if (option == 't' || option == 'j')
+            c->format = option == 't' ? FORMAT_TSV : FORMAT_JSON;
+        *status = option == 'h' ? 0 : 2;
+        if (option == 'h' || option == '?') {
+            fputs(help, option == 'h' ? stdout : stderr);
+            return false;
+        }
+    }
+    return true;
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"goals", no_argument, NULL, 'g'},       {"only", required_argument, NULL, 'o'},
-                                            {"processes", required_argument, NULL, 'p'}, {"quick", no_argument, NULL, 'q'},
-                                            {"tsv", no_argument, NULL, 't'},         {"json", no_argument, NULL, 'j'},
-                                            {"child", required_argument, NULL, 'c'}, {"smoke", no_argument, NULL, 's'}, {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
-    struct results results = {.processes = PROCESSES};
-    enum format format = FORMAT_TEXT;
-    int child = -1;
-    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        switch (c) {
-        case 'g':
-            process.goals = true;
-            break;
-        case 'o':
-            process.only = optarg;
-            break;
-        case 'p':
-            results.processes = (unsigned)atoi(optarg);
-            break;
-        case 'q':
-            process.quick = true;
-            break;
-        case 't':
-            format = FORMAT_TSV;
-            break;
-        case 'j':
-            format = FORMAT_JSON;
-            break;
-        case 'c':
-            child = atoi(optarg);
-            break;
-        case 's':
-            become_ready(0);
-            return run_smoke();
-        case 'h':
-            usage(stdout);
-            return 0;
-        default:
-            usage(stderr);
-            return 2;
-        }
+    struct choice c = {.results = {.processes = PROCESSES}, .format = FORMAT_TEXT, .child = -1};
+    int status;
+    if (!read_options(&c, argc, argv, &status))
+        return status;
+    if (c.child >= 0)
+        return run_child((unsigned)c.child);
+    if (c.smoke) {
+        become_ready(0);
+        return run_smoke();
     }
-    if (child >= 0)
-        return run_child((unsigned)child);
-    for (unsigned i = 0; i < results.processes; i++)
-        if (!run_process(&results, i, argv, argc))
+    for (unsigned i = 0; i < c.results.processes; i++)
+        if (!run_process(&c.results, i, argv, argc))
             fail("process %u failed", i + 1);
+    report_print(stdout, &c.results, c.format);
+    if (c.directory) {
+        save(&c.results, c.directory, "bench.tsv", FORMAT_TSV);
+        save(&c.results, c.directory, "bench.json", FORMAT_JSON);
+    }
     unsigned n_missed = 0;
-    report_print(&results, format, process.goals);
-    if (process.goals)
-        n_missed = goals_print(&results);
-    results_free(&results);
-    return n_missed ? 1 : 0;
+    if (c.format == FORMAT_TEXT && (process.goals || !process.only)) {
+        printf("\n");
+        n_missed = goals_print(&c.results);
+    }
+    results_free(&c.results);
+    return process.goals && n_missed ? 1 : 0;
 }
