@@ -29,7 +29,7 @@ struct bare {
     struct flowq_vm *vm;
     struct table *table;   /* the vm's */
     struct queues *queues; /* the vm's */
-    uint64_t now_ns;       /* the vm's clock */
+    atomic_u64 now_ns;     /* the vm's clock */
     /* The allocator's. Bytes are those of the table; the vm's own block is left out. */
     atomic_u64 n_allocs, bytes, max_bytes;
     atomic_u64 fail_at; /* the n-th allocation from now on fails, and all after it; 0: none */

@@ -1,0 +1,365 @@
+/*
+ * check_stress: everything at once on real threads, for ThreadSanitizer and AddressSanitizer, and for the races that only processors
+ * make: noters, steerers, setters of queues, a table that grows and is trimmed under a clock that runs fast, resets, look-ups, walks,
+ * statistics, threads that end inside a section, vms that come and go.
+ *
+ * What must hold meanwhile: each answer was in use at some instant of the call. What must hold afterwards: bare_wrong().
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "bare.h"
+#include "frames.h"
+#include "seed.h"
+
+#define PAIRS 16
+#define N_FLOWS 6000
+#define BURST 48
+#define MAX_THREADS 16
+
+static uint64_t seed;
+static struct bare b;
+static struct flowq_vm *other; /* second vm of mixed bursts */
+static struct frame sent[N_FLOWS], arriving[N_FLOWS];
+static atomic_bool over;
+static atomic_uint n_wrong;
+static atomic_u64 n_notes, n_steers, n_bound, n_queue_changes, n_resets, n_walks, n_threads_ended, n_vms;
+
+static void wrong(const char *what)
+{
+    if (atomic_fetch_add(&n_wrong, 1) < 10)
+        fprintf(stderr, "wrong: %s\n", what);
+}
+
+/* ---- Which queues may be in use ----------------------------------------------------------------------------------------------------- */
+
+#define NONE_IN_USE (UINT64_C(1) << 63)
+#define VERSIONS 4096
+
+/* The setter's diary: what may be in use, by version. While it sets, what was and what will be both may. */
+static atomic_u64 diary[VERSIONS], version;
+
+static void write_diary(uint64_t may)
+{
+    uint64_t next = atomic_load(&version) + 1;
+    atomic_store(&diary[next % VERSIONS], may);
+    atomic_store(&version, next);
+}
+
+static uint64_t read_version(void) { return atomic_fetch_add(&version, 0); }
+
+/* What may have been in use since `from`; everything, if that was too long ago. */
+static uint64_t may_since(uint64_t from)
+{
+    uint64_t may = 0, to = read_version();
+    for (uint64_t v = from; v <= to; v++)
+        may |= atomic_load(&diary[v % VERSIONS]);
+    return read_version() - from < VERSIONS - 2 ? may : UINT64_MAX;
+}
+
+static void was_in_use(uint64_t from, uint16_t qid)
+{
+    uint64_t may = may_since(from);
+    if (!(may & (qid == FLOWQ_DROP ? NONE_IN_USE : UINT64_C(1) << (qid & 63))) || (qid >= PAIRS && qid != FLOWQ_DROP))
+        wrong("an answer was not in use at any instant of the call");
+}
+
+static void *set_queues(void *arg)
+{
+    struct rng rng = {seed ^ (uintptr_t)arg};
+    uint64_t enabled = (1u << PAIRS) - 1, resetting = 0, is = enabled;
+    uint32_t pairs = PAIRS;
+    while (!atomic_load(&over)) {
+        uint64_t between = 0;
+        uint32_t what = rng_below(&rng, 4), qid = rng_below(&rng, PAIRS), n = rng_range(&rng, rng_percent(&rng, 10) ? 1 : 10, PAIRS);
+        bool on = rng_percent(&rng, 80);
+        if (what == 0)
+            pairs = n;
+        else if (what == 1)
+            enabled = on ? enabled | UINT64_C(1) << qid : enabled & ~(UINT64_C(1) << qid);
+        else if (what == 2)
+            resetting = on ? resetting | UINT64_C(1) << qid : resetting & ~(UINT64_C(1) << qid);
+        else { /* several setters, one after the other */
+            between = (enabled | is | 3) & ~resetting;
+            pairs = PAIRS;
+            enabled = is == NONE_IN_USE ? 3 : is | 3;
+        }
+        uint64_t becomes = enabled & ~resetting & ((UINT64_C(1) << pairs) - 1);
+        becomes = becomes ? becomes : NONE_IN_USE;
+        write_diary(is | becomes | between);
+        if (what == 0)
+            flowq_vm_set_queue_pairs(b.vm, n);
+        else if (what == 1)
+            flowq_vm_set_queue_enabled(b.vm, qid, on);
+        else if (what == 2)
+            flowq_vm_set_queue_resetting(b.vm, qid, on);
+        else {
+            flowq_vm_set_queue_pairs(b.vm, PAIRS);
+            for (uint32_t q = 0; q < PAIRS; q++)
+                flowq_vm_set_queue_enabled(b.vm, q, enabled >> q & 1);
+        }
+        is = becomes;
+        write_diary(is);
+        atomic_fetch_add(&n_queue_changes, 1);
+        if (rng_percent(&rng, 10))
+            nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+    }
+    return NULL;
+}
+
+/* ---- Notes and steering ----------------------------------------------------------------------------------------------------------------- */
+
+static uint32_t some_packets(struct rng *rng, const struct frame *from, struct flowq_pkt *pkts)
+{
+    /* Now some flows, now others, so that those of before grow stale. */
+    uint32_t n = rng_range(rng, 1, BURST), span = N_FLOWS / 4, at = (uint32_t)(atomic_load(&b.now_ns) >> 34) % N_FLOWS;
+    for (uint32_t i = 0; i < n; i++)
+        pkts[i] = frame_pkt(&from[(at + rng_below(rng, span)) % N_FLOWS]);
+    return n;
+}
+
+static void *note_flows(void *arg)
+{
+    struct rng rng = {seed ^ (uintptr_t)arg};
+    struct flowq_pkt pkts[BURST];
+    while (!atomic_load(&over)) {
+        uint32_t n = some_packets(&rng, sent, pkts), qid = rng_below(&rng, PAIRS);
+        bool section = rng_percent(&rng, 20);
+        if (section)
+            flowq_enter();
+        if (rng_percent(&rng, 50))
+            flowq_tx_note_burst(b.vm, pkts, n, qid);
+        else
+            for (uint32_t i = 0; i < n; i++)
+                flowq_tx_note(b.vm, &pkts[i], qid);
+        if (section)
+            flowq_leave();
+        atomic_fetch_add(&n_notes, n);
+    }
+    return NULL;
+}
+
+static void *steer_flows(void *arg)
+{
+    struct rng rng = {seed ^ (uintptr_t)arg};
+    struct flowq_pkt pkts[BURST];
+    struct flowq_decision decisions[BURST];
+    struct flowq_vm *vms[BURST];
+    uint16_t qids[BURST];
+    while (!atomic_load(&over)) {
+        uint32_t n = some_packets(&rng, arriving, pkts), how = rng_below(&rng, 4), bound = 0;
+        for (uint32_t i = 0; i < n; i++)
+            vms[i] = how == 3 && rng_percent(&rng, 30) ? other : b.vm;
+        uint64_t from = read_version();
+        if (how == 0)
+            flowq_rx_steer_burst(b.vm, pkts, n, qids);
+        else if (how == 1)
+            flowq_rx_decide_burst(b.vm, pkts, n, decisions);
+        else if (how == 2)
+            qids[n = 0] = flowq_rx_steer(b.vm, &pkts[0]), n = 1;
+        else
+            flowq_rx_steer_burst_vms(vms, pkts, n, qids);
+        for (uint32_t i = 0; i < n; i++) {
+            if (vms[i] == other)
+                continue;
+            was_in_use(from, how == 1 ? decisions[i].qid : qids[i]);
+            bound += how == 1 && decisions[i].reason == FLOWQ_REASON_BOUND;
+        }
+        atomic_fetch_add(&n_steers, n);
+        atomic_fetch_add(&n_bound, bound);
+    }
+    return NULL;
+}
+
+/* ---- Housekeeping, looking ---------------------------------------------------------------------------------------------------------------- */
+
+/* Time flies: half an hour in a fraction of a second. */
+static void *keep_house(void *arg)
+{
+    struct rng rng = {seed ^ (uintptr_t)arg};
+    while (!atomic_load(&over)) {
+        atomic_fetch_add(&b.now_ns, rng_below(&rng, 2000) * UINT64_C(1000000));
+        flowq_vm_maintain(b.vm);
+        if (rng_below(&rng, 400) == 0) {
+            atomic_fetch_add(&b.now_ns, 1900 * BARE_SECOND);
+            for (unsigned i = 0; i < 50; i++)
+                flowq_vm_maintain(b.vm);
+        }
+        if (rng_below(&rng, 3000) == 0) {
+            flowq_vm_reset(b.vm, FLOWQ_RESET_FLOWS | FLOWQ_RESET_CONFIG);
+            atomic_fetch_add(&n_resets, 1);
+        }
+        if (rng_percent(&rng, 20))
+            nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+    }
+    return NULL;
+}
+
+static int see(void *ctx, const struct flowq_binding *binding)
+{
+    if (binding->qid >= PAIRS || binding->cls < FLOWQ_CLASS_EMBRYONIC || binding->cls > FLOWQ_CLASS_CLOSING || binding->id == 0)
+        wrong("a binding that makes no sense");
+    ++*(uint64_t *)ctx;
+    return 0;
+}
+
+static void *look_around(void *arg)
+{
+    struct rng rng = {seed ^ (uintptr_t)arg};
+    while (!atomic_load(&over)) {
+        struct flowq_stats s = {.size = sizeof(s)};
+        uint64_t n = 0;
+        if (flowq_vm_flows(b.vm, see, &n) != 0)
+            wrong("flowq_vm_flows() failed");
+        flowq_vm_stats(b.vm, &s);
+        if (s.table_bytes > 64u << 20 || s.retired_bytes > 64u << 20)
+            wrong("statistics that make no sense");
+        for (unsigned i = 0; i < 50; i++) {
+            struct flowq_tuple t = tuple_v4(FRAME_PROTO_TCP, 0xc0a80001, (uint16_t)rng_range(&rng, 10000, 10000 + N_FLOWS), 0x0a000001, 80);
+            struct flowq_binding binding = {.size = sizeof(binding)};
+            if (flowq_vm_lookup(b.vm, &t, &binding) == 0)
+                see(&n, &binding);
+        }
+        atomic_fetch_add(&n_walks, 1);
+    }
+    return NULL;
+}
+
+/* ---- Threads and vms that come and go ------------------------------------------------------------------------------------------------------ */
+
+static void *end_inside(void *arg)
+{
+    struct rng rng = {seed ^ (uintptr_t)arg};
+    struct flowq_pkt pkts[BURST];
+    flowq_enter();
+    flowq_tx_note_burst(b.vm, pkts, some_packets(&rng, sent, pkts), rng_below(&rng, PAIRS));
+    flowq_enter();
+    flowq_rx_steer(b.vm, pkts);
+    return NULL; /* with two sections open */
+}
+
+static void *start_threads(void *arg)
+{
+    uintptr_t i = (uintptr_t)arg;
+    while (!atomic_load(&over)) {
+        pthread_t id[4];
+        for (unsigned k = 0; k < 4; k++)
+            if (pthread_create(&id[k], NULL, end_inside, (void *)i++) != 0)
+                wrong("pthread_create() failed");
+        for (unsigned k = 0; k < 4; k++)
+            pthread_join(id[k], NULL);
+        atomic_fetch_add(&n_threads_ended, 4);
+        flowq_synchronize();
+    }
+    return NULL;
+}
+
+static void *make_vms(void *arg)
+{
+    struct rng rng = {seed ^ (uintptr_t)arg};
+    struct flowq_pkt pkts[BURST];
+    while (!atomic_load(&over)) {
+        struct flowq_vm_config cfg = {.size = sizeof(cfg), .max_flows = rng_range(&rng, 8, 5000)};
+        struct flowq_vm *vm;
+        if (flowq_vm_create(&cfg, &vm) != 0) {
+            wrong("flowq_vm_create() failed");
+            continue;
+        }
+        flowq_vm_set_queue_pairs(vm, PAIRS);
+        for (unsigned i = 0; i < 40; i++)
+            flowq_tx_note_burst(vm, pkts, some_packets(&rng, sent, pkts), rng_below(&rng, PAIRS));
+        flowq_rx_steer(vm, pkts);
+        flowq_vm_maintain(vm);
+        flowq_vm_destroy(vm);
+        atomic_fetch_add(&n_vms, 1);
+    }
+    return NULL;
+}
+
+/* ---- All of them ------------------------------------------------------------------------------------------------------------------------ */
+
+static void prepare(const struct flowq_vm_config *with)
+{
+    struct flowq_vm_config cfg = *with, plain = {.size = sizeof(plain)};
+    cfg.max_queue_pairs = PAIRS;
+    cfg.queue_stats = FLOWQ_ON;
+    ck_assert_int_eq(bare_make(&b, &cfg, PAIRS), 0);
+    ck_assert_int_eq(flowq_vm_create(&plain, &other), 0);
+    flowq_vm_set_queue_pairs(other, PAIRS);
+    for (uint32_t i = 0; i < N_FLOWS; i++) {
+        struct flowq_tuple t = tuple_v4(i % 3 ? FRAME_PROTO_TCP : FRAME_PROTO_UDP, 0x0a000001, 80, 0xc0a80001, (uint16_t)(10000 + i));
+        struct flowq_tuple back = tuple_reverse(&t);
+        frame_flow(&sent[i], &t, i % 7 == 1 ? FRAME_SYN : i % 11 == 1 ? FRAME_FIN : FRAME_ACK);
+        frame_flow(&arriving[i], &back, FRAME_ACK);
+        if (i % 50 == 0) { /* and the cache of fragments */
+            frame_fragment(&sent[i], &t, i, 0, true);
+            frame_fragment(&arriving[i], &back, i / 100, i % 100 ? 800 : 0, true);
+        }
+    }
+    write_diary((1u << PAIRS) - 1);
+}
+
+static void all_at_once(const struct flowq_vm_config *cfg, double seconds)
+{
+    static void *(*const what[])(void *) = {note_flows, note_flows, note_flows, steer_flows, steer_flows, set_queues,
+                                            keep_house, look_around, start_threads, make_vms};
+    enum { N = sizeof(what) / sizeof(what[0]) };
+    pthread_t id[N];
+    prepare(cfg);
+    atomic_store(&over, false);
+    for (uintptr_t i = 0; i < N; i++)
+        ck_assert_int_eq(pthread_create(&id[i], NULL, what[i], (void *)(i << 32)), 0);
+    nanosleep(&(struct timespec){.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)}, NULL);
+    atomic_store(&over, true);
+    for (unsigned i = 0; i < N; i++)
+        pthread_join(id[i], NULL);
+    struct flowq_stats s = {.size = sizeof(s)};
+    flowq_vm_stats(b.vm, &s);
+    printf("%llu notes, %llu packets steered (%llu bound), %llu changes of queues, %llu resets, %llu walks, %llu threads ended, %llu vms; "
+           "%llu inserted, %llu displaced, %llu reclaimed, %llu forgotten, %llu grown, %llu shrunk, %llu busy\n",
+           (unsigned long long)n_notes, (unsigned long long)n_steers, (unsigned long long)n_bound, (unsigned long long)n_queue_changes,
+           (unsigned long long)n_resets, (unsigned long long)n_walks, (unsigned long long)n_threads_ended, (unsigned long long)n_vms,
+           (unsigned long long)s.inserted, (unsigned long long)bare_displaced(&b), (unsigned long long)s.reclaimed,
+           (unsigned long long)s.forgotten, (unsigned long long)s.grown, (unsigned long long)s.shrunk,
+           (unsigned long long)s.note[FLOWQ_NOTE_BUSY]);
+    fflush(stdout);
+    const char *left = bare_wrong(&b);
+    ck_assert_msg(left == NULL, "%s", left);
+    ck_assert_uint_eq(n_wrong, 0);
+    flowq_vm_maintain(b.vm);
+    ck_assert_uint_eq(atomic_load(&b.table->grow.retired_bytes), 0); /* nobody is inside any more */
+    bare_free(&b);
+    flowq_vm_destroy(other);
+    ck_assert_uint_eq(b.bytes, 0);
+}
+
+static const struct flowq_vm_config configs[] = {
+    {.max_flows = 65536},                                                            /* grows and is trimmed */
+    {.max_flows = 16, .initial_flows = 16, .active_ms = 1000, .fragments = 8},       /* crowded */
+    {.max_flows = 2048, .rebind_min_tcp_us = 20000, .rebind_min_other_us = 1000000}, /* with binding times */
+};
+
+START_TEST(everything_at_once)
+{
+    all_at_once(&configs[_i], seed_long() ? 60 : 1.5);
+}
+END_TEST
+
+int main(void)
+{
+    seed = seed_get("check_stress");
+    Suite *s = suite_create("stress");
+    TCase *tc = tcase_create("stress");
+    tcase_set_timeout(tc, seed_long() ? 1200 : 120);
+    tcase_add_loop_test(tc, everything_at_once, 0, (int)(sizeof(configs) / sizeof(configs[0])));
+    suite_add_tcase(s, tc);
+    SRunner *runner = srunner_create(s);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}
