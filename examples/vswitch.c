@@ -1,0 +1,231 @@
+/*
+ * vswitch: options, start and stop. vswitch.h has the overview.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "vswitch.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <getopt.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { EXIT_USAGE = 2, MBUFS = 16384, MBUF_CACHE = 256 };
+
+static const char usage_line[] = "usage: " PROGRAM " [OPTION]... PORT PORT...\n";
+
+static const char help_text[] =
+    "A learning Ethernet switch for virtual machines. flowq chooses on which receive queue of a machine a packet arrives.\n"
+    "\n"
+    "PORT is one of these, with settings behind it, each after a comma\n"
+    "  vhost:SOCKET         a guest, by vhost-user: its hypervisor connects to SOCKET, as often as it likes\n"
+    "  tap:NAME[@NETNS]     a TAP device, made unless it is there; NETNS: the network namespace it is in, by name or path\n"
+    "    steer=auto         to the queue on which the machine last transmitted for the flow (default)\n"
+    "    steer=hash         learn nothing: a hash of the flow\n"
+    "    steer=queue0       all to the first queue\n"
+    "    queues=N           queue pairs of a TAP, 1 to 16; default 4. A guest says itself how many it has, up to 16\n"
+    "    rebind-min-us=N    a flow moves to another queue only when it has been on its queue for longer than N microseconds,\n"
+    "                       1000 to 1000000; default 0: it moves at once\n"
+    "    client             the hypervisor listens on SOCKET, and we connect\n"
+    "\n"
+    "  --workers N          threads that forward, 1 to 16; default 1\n"
+    "  --json               statistics as JSON, one object on a line\n"
+    "  --verbose            lets DPDK say what it does\n"
+    "  --help, --version\n"
+    "\n"
+    "It runs until SIGINT or SIGTERM; then, and at every SIGUSR1, it prints statistics to standard output.\n"
+    "Exit status: 0; 1 an error; 2 wrong usage.\n";
+
+_Noreturn static void bad_usage(const char *what, const char *text)
+{
+    fprintf(stderr, PROGRAM ": %s%s%s; " PROGRAM " --help tells more\n", what, text == NULL ? "" : ": ",
+            text == NULL ? "" : text);
+    exit(EXIT_USAGE);
+}
+
+static uint32_t number(const char *option, const char *text, uint32_t least, uint32_t most)
+{
+    char what[96], *end;
+
+    unsigned long value = strtoul(text, &end, 10);
+    if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && value >= least && value <= most)
+        return (uint32_t)value;
+    snprintf(what, sizeof(what), "%s must be a number from %u to %u", option, least, most);
+    bad_usage(what, text);
+}
+
+/* ---- Ports ---- */
+
+static enum steer parse_steer(const char *text)
+{
+    for (int i = 0; i < N_STEER; i++)
+        if (strcmp(text, steer_names[i]) == 0)
+            return (enum steer)i;
+    bad_usage("steer is auto, hash or queue0", text);
+}
+
+static void parse_setting(char *setting, struct port_settings *settings, bool *client)
+{
+    if (strncmp(setting, "steer=", 6) == 0)
+        settings->steer = parse_steer(setting + 6);
+    else if (strncmp(setting, "queues=", 7) == 0)
+        settings->queues = number("queues", setting + 7, 1, MAX_QUEUES);
+    else if (strncmp(setting, "rebind-min-us=", 14) == 0)
+        settings->rebind_min_us = strcmp(setting + 14, "0") == 0 ? 0 : number("rebind-min-us", setting + 14, 1000, 1000000);
+    else if (strcmp(setting, "client") == 0)
+        *client = true;
+    else
+        bad_usage("a port has no such setting", setting);
+}
+
+static int add_port(char *text)
+{
+    struct port_settings settings = {.steer = STEER_AUTO, .queues = 4};
+    bool client = false;
+    char *rest = text, *name = strsep(&rest, ","), *setting;
+
+    while ((setting = strsep(&rest, ",")) != NULL)
+        parse_setting(setting, &settings, &client);
+    if (strncmp(name, "vhost:", 6) == 0 && name[6] != '\0')
+        return vhost_port_add(name + 6, client, &settings);
+    if (strncmp(name, "tap:", 4) != 0 || name[4] == '\0')
+        bad_usage("a port begins with vhost: or tap: and a name", name);
+    char *netns = strchr(name + 4, '@');
+    if (netns != NULL)
+        *netns++ = '\0';
+    return tap_port_add(name + 4, netns, &settings);
+}
+
+/* ---- DPDK ---- */
+
+/* No hugepages, no devices: the memory that matters is the guest's. The file prefix keeps switches apart. */
+static int start_dpdk(bool verbose)
+{
+    char prefix[32], core[32], *arguments[] = {(char *)PROGRAM,      (char *)"--no-huge",      (char *)"-m", (char *)"256", (char *)"--no-pci",
+                                     (char *)"--no-telemetry", (char *)"--file-prefix", prefix,  (char *)"--lcores",  core,
+                                     (char *)"--log-level",    (char *)(verbose ? "*:7" : "*:1")};
+    cpu_set_t cpus;
+
+    snprintf(prefix, sizeof(prefix), PROGRAM "-%d", (int)getpid());
+    snprintf(core, sizeof(core), "0@%d", sched_getcpu());
+    /* DPDK binds this thread to that processor; our workers shall run anywhere. */
+    int known = sched_getaffinity(0, sizeof(cpus), &cpus);
+    if (rte_eal_init((int)(sizeof(arguments) / sizeof(arguments[0])), arguments) < 0)
+        return complain("DPDK", "environment", rte_strerror(rte_errno));
+    if (known == 0)
+        sched_setaffinity(0, sizeof(cpus), &cpus);
+    the_switch.pool = rte_pktmbuf_pool_create("packets", MBUFS, MBUF_CACHE, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+    return the_switch.pool != NULL ? 0 : complain("DPDK", "packet memory", rte_strerror(rte_errno));
+}
+
+/* DPDK leaves its folder behind. */
+static void stop_dpdk(void)
+{
+    char folder[256], path[sizeof(folder) + 256];
+
+    snprintf(folder, sizeof(folder), "%s", rte_eal_get_runtime_dir());
+    rte_eal_cleanup();
+    DIR *list = opendir(folder);
+    if (list == NULL)
+        return;
+    for (struct dirent *entry; (entry = readdir(list)) != NULL;) {
+        snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+        if (entry->d_type == DT_REG || entry->d_type == DT_SOCK)
+            unlink(path);
+    }
+    closedir(list);
+    rmdir(folder);
+}
+
+/* ---- Start and stop ---- */
+
+/* Blocked before the first thread starts, DPDK's included: only sigwait() takes them. */
+static sigset_t block_signals(void)
+{
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    return signals;
+}
+
+static void run(const sigset_t *signals, bool json)
+{
+    void (*report)(FILE *) = json ? report_json : report_text;
+    int signal;
+
+    while (sigwait(signals, &signal) == 0 && signal == SIGUSR1)
+        report(stdout);
+    workers_stop();
+    report(stdout);
+}
+
+static int run_ports(char **ports, int n, uint32_t workers, bool json, bool verbose)
+{
+    sigset_t signals = block_signals();
+    int result = 0;
+
+    if (start_dpdk(verbose) != 0)
+        return EXIT_FAILURE;
+    for (int i = 0; i < n && result == 0; i++)
+        result = add_port(ports[i]);
+    if (result == 0)
+        result = vhost_ports_open();
+    if (result == 0)
+        result = workers_start(workers);
+    if (result == 0)
+        run(&signals, json);
+    ports_close();
+    stop_dpdk();
+    return result == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+enum { OPT_WORKERS = 256, OPT_JSON, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
+
+static const struct option long_options[] = {
+    {"workers", required_argument, NULL, OPT_WORKERS}, {"json", no_argument, NULL, OPT_JSON},
+    {"verbose", no_argument, NULL, OPT_VERBOSE},       {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION},       {NULL, 0, NULL, 0},
+};
+
+int main(int argc, char **argv)
+{
+    bool json = false, verbose = false;
+    uint32_t workers = 1;
+    int option;
+
+    while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+        switch (option) {
+        case OPT_WORKERS:
+            workers = number("--workers", optarg, 1, MAX_WORKERS);
+            break;
+        case OPT_JSON:
+            json = true;
+            break;
+        case OPT_VERBOSE:
+            verbose = true;
+            break;
+        case OPT_HELP:
+            printf("%s\n%s", usage_line, help_text);
+            return EXIT_SUCCESS;
+        case OPT_VERSION:
+            printf(PROGRAM " %s\n", flowq_version_string());
+            return EXIT_SUCCESS;
+        default:
+            fputs(usage_line, stderr); /* getopt has said what is wrong */
+            return EXIT_USAGE;
+        }
+    }
+    if (argc - optind < 2)
+        bad_usage("it takes at least two ports", NULL);
+    return run_ports(argv + optind, argc - optind, workers, json, verbose);
+}

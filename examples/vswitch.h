@@ -1,0 +1,142 @@
+/*
+ * vswitch: a learning switch for virtual machines, with flowq choosing the receive queue; the model of how to link flowq into a host
+ * that serves vhost-user. DPDK's librte_vhost speaks the protocol and copies packets; TAP devices are the way out.
+ *
+ *   vswitch.c          options, start and stop
+ *   vswitch_worker.c   a packet's way from port to port: read this first
+ *   vswitch_port.c     what is the same for all ports: settings, counts, the choice of queues
+ *   vswitch_vhost.c    ports behind which a guest is, and what its messages mean for flowq
+ *   vswitch_tap.c      ports that are TAP devices
+ *   vswitch_offload.c  checksum and segmentation offloads, between DPDK's form and virtio's
+ *   vswitch_report.c   statistics as text and as JSON
+ *
+ * Threads. Workers, each with its share of the transmit queues; librte_vhost's thread, which calls us when a guest comes, goes, or
+ * switches queues; the main thread, which waits for signals. A worker's turn is one section of flowq. That serves twice: calls are
+ * cheaper inside, and flowq_synchronize() tells the vhost thread when no worker uses a device any more.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef VSWITCH_H
+#define VSWITCH_H
+
+#include "mac.h"
+#include "tap.h"
+
+#include <flowq.h>
+#include <linux/virtio_net.h>
+#include <pthread.h>
+#include <rte_mbuf.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#define PROGRAM "vswitch"
+
+enum {
+    MAX_PORTS = 32,
+    MAX_QUEUES = 16,  /* queue pairs of a port */
+    MAX_WORKERS = 16,
+    BURST = 32,
+    NO_DEVICE = -1
+};
+
+enum steer { STEER_AUTO, STEER_HASH, STEER_QUEUE0, N_STEER };
+extern const char *const steer_names[N_STEER];
+
+struct queue_counts {
+    _Atomic uint64_t from_vm;   /* packets the VM transmitted on this queue */
+    _Atomic uint64_t to_vm;     /* packets put into this receive queue */
+    _Atomic uint64_t to_vm_bytes;
+    _Atomic uint64_t full;      /* dropped: the receive queue was full */
+    _Atomic uint64_t off;       /* dropped: the queue was switched off between the decision and the ring */
+    _Atomic uint64_t late;      /* read from a transmit queue that is off, and discarded, as vhost-user demands */
+    _Atomic uint64_t broken;    /* written to a queue that was off before and after: must stay 0 */
+};
+
+struct port;
+
+/* What a port can do. receive() gives mbufs away, send() copies what it takes: the caller frees. Both run inside a section. */
+struct port_ops {
+    uint16_t (*receive)(struct port *port, uint32_t qid, struct rte_mbuf **packets, uint16_t n);
+    uint16_t (*send)(struct port *port, uint32_t qid, struct rte_mbuf **packets, uint16_t n);
+    void (*close)(struct port *port);
+};
+
+struct port {
+    const struct port_ops *ops;
+    char name[128];                     /* TAP device or socket */
+    enum steer steer;
+    uint32_t n_queues;                  /* queues to poll */
+    uint32_t index;
+    struct flowq_vm *vm;
+    struct queue_counts counts[MAX_QUEUES];
+    _Atomic uint64_t no_queue;          /* dropped: no receive queue in use (FLOWQ_DROP) */
+    _Atomic bool rx_on[MAX_QUEUES];     /* as the guest says; a TAP's are always on */
+    _Atomic bool tx_on[MAX_QUEUES];
+    _Atomic uint32_t connections;
+    /* vhost */
+    _Atomic int vid;                    /* librte_vhost's number of the device, or NO_DEVICE */
+    bool registered;
+    /* TAP */
+    struct tap tap;
+};
+
+struct port_settings {
+    enum steer steer;
+    uint32_t queues;
+    uint32_t rebind_min_us; /* 0: off */
+};
+
+struct vswitch {
+    struct port ports[MAX_PORTS];
+    uint32_t n_ports;
+    struct mac_table macs;
+    struct rte_mempool *pool;
+    uint32_t n_workers;
+    pthread_t workers[MAX_WORKERS];
+    _Atomic bool stop;
+    _Atomic uint64_t no_memory;         /* packets lost for want of mbufs */
+    _Atomic uint64_t turns, idle_turns;
+};
+
+/* The one switch of this process: librte_vhost's callbacks have no argument for it. */
+extern struct vswitch the_switch;
+
+static inline void count(_Atomic uint64_t *counter, uint64_t n) { atomic_fetch_add_explicit(counter, n, memory_order_relaxed); }
+
+/* All below: 0, or -1 with the reason printed to stderr in one line. */
+int complain(const char *what, const char *name, const char *why);
+
+/* ---- Ports ---- */
+
+/* A new port at the end of the switch's list, before the workers start. NULL: the reason has been printed. */
+struct port *port_new(const char *name, const struct port_settings *settings);
+/* Takes the last one off the list again, without closing it. */
+void port_discard(void);
+/* Closes all, after the workers ended. */
+void ports_close(void);
+/* The queue of each packet. FLOWQ_DROP: none. */
+void port_choose(struct port *port, const struct flowq_pkt *views, size_t n, uint16_t *qids);
+
+int tap_port_add(const char *name, const char *netns, const struct port_settings *settings);
+int vhost_port_add(const char *path, bool client, const struct port_settings *settings);
+/* Opens the sockets, when all ports are there: guests come from then on. */
+int vhost_ports_open(void);
+
+/* ---- Offloads ---- */
+
+/* What the virtio-net header of a packet from a TAP asks for, as DPDK's transmit flags. False: it contradicts the packet. */
+bool offload_from_header(const struct virtio_net_hdr *header, struct rte_mbuf *packet);
+void offload_to_header(const struct rte_mbuf *packet, struct virtio_net_hdr *header);
+
+/* ---- Workers ---- */
+
+int workers_start(uint32_t n);
+void workers_stop(void);
+
+/* ---- Report ---- */
+
+void report_text(FILE *out);
+void report_json(FILE *out);
+
+#endif /* VSWITCH_H */

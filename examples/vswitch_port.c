@@ -1,0 +1,77 @@
+/*
+ * vswitch: what is the same for all ports.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "vswitch.h"
+
+#include <string.h>
+
+struct vswitch the_switch;
+
+const char *const steer_names[N_STEER] = {"auto", "hash", "queue0"};
+
+int complain(const char *what, const char *name, const char *why)
+{
+    fprintf(stderr, PROGRAM ": %s %s: %s\n", what, name, why);
+    return -1;
+}
+
+/* Without learning, what is left of flowq is a keyed hash over the queues in use. */
+static int make_vm(struct port *port, const struct port_settings *settings)
+{
+    struct flowq_vm_config config = {.size = sizeof(config),
+                                     .max_queue_pairs = MAX_QUEUES,
+                                     .learn = settings->steer == STEER_AUTO ? FLOWQ_ON : FLOWQ_OFF,
+                                     .rebind_min_tcp_us = settings->rebind_min_us,
+                                     .rebind_min_other_us = settings->rebind_min_us};
+
+    return flowq_vm_create(&config, &port->vm);
+}
+
+struct port *port_new(const char *name, const struct port_settings *settings)
+{
+    if (the_switch.n_ports == MAX_PORTS) {
+        complain("port", name, "there are 32 already");
+        return NULL;
+    }
+    struct port *port = &the_switch.ports[the_switch.n_ports];
+    memset(port, 0, sizeof(*port));
+    if (strlen(name) >= sizeof(port->name)) {
+        complain("port", name, "the name is too long");
+        return NULL;
+    }
+    memcpy(port->name, name, strlen(name) + 1);
+    port->index = the_switch.n_ports;
+    port->steer = settings->steer;
+    port->vid = NO_DEVICE;
+    int error = make_vm(port, settings);
+    if (error == 0) {
+        the_switch.n_ports++;
+        return port;
+    }
+    complain("port", name, strerror(-error));
+    return NULL;
+}
+
+void port_discard(void)
+{
+    flowq_vm_destroy(the_switch.ports[--the_switch.n_ports].vm);
+}
+
+void ports_close(void)
+{
+    while (the_switch.n_ports > 0) {
+        struct port *last = &the_switch.ports[the_switch.n_ports - 1];
+        last->ops->close(last);
+        port_discard();
+    }
+}
+
+void port_choose(struct port *port, const struct flowq_pkt *views, size_t n, uint16_t *qids)
+{
+    if (port->steer == STEER_QUEUE0)
+        memset(qids, 0, n * sizeof(*qids));
+    else
+        flowq_rx_steer_burst(port->vm, views, n, qids);
+}
