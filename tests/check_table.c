@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "bare.h"
 #include "probe.h"
@@ -582,14 +583,112 @@ START_TEST(memory_comes_back)
 }
 END_TEST
 
-/* ---- Walks ---------------------------------------------------------------------------------------------------------------------------- */
-
 static int count_word(void *ctx, uint64_t word)
 {
     (void)word;
     uint64_t *n = ctx;
     return ++*n == 77777 ? -5 : 0;
 }
+
+/* ---- S12: a holder of a lock that does not move on ------------------------------------------------------------------------------------ */
+
+static uint64_t real_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * BARE_SECOND + (uint64_t)t.tv_nsec;
+}
+
+/* The least of some attempts: the machine may be busy, but not every time. */
+static uint64_t best_time(uint64_t hash, uint32_t qid, uint32_t outcome)
+{
+    uint64_t best = UINT64_MAX;
+    for (unsigned i = 0; i < 20; i++) {
+        uint64_t from = real_ns();
+        ck_assert_uint_eq(bare_note(&b, hash, qid), outcome);
+        uint64_t took = real_ns() - from;
+        best = took < best ? took : best;
+    }
+    return best;
+}
+
+static void calls_that_do_not_wait(void)
+{
+    struct flowq_stats s = {.size = sizeof(s)};
+    uint64_t n = 0, found = 0;
+    for (uint32_t i = 0; i < n_flows; i++) {
+        uint32_t qid = (flows[i].queue + 1u) % 256;
+        ck_assert_uint_eq(bare_note(&b, flows[i].hash, flows[i].queue), FLOWQ_NOTE_REFRESHED);
+        ck_assert_uint_eq(bare_note(&b, flows[i].hash, qid), FLOWQ_NOTE_MOVED);
+        ck_assert_uint_eq(bare_note_kind(&b, flows[i].hash, qid, NOTE_CLOSES), FLOWQ_NOTE_REFRESHED);
+        ck_assert_uint_eq(bare_queue(&b, flows[i].hash), qid);
+        flows[i].queue = (uint16_t)qid;
+        found++;
+    }
+    flowq_vm_maintain(b.vm);
+    ck_assert_int_eq(table_each(b.table, count_word, &n), 0);
+    ck_assert_uint_eq(n, found);
+    ck_assert_int_eq(flowq_vm_stats(b.vm, &s), 0);
+    ck_assert_uint_eq(s.live, found);
+}
+
+START_TEST(a_stalled_holder_of_a_lock)
+{
+    struct spin *locks[2];
+    bare_make_sized(&b, 1000, 0);
+    insert_new(700);
+    locks[0] = &shard_head(b.table, table_shard(b.table, 0))->lock;
+    locks[1] = &b.table->grow.lock;
+    for (unsigned which = 1; which < 4; which++) {
+        uint64_t newcomer = rng_next(&rng), took = 0;
+        for (unsigned i = 0; i < 2; i++)
+            ck_assert(!(which >> i & 1) || spin_try(locks[i]));
+        b.now_ns += 3 * BARE_SECOND;
+        calls_that_do_not_wait();
+        if (which & 1) {
+            took = best_time(newcomer, 5, FLOWQ_NOTE_BUSY);
+            ck_assert_uint_eq(bare_find(&b, newcomer), 0);
+            ck_assert_uint_lt(took, 10000000); /* some microseconds, as a rule */
+        }
+        for (unsigned i = 0; i < 2; i++)
+            if (which >> i & 1)
+                spin_unlock(locks[i]);
+        ck_assert_uint_eq(bare_note(&b, newcomer, 5), FLOWQ_NOTE_BOUND);
+        flowq_vm_reset(b.vm, FLOWQ_RESET_FLOWS);
+        insert_new(700);
+        printf("locks %u held: a newcomer is told so after %llu ns\n", which, (unsigned long long)took);
+    }
+    bare_free(&b);
+    bare_make_sized(&b, 1000, 0); /* nor does the first flow wait for the first shard */
+    ck_assert(spin_try(&b.table->grow.lock));
+    best_time(12345, 5, FLOWQ_NOTE_BUSY);
+    spin_unlock(&b.table->grow.lock);
+    ck_assert_uint_eq(bare_note(&b, 12345, 5), FLOWQ_NOTE_BOUND);
+    bare_free(&b);
+}
+END_TEST
+
+/* A flow that is frozen and stays so, because who was moving it has stalled: it is steered as before, its notes are busy. */
+START_TEST(a_flow_that_stays_frozen)
+{
+    bare_make_sized(&b, 1000, 0);
+    insert_new(10);
+    struct place p = table_find(b.table, flows[3].hash);
+    struct spin *lock = &shard_head(b.table, p.shard)->lock;
+    ck_assert(spin_try(lock));
+    uint64_t word = slot_freeze(p.slot);
+    ck_assert_uint_eq(word, p.word);
+    ck_assert_uint_eq(bare_queue(&b, flows[3].hash), flows[3].queue);
+    best_time(flows[3].hash, 77, FLOWQ_NOTE_BUSY);
+    ck_assert_uint_eq(bare_queue(&b, flows[3].hash), flows[3].queue);
+    atomic_store(p.slot, word);
+    spin_unlock(lock);
+    ck_assert_uint_eq(bare_note(&b, flows[3].hash, 77), FLOWQ_NOTE_MOVED);
+    bare_free(&b);
+}
+END_TEST
+
+/* ---- Walks ---------------------------------------------------------------------------------------------------------------------------- */
 
 START_TEST(each_flow_is_shown_once)
 {
@@ -650,6 +749,8 @@ int main(void)
     tcase_add_test(tc, a_stalled_section_bounds_memory);
     tcase_add_test(tc, a_stalled_section_and_resets);
     tcase_add_test(tc, memory_comes_back);
+    tcase_add_test(tc, a_stalled_holder_of_a_lock);
+    tcase_add_test(tc, a_flow_that_stays_frozen);
     tcase_add_test(tc, each_flow_is_shown_once);
     tcase_add_test(tc, false_matches);
     suite_add_tcase(s, tc);
