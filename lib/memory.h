@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Memory that spans at least one huge page asks the kernel for huge pages (default allocator only). */
+/* Size and alignment of a huge page. */
 #define MEMORY_HUGE ((size_t)2 << 20)
 
 struct memory {
@@ -20,6 +20,17 @@ struct memory {
 /* NULL when there is none. The contents are arbitrary. */
 void *memory_alloc(const struct memory *m, size_t size, size_t align);
 void memory_free(const struct memory *m, void *ptr, size_t size);
+
+/*
+ * Huge pages, for memory of the C library's that begins and ends at a multiple of MEMORY_HUGE; a host's allocator is not interfered
+ * with. The first touch of one takes the kernel 0.2 to 2 ms, so the data path does without and asks when all small pages are there.
+ */
+enum memory_when {
+    MEMORY_AT_ONCE, /* the first touch makes it one: before anybody uses it */
+    MEMORY_LATER,   /* the kernel may make it one when it sees fit: after it has been touched */
+    MEMORY_NOW      /* make it one, now */
+};
+void memory_huge(const struct memory *m, void *ptr, size_t size, enum memory_when when);
 
 /* The callbacks used where the host gives none. */
 void *memory_default_alloc(void *ctx, size_t size, size_t align, int32_t node);

@@ -2,7 +2,7 @@
  * parse_fast: the plain packets, inline: Ethernet, IPv4 without options or IPv6 without extension headers, not a fragment, TCP or UDP.
  *
  * A masked compare decides; everything else, and whatever is cut too short, goes to parse_packet(), which starts afresh and believes
- * nothing seen here. Both give the same key (tests/check_parse.c). Little-endian machines only; elsewhere nothing is plain.
+ * nothing seen here. Both give the same key (tests/check_parse_model.c). Little-endian machines only; elsewhere nothing is plain.
  */
 #ifndef FLOWQ_LIB_PARSE_FAST_H
 #define FLOWQ_LIB_PARSE_FAST_H

@@ -37,19 +37,30 @@ static void push_back(struct table *t, struct slab *b)
     b->next = NULL;
 }
 
+/* A huge page; less for the first shards of a table that grows, and for the last ones of one that is being created. */
+static size_t slab_bytes(const struct table *t)
+{
+    uint32_t n = t->grow.to_make ? t->grow.to_make : (size_t)t->grow.n_shards * t->shard_bytes < SLAB_SINGLES ? 1 : SLAB_MAX_SHARDS;
+    size_t bytes = (size_t)n * t->shard_bytes + sizeof(struct slab);
+    return bytes < MEMORY_HUGE ? bytes : MEMORY_HUGE;
+}
+
 static struct slab *slab_make(struct table *t)
 {
-    bool single = (size_t)t->grow.n_shards * t->shard_bytes < SLAB_SINGLES;
-    size_t bytes = single ? t->shard_bytes + sizeof(struct slab) : MEMORY_HUGE;
+    size_t bytes = slab_bytes(t);
+    bool huge = bytes == MEMORY_HUGE;
     uint32_t n = (uint32_t)((bytes - sizeof(struct slab)) / t->shard_bytes);
-    char *base = memory_alloc(t->memory, bytes, single ? 64 : MEMORY_HUGE);
+    char *base = memory_alloc(t->memory, bytes, huge ? MEMORY_HUGE : 64);
     if (!base)
         return NULL;
+    if (huge && t->grow.to_make)
+        memory_huge(t->memory, base, bytes, MEMORY_AT_ONCE);
     struct slab *b = (void *)(base + (bytes - sizeof(struct slab)));
     memset(b, 0, sizeof(*b));
     b->base = base;
     b->bytes = bytes;
     b->n_shards = n < SLAB_MAX_SHARDS ? n : SLAB_MAX_SHARDS;
+    b->huge = !huge || t->grow.to_make;
     push_front(t, b);
     count_bytes(t, bytes);
     return b;
@@ -77,6 +88,9 @@ struct shard *shard_make(struct table *t, uint32_t depth)
     if (b->n_used == b->n_shards) {
         unlink_slab(t, b);
         push_back(t, b);
+        if (!b->huge && !b->touched)
+            memory_huge(t->memory, b->base, b->bytes, MEMORY_LATER);
+        b->touched = true;
     }
     struct shard *s = (void *)((char *)b->base + (size_t)at * t->shard_bytes);
     struct shard_head *head = shard_head(t, s);
@@ -101,6 +115,17 @@ void shard_free(struct table *t, struct shard *s)
     }
     uncount_bytes(t, b->bytes);
     memory_free(t->memory, b->base, b->bytes);
+}
+
+void *slab_wanting_huge(struct table *t)
+{
+    for (struct slab *b = t->grow.slabs; b; b = b->next) {
+        if (b->huge || !b->touched)
+            continue;
+        b->huge = true;
+        return b->base;
+    }
+    return NULL;
 }
 
 static size_t directory_bytes(uint32_t depth)

@@ -2,7 +2,7 @@
  * slab: memory for the shards and directories of one table.
  *
  * The first shards are allocated one at a time. Once a table has SLAB_SINGLES bytes of them, shards come in slabs of one huge page: TLB
- * misses cost 15 to 50 % at a million flows. Everything here is called under the table's grow lock (or before the table is shared).
+ * misses cost 15 to 50 % at a million flows. Slabs that notes make get their huge page later, from table_trim() or the kernel. Everything here is called under the table's grow lock (or before the table is shared).
  */
 #ifndef FLOWQ_LIB_SLAB_H
 #define FLOWQ_LIB_SLAB_H
@@ -19,6 +19,8 @@ struct slab {
     void *base;
     size_t bytes;
     uint32_t n_shards, n_used;
+    bool touched; /* all of it */
+    bool huge;    /* nothing to be wished for, or not any more */
     uint64_t used[SLAB_MAX_SHARDS / 64];
 };
 
@@ -27,6 +29,8 @@ struct shard *shard_make(struct table *t, uint32_t depth);
 /* Empties all lines. */
 void shard_wipe(const struct table *t, struct shard *s);
 void shard_free(struct table *t, struct shard *s);
+/* A slab that wants its huge page now, or NULL; it is not returned again. */
+void *slab_wanting_huge(struct table *t);
 
 /* Entries are not set. NULL: no memory. */
 struct directory *directory_make(struct table *t, uint32_t depth);

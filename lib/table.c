@@ -89,6 +89,7 @@ int table_init(struct table *t, const struct table_sizes *z, const struct memory
     ptr_store_release(&t->directory, d);
     directory_name(t, d, nowhere(), 0);
     for (uint32_t i = 0; i < first; i++) {
+        t->grow.to_make = first - i;
         struct shard *s = shard_make(t, depth);
         if (!s) {
             table_fini(t);
@@ -98,6 +99,7 @@ int table_init(struct table *t, const struct table_sizes *z, const struct memory
         directory_name(t, d, s, depth ? (uint64_t)i << (64 - depth) : 0);
     }
     t->grow.n_shards = first;
+    t->grow.to_make = 0;
     return 0;
 }
 

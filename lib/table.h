@@ -125,6 +125,7 @@ struct table {
         struct directory *directories_first, *directories_last;
         struct slab *slabs; /* those with room first */
         uint32_t min_depth; /* shards of this depth are not merged: what initial_flows asked for */
+        uint32_t to_make;   /* shards that creation still has to make; 0: the table is in use */
         bool small_used;    /* small_directory is a directory, in use or retired */
         bool keep_first;    /* initial_flows was given: the last shard stays */
         uint64_t dropped;   /* stamp of the last shard's end, when it was given back (T-F) */

@@ -185,5 +185,8 @@ void table_trim(struct table *t, struct table_trim *trim)
     }
     drop_last(t, trim);
     narrow(t);
+    void *huge = slab_wanting_huge(t);
     spin_unlock(&t->grow.lock);
+    if (huge) /* takes a while: not under the lock. Should the slab be freed meanwhile, the kernel finds nothing to do. */
+        memory_huge(t->memory, huge, MEMORY_HUGE, MEMORY_NOW);
 }
