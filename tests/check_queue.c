@@ -1,0 +1,164 @@
+/*
+ * check_queue: which queues are in use, beside three naive arrays; and that the fallback is even over them.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include <check.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "flowq.h"
+#include "seed.h"
+#include "vm.h"
+
+static struct rng rng;
+static struct flowq_vm *vm;
+static uint32_t max, pairs;
+static bool *enabled, *resetting;
+
+static void make(uint32_t n)
+{
+    struct flowq_vm_config cfg = {.size = sizeof(cfg), .max_queue_pairs = n, .max_flows = 8};
+    ck_assert_int_eq(flowq_vm_create(&cfg, &vm), 0);
+    max = n;
+    pairs = 1;
+    enabled = malloc(n);
+    resetting = calloc(n, 1);
+    ck_assert(enabled && resetting);
+    memset(enabled, true, n);
+}
+
+static void unmake(void)
+{
+    flowq_vm_destroy(vm);
+    free(enabled);
+    free(resetting);
+}
+
+static bool in_use(uint32_t qid) { return qid < pairs && enabled[qid] && !resetting[qid]; }
+
+static void must_agree(void)
+{
+    const struct queues *q = &vm->queues;
+    uint32_t n = 0, lowest = FLOWQ_DROP;
+    for (uint32_t qid = 0; qid < 64 * queues_words(max); qid++) {
+        bool is = qid < max && in_use(qid);
+        ck_assert(queue_in_use(q, qid) == is);
+        lowest = is && n == 0 ? qid : lowest;
+        n += is;
+    }
+    uint32_t summary = atomic_load(&vm->queues.summary);
+    ck_assert_uint_eq(queues_n(summary), n);
+    ck_assert_uint_eq(queues_lowest(summary), lowest);
+    ck_assert_uint_eq(queues_pairs(&vm->queues), pairs);
+    for (unsigned i = 0; i < 20; i++) {
+        uint64_t hash = rng_next(&rng);
+        uint16_t qid = queue_pick(q, hash);
+        ck_assert(n == 0 ? qid == FLOWQ_DROP : in_use(qid));
+        ck_assert_uint_eq(queue_pick(q, hash), qid);
+    }
+}
+
+static void set_one(void)
+{
+    uint32_t qid = rng_below(&rng, max), n = rng_range(&rng, 1, max);
+    bool on = rng_percent(&rng, 50);
+    switch (rng_below(&rng, 8)) {
+    case 0:
+        ck_assert_int_eq(flowq_vm_set_queue_pairs(vm, n), 0);
+        pairs = n;
+        break;
+    case 1:
+        flowq_vm_reset(vm, FLOWQ_RESET_FLOWS);
+        if (rng_percent(&rng, 90))
+            break;
+        flowq_vm_reset(vm, FLOWQ_RESET_QUEUES);
+        pairs = 1;
+        memset(enabled, true, max);
+        memset(resetting, false, max);
+        break;
+    case 2:
+    case 3:
+        ck_assert_int_eq(flowq_vm_set_queue_resetting(vm, qid, on), 0);
+        resetting[qid] = on;
+        break;
+    default:
+        ck_assert_int_eq(flowq_vm_set_queue_enabled(vm, qid, on), 0);
+        enabled[qid] = on;
+    }
+}
+
+static const uint32_t sizes[] = {1, 2, 3, 8, 63, 64, 65, 100, 128, 129, 256, 1000};
+
+START_TEST(beside_three_arrays)
+{
+    make(sizes[_i]);
+    must_agree();
+    for (uint32_t step = 0; step < 300000 / (max + 100); step++) {
+        set_one();
+        must_agree();
+    }
+    unmake();
+}
+END_TEST
+
+START_TEST(the_most_queues)
+{
+    make(FLOWQ_MAX_QUEUE_PAIRS);
+    flowq_vm_set_queue_pairs(vm, FLOWQ_MAX_QUEUE_PAIRS);
+    pairs = max;
+    must_agree();
+    ck_assert_uint_eq(queue_pick(&vm->queues, UINT64_MAX), FLOWQ_MAX_QUEUE_PAIRS - 1);
+    ck_assert_uint_eq(queue_pick(&vm->queues, 0), 0);
+    unmake();
+}
+END_TEST
+
+START_TEST(the_fallback_is_even)
+{
+    enum { N = 100000 };
+    uint32_t counts[8] = {0};
+    make(8);
+    flowq_vm_set_queue_pairs(vm, 8);
+    flowq_vm_set_queue_enabled(vm, 2, false);
+    for (uint32_t i = 0; i < N; i++)
+        counts[queue_pick(&vm->queues, rng_next(&rng))]++;
+    ck_assert_uint_eq(counts[2], 0);
+    for (uint32_t q = 0; q < 8; q++)
+        if (q != 2)
+            ck_assert(counts[q] > N / 7 - 1000 && counts[q] < N / 7 + 1000); /* nine deviations */
+    unmake();
+}
+END_TEST
+
+START_TEST(refused)
+{
+    make(8);
+    ck_assert_int_eq(flowq_vm_set_queue_pairs(vm, 0), -EINVAL);
+    ck_assert_int_eq(flowq_vm_set_queue_pairs(vm, 9), -EINVAL);
+    ck_assert_int_eq(flowq_vm_set_queue_enabled(vm, 8, false), -EINVAL);
+    ck_assert_int_eq(flowq_vm_set_queue_resetting(vm, UINT32_MAX, true), -EINVAL);
+    ck_assert_int_eq(flowq_vm_set_queue_pairs(NULL, 1), -EINVAL);
+    must_agree();
+    unmake();
+}
+END_TEST
+
+int main(void)
+{
+    rng.state = seed_get("check_queue");
+    Suite *s = suite_create("queue");
+    TCase *tc = tcase_create("queue");
+    tcase_set_timeout(tc, 60);
+    tcase_add_loop_test(tc, beside_three_arrays, 0, (int)(sizeof(sizes) / sizeof(sizes[0])));
+    tcase_add_test(tc, the_most_queues);
+    tcase_add_test(tc, the_fallback_is_even);
+    tcase_add_test(tc, refused);
+    suite_add_tcase(s, tc);
+    SRunner *runner = srunner_create(s);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}
