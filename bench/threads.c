@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-enum { N_FLOWS = 1 << 20, MS = 60, REPS = 9 };
+enum { N_FLOWS = 1 << 20, MS = 60, REPS = 10 };
 
 static struct crew crew;
 
@@ -17,26 +17,37 @@ static void set(unsigned i, const struct entrant *e, const struct stream *s, siz
     crew.worker[i] = (struct worker){.entrant = e, .stream = s, .work = work, .at = s->n / n * i};
 }
 
-/* One repetition: each alone, then all. */
-static double times_one(void)
+static void run(unsigned first, unsigned n)
 {
-    double alone[MAX_WORKERS], times = 0;
-    for (unsigned i = 0; i < crew.n; i++) {
-        for (unsigned j = 0; j < crew.n; j++)
-            crew.worker[j].idle = j != i;
-        crew_run(&crew, process.quick ? 5 : MS);
-        alone[i] = crew.worker[i].ns;
-    }
     for (unsigned j = 0; j < crew.n; j++)
-        crew.worker[j].idle = false;
+        crew.worker[j].idle = j < first || j >= first + n;
     crew_run(&crew, process.quick ? 5 : MS);
+}
+
+/* One repetition: each alone, and all; in turn the one and the other come first. */
+static double times_one(unsigned rep)
+{
+    double alone[MAX_WORKERS], together[MAX_WORKERS], times = 0;
+    for (unsigned half = 0; half < 2; half++) {
+        if (half == rep % 2) {
+            run(0, crew.n);
+            for (unsigned i = 0; i < crew.n; i++)
+                together[i] = crew.worker[i].ns;
+            continue;
+        }
+        for (unsigned i = 0; i < crew.n; i++) {
+            run(i, 1);
+            alone[i] = crew.worker[i].ns;
+        }
+    }
     for (unsigned i = 0; i < crew.n; i++)
-        times += alone[i] / crew.worker[i].ns;
+        times += alone[i] / together[i];
     return times;
 }
 
 /* n threads, of which n_notes note. */
-static void measure(const struct entrant *e, const struct stream *in, const struct stream *out, unsigned n, unsigned n_notes, bool goal)
+static void measure(const struct entrant *e, const struct stream *in, const struct stream *out, unsigned n, unsigned n_notes,
+                    unsigned rep, bool goal)
 {
     char workload[48];
     if (n == 2)
@@ -48,24 +59,24 @@ static void measure(const struct entrant *e, const struct stream *in, const stru
     crew.n = n;
     for (unsigned i = 0; i < n; i++)
         set(i, e, i < n_notes ? out : in, i < n_notes ? work_note : work_steer, n);
-    sample(workload, e->is->name, "times", times_one());
+    sample(workload, e->is->name, "times", times_one(rep));
 }
 
 /* All the same flows for those who note, too: see work_note(). */
-static void measure_all(const struct entrant *e, const struct stream *in, const struct stream *out)
+static void measure_all(const struct entrant *e, const struct stream *in, const struct stream *out, unsigned rep)
 {
     bool ours = e->is == &with_flowq;
-    measure(e, in, out, 2, 0, ours);
-    measure(e, in, out, 2, 1, ours);
+    measure(e, in, out, 2, 0, rep, ours);
+    measure(e, in, out, 2, 1, rep, ours);
     if (!ours)
         return;
-    measure(e, in, out, 2, 2, false);
+    measure(e, in, out, 2, 2, rep, false);
     for (unsigned n = 4; n < 2 * process.n_cpus; n *= 2) {
         unsigned threads = n < process.n_cpus ? n : process.n_cpus;
         if (threads > 2)
-            measure(e, in, out, threads, 0, false);
+            measure(e, in, out, threads, 0, rep, false);
         if (threads > 2)
-            measure(e, in, out, threads, threads, false);
+            measure(e, in, out, threads, threads, rep, false);
     }
 }
 
@@ -97,7 +108,7 @@ void run_threads(void)
     }
     for (unsigned rep = 0; rep < repetitions(REPS); rep++)
         for (unsigned i = 0; i < n; i++)
-            measure_all(&entrant[i], &in, &out);
+            measure_all(&entrant[i], &in, &out, rep);
     for (unsigned i = 0; i < n; i++)
         entrant[i].is->destroy(entrant[i].table);
     stream_free(&in);
