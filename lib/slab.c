@@ -37,10 +37,12 @@ static void push_back(struct table *t, struct slab *b)
     b->next = NULL;
 }
 
+static bool is_small(const struct table *t) { return (size_t)t->grow.n_shards * t->shard_bytes < SLAB_SINGLES; }
+
 /* A huge page; less for the first shards of a table that grows, and for the last ones of one that is being created. */
 static size_t slab_bytes(const struct table *t)
 {
-    uint32_t n = t->grow.to_make ? t->grow.to_make : (size_t)t->grow.n_shards * t->shard_bytes < SLAB_SINGLES ? 1 : SLAB_MAX_SHARDS;
+    uint32_t n = t->grow.to_make ? t->grow.to_make : is_small(t) ? 1 : SLAB_MAX_SHARDS;
     size_t bytes = (size_t)n * t->shard_bytes + sizeof(struct slab);
     return bytes < MEMORY_HUGE ? bytes : MEMORY_HUGE;
 }
@@ -80,7 +82,8 @@ static uint32_t take_first_free(struct slab *b)
 struct shard *shard_make(struct table *t, uint32_t depth)
 {
     struct slab *b = t->grow.slabs;
-    if (!b || b->n_used == b->n_shards)
+    bool leave = b && b->bytes == MEMORY_HUGE && is_small(t) && !t->grow.to_make; /* so that it can go: the table was larger once */
+    if (!b || b->n_used == b->n_shards || leave)
         b = slab_make(t);
     if (!b)
         return NULL;
