@@ -1,184 +1,152 @@
 /*
- * check_frag: rule S5, fragments, in readable examples.
+ * check_frag: the cache of fragments (lib/frag.c), beside a list that knows which datagram came when.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "example.h"
+#include <check.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
 
-static struct flowq_decision decide_fragment(struct flowq_tuple t, uint32_t id, bool first)
+#include "frag.h"
+#include "seed.h"
+
+#define SECOND UINT64_C(1000000000)
+
+static struct rng rng;
+
+static struct frags make(uint32_t n)
 {
-    struct flowq_tuple in = tuple_reverse(&t);
-    struct frame f;
-    frame_fragment(&f, &in, id, first ? 0 : 1480, true);
-    return decide_frame(&f);
+    struct frags f;
+    void *memory = calloc(n ? n : 1, sizeof(uint64_t));
+    ck_assert_ptr_nonnull(memory);
+    frags_init(&f, n, memory);
+    return f;
 }
 
-static struct flowq_tuple udp_of(uint8_t version)
+START_TEST(off)
 {
-    return version == 4 ? udp(1) : tuple_v6(FRAME_PROTO_UDP, VM, 53, REMOTE, 1025);
-}
-
-START_TEST(s5_later_fragments_follow_the_first)
-{
-    struct flowq_tuple t = udp_of(_i ? 6 : 4);
-    uint32_t q = unlike_fallback(t);
-    struct flowq_decision unseen = decide_fragment(t, 77, false);
-    ck_assert_uint_eq(unseen.reason, FLOWQ_REASON_FALLBACK);
-    note(t, q);
-    goes(decide_fragment(t, 77, false), unseen.qid, FLOWQ_REASON_FALLBACK); /* ports or not: nothing to look up */
-    goes(decide_fragment(t, 77, true), q, FLOWQ_REASON_BOUND);
-    goes(decide_fragment(t, 77, false), q, FLOWQ_REASON_FRAGMENT);
-    goes(decide_fragment(t, 78, false), unseen.qid, FLOWQ_REASON_FALLBACK);
-    note(t, (q + 1) % PAIRS); /* the flow moves; what is left of the datagram does not */
-    goes(decide_fragment(t, 77, false), q, FLOWQ_REASON_FRAGMENT);
-    now += 28 * SECOND;
-    goes(decide_fragment(t, 77, false), q, FLOWQ_REASON_FRAGMENT);
-    now += 4 * SECOND;
-    goes(decide_fragment(t, 77, false), unseen.qid, FLOWQ_REASON_FALLBACK);
+    struct frags f = make(0);
+    frag_put(&f, 1, 3, SECOND);
+    ck_assert_uint_eq(frag_get(&f, 1, SECOND), FLOWQ_DROP);
+    frags_clear(&f);
+    free(f.entry);
 }
 END_TEST
 
-START_TEST(s5_also_where_the_first_took_the_fallback)
+START_TEST(life_of_an_entry)
 {
-    for (uint32_t i = 0; i < 20; i++) {
-        struct flowq_decision first = decide_fragment(udp(i), 100 + i, true);
-        ck_assert_uint_eq(first.reason, FLOWQ_REASON_FALLBACK);
-        goes(decide_fragment(udp(i), 100 + i, false), first.qid, FLOWQ_REASON_FRAGMENT);
+    struct frags f = make(8);
+    uint64_t now = 1000 * SECOND, hash = UINT64_C(77) << 40;
+    ck_assert_uint_eq(frag_get(&f, hash, now), FLOWQ_DROP);
+    frag_put(&f, hash, 12, now);
+    ck_assert_uint_eq(frag_get(&f, hash, now), 12);
+    ck_assert_uint_eq(frag_get(&f, hash, now - 2 * SECOND), 12); /* another thread's clock is behind */
+    ck_assert_uint_eq(frag_get(&f, hash, now + 29 * SECOND), 12);
+    ck_assert_uint_eq(frag_get(&f, hash, now + 31 * SECOND), FLOWQ_DROP);
+    frag_put(&f, hash, 0, now + 40 * SECOND); /* queue 0 is a queue, and the same datagram has one entry */
+    ck_assert_uint_eq(frag_get(&f, hash, now + 40 * SECOND), 0);
+    frag_put(&f, hash, FLOWQ_DROP, now + 41 * SECOND); /* was dropped: nothing to follow */
+    ck_assert_uint_eq(frag_get(&f, hash, now + 41 * SECOND), 0);
+    frag_put(&f, hash, 0x7fff, now + 41 * SECOND);
+    ck_assert_uint_eq(frag_get(&f, hash, now + 41 * SECOND), 0x7fff);
+    frags_clear(&f);
+    ck_assert_uint_eq(frag_get(&f, hash, now + 41 * SECOND), FLOWQ_DROP);
+    free(f.entry);
+}
+END_TEST
+
+/* A datagram that the list knows; among those of its set, the eight that were put last are in the cache. */
+struct datagram {
+    uint64_t hash, when, order;
+    uint16_t qid;
+};
+
+static unsigned newer_in_set(const struct datagram *all, unsigned n, const struct frags *f, const struct datagram *d)
+{
+    unsigned newer = 0;
+    for (unsigned i = 0; i < n; i++)
+        newer += all[i].order > d->order && ((all[i].hash ^ d->hash) & f->set_mask) == 0;
+    return newer;
+}
+
+START_TEST(beside_a_list)
+{
+    enum { N = 400 };
+    struct frags f = make(64);
+    struct datagram *all = calloc(N, sizeof(*all));
+    ck_assert_ptr_nonnull(all);
+    uint64_t now = rng_next(&rng) >> 10, order = 0;
+    for (unsigned i = 0; i < N; i++)
+        all[i].hash = rng_next(&rng);
+    for (unsigned i = 0; i < 200000; i++) {
+        struct datagram *d = &all[rng_below(&rng, N)];
+        now += rng_next(&rng) % (SECOND / (i & 1024 ? 10 : 1000));
+        if (rng_percent(&rng, 30)) {
+            d->qid = (uint16_t)rng_below(&rng, 0x8000);
+            d->when = now;
+            d->order = ++order;
+            frag_put(&f, d->hash, d->qid, now);
+            continue;
+        }
+        uint16_t qid = frag_get(&f, d->hash, now);
+        ck_assert(qid == d->qid || qid == FLOWQ_DROP);
+        bool kept = d->order && newer_in_set(all, N, &f, d) < FRAG_WAYS;
+        if (kept && now - d->when < 29 * SECOND)
+            ck_assert_uint_eq(qid, d->qid);
+        if (!kept || now - d->when > 31 * SECOND)
+            ck_assert_uint_eq(qid, FLOWQ_DROP);
     }
+    free(all);
+    free(f.entry);
 }
 END_TEST
 
-START_TEST(s5_a_fragment_whose_queue_went)
-{
-    struct flowq_tuple t = udp(1);
-    uint32_t q = unlike_fallback(t);
-    note(t, q);
-    decide_fragment(t, 5, true);
-    flowq_vm_set_queue_enabled(vm, q, false);
-    struct flowq_decision d = decide_fragment(t, 5, false);
-    ck_assert_uint_eq(d.reason, FLOWQ_REASON_FALLBACK);
-    ck_assert_uint_ne(d.qid, q);
-    flowq_vm_set_queue_enabled(vm, q, true);
-    goes(decide_fragment(t, 5, false), q, FLOWQ_REASON_FRAGMENT);
-}
-END_TEST
+/* Threads at work on one set: entries may be lost or doubled, but what is found is what was put. The queue follows from the hash.
+ */
+static struct frags shared;
 
-START_TEST(s5_transmitted_fragments)
-{
-    struct flowq_tuple t = udp(1);
-    struct frame first, later;
-    frame_fragment(&first, &t, 9, 0, true);
-    frame_fragment(&later, &t, 9, 1480, false);
-    uint32_t q = unlike_fallback(t);
-    ck_assert_uint_eq(note_frame(&later, q), FLOWQ_NOTE_FRAGMENT);
-    is_unbound(t);
-    ck_assert_uint_eq(note_frame(&first, q), FLOWQ_NOTE_BOUND);
-    is_bound(t, q);
-    ck_assert_uint_eq(decide_fragment(t, 9, false).reason, FLOWQ_REASON_FALLBACK); /* the VM's datagram is another one */
-}
-END_TEST
+static uint16_t queue_of(uint64_t hash) { return (uint16_t)(hash >> 40 & 0x7fff); }
 
-START_TEST(s5_atomic_fragments_are_whole)
+static void *put_and_get(void *arg)
 {
-    struct flowq_tuple t = udp_of(6), in = tuple_reverse(&t);
-    struct frame f;
-    uint32_t q = unlike_fallback(t);
-    frame_fragment(&f, &t, 1, 0, false);
-    ck_assert_uint_eq(note_frame(&f, q), FLOWQ_NOTE_BOUND);
-    frame_fragment(&f, &in, 2, 0, false);
-    goes(decide_frame(&f), q, FLOWQ_REASON_BOUND);
-    ck_assert_uint_eq(decide_fragment(t, 2, false).reason, FLOWQ_REASON_FALLBACK); /* it has no later ones */
-}
-END_TEST
-
-START_TEST(s5_fragments_of_a_tunnels_outer_packet)
-{
-    struct flowq_tuple outer = tuple_v4(FRAME_PROTO_UDP, REMOTE, 55555, VM, 0), inner = tcp(1), in = tuple_reverse(&inner);
-    struct frame f;
-    note(inner, 3);
-    frame_tunnel_first(&f, FRAME_VXLAN, &outer, &in, FRAME_ACK, 4711);
-    goes(decide_frame(&f), 3, FLOWQ_REASON_BOUND);
-    outer.dport = 4789;
-    frame_fragment(&f, &outer, 4711, 1480, false);
-    goes(decide_frame(&f), 3, FLOWQ_REASON_FRAGMENT);
-}
-END_TEST
-
-START_TEST(s5_a_fragment_inside_a_tunnel)
-{
-    struct flowq_tuple outer = tuple_v4(FRAME_PROTO_UDP, REMOTE, 0, VM, 0), inner = udp(1), in = tuple_reverse(&inner);
-    struct frame f, whole;
-    uint32_t q = unlike_fallback(inner);
-    note(inner, q);
-    for (uint32_t offset = 0; offset <= 1480; offset += 1480) {
-        frame_fragment(&whole, &in, 12, offset, true);
-        frame_start(&f);
-        frame_eth(&f, false);
-        frame_ip(&f, &outer, FRAME_PROTO_IPIP);
-        memcpy(f.bytes + f.len, whole.bytes + 14, whole.len - 14);
-        f.len += whole.len - 14;
-        frame_end(&f);
-        goes(decide_frame(&f), q, offset ? FLOWQ_REASON_FRAGMENT : FLOWQ_REASON_BOUND);
+    struct rng own = {(uintptr_t)arg};
+    uintptr_t n_wrong = 0;
+    for (unsigned i = 0; i < 100000; i++) {
+        uint64_t hash = (uint64_t)rng_range(&own, 1, 20) << 40;
+        uint16_t qid = frag_get(&shared, hash, SECOND);
+        n_wrong += qid != FLOWQ_DROP && qid != queue_of(hash);
+        if (i & 1)
+            frag_put(&shared, hash, queue_of(hash), SECOND);
     }
-    goes(decide_fragment(inner, 12, false), q, FLOWQ_REASON_FRAGMENT); /* the inner datagram, whatever carries it */
+    return (void *)n_wrong;
 }
-END_TEST
 
-/* The first fragment of a tunnel's packet that carries the first fragment of another: both datagrams go where it goes. */
-START_TEST(s5_two_first_fragments_in_one_packet)
+START_TEST(threads_on_one_set)
 {
-    struct flowq_tuple outer = tuple_v4(FRAME_PROTO_IPIP, REMOTE, 0, VM, 0), inner = udp(1), in = tuple_reverse(&inner);
-    struct frame f;
-    uint32_t q = unlike_fallback(inner);
-    note(inner, q);
-    frame_start(&f);
-    frame_eth(&f, false);
-    frame_ip_fragment(&f, &outer, FRAME_PROTO_IPIP, 31, 0, true);
-    frame_ip_fragment(&f, &in, in.protocol, 32, 0, true);
-    frame_l4(&f, &in, 0);
-    frame_payload(&f, 16);
-    frame_end(&f);
-    goes(decide_frame(&f), q, FLOWQ_REASON_BOUND);
-    goes(decide_fragment(inner, 32, false), q, FLOWQ_REASON_FRAGMENT);
-    frame_fragment(&f, &outer, 31, 1480, false);
-    goes(decide_frame(&f), q, FLOWQ_REASON_FRAGMENT);
-}
-END_TEST
-
-START_TEST(s5_a_small_cache)
-{
-    struct flowq_vm_config c = defaults();
-    c.fragments = 8;
-    start(&c, PAIRS);
-    for (uint32_t i = 0; i < 9; i++) {
-        decide_fragment(udp(1), 10 + i, true);
-        now += SECOND;
+    pthread_t id[3];
+    shared = make(8);
+    for (uintptr_t i = 0; i < 3; i++)
+        ck_assert_int_eq(pthread_create(&id[i], NULL, put_and_get, (void *)((uintptr_t)rng.state + i)), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        void *n_wrong;
+        ck_assert_int_eq(pthread_join(id[i], &n_wrong), 0);
+        ck_assert_ptr_null(n_wrong);
     }
-    ck_assert_uint_eq(decide_fragment(udp(1), 10, false).reason, FLOWQ_REASON_FALLBACK); /* the oldest gave way */
-    for (uint32_t i = 1; i < 9; i++)
-        ck_assert_uint_eq(decide_fragment(udp(1), 10 + i, false).reason, FLOWQ_REASON_FRAGMENT);
-    c.fragments = FLOWQ_OFF;
-    start(&c, PAIRS);
-    decide_fragment(udp(1), 10, true);
-    ck_assert_uint_eq(decide_fragment(udp(1), 10, false).reason, FLOWQ_REASON_FALLBACK);
+    free(shared.entry);
 }
 END_TEST
 
 int main(void)
 {
+    rng.state = seed_get("check_frag");
     Suite *s = suite_create("frag");
-    TCase *tc = tcase_create("rules");
-    tcase_add_checked_fixture(tc, set_up, tear_down);
+    TCase *tc = tcase_create("frag");
     tcase_set_timeout(tc, 60);
-    tcase_add_loop_test(tc, s5_later_fragments_follow_the_first, 0, 2);
-    tcase_add_test(tc, s5_also_where_the_first_took_the_fallback);
-    tcase_add_test(tc, s5_a_fragment_whose_queue_went);
-    tcase_add_test(tc, s5_transmitted_fragments);
-    tcase_add_test(tc, s5_atomic_fragments_are_whole);
-    tcase_add_test(tc, s5_fragments_of_a_tunnels_outer_packet);
-    tcase_add_test(tc, s5_a_fragment_inside_a_tunnel);
-    tcase_add_test(tc, s5_two_first_fragments_in_one_packet);
-    tcase_add_test(tc, s5_a_small_cache);
+    tcase_add_test(tc, off);
+    tcase_add_test(tc, life_of_an_entry);
+    tcase_add_test(tc, beside_a_list);
+    tcase_add_test(tc, threads_on_one_set);
     suite_add_tcase(s, tc);
     SRunner *runner = srunner_create(s);
     srunner_run_all(runner, CK_NORMAL);

@@ -171,7 +171,7 @@ END_TEST
 /* Growth refused once, at each point in turn: flows are refused meanwhile, nothing is lost, and it goes on. */
 START_TEST(growth_without_memory)
 {
-    enum { FLOWS = 20000 };
+    enum { FLOWS = 10000 };
     for (size_t at = 1; at < 60; at += _i ? 7 : 1) {
         struct flowq_vm_config c = config(FLOWS, 1);
         c.rebind_min_tcp_us = _i ? 1000 : 0;
@@ -396,7 +396,7 @@ START_TEST(a_stalled_section_and_shrinking)
     struct flowq_vm *vm = create(&c);
     size_t usual = most_bytes(vm, 60000, 0), most = 0;
     ck_assert_int_eq(flowq_enter(), 0);
-    for (unsigned round = 0; round < 20; round++) {
+    for (unsigned round = 0; round < 8; round++) {
         now_ns += 60 * SECOND;
         settle(vm, 100);
         for (uint32_t i = 0; i < 60000; i++)
