@@ -184,7 +184,7 @@ struct flowq_vm_config {
                                           for sandboxes that forbid getrandom and for tests that must repeat. */
 
     /*
-     * [create] Memory. Both or neither; default: aligned_alloc(3) and free(3). alloc returns `size` bytes aligned to `align` (a power
+     * [create] Memory. Both or neither; default: aligned_alloc(3), and mmap(2) for pieces of 2 MiB. alloc returns `size` bytes aligned to `align` (a power
      * of two), preferably on NUMA node `node` (-1: any), or NULL; the contents do not matter. free is given the size again and never
      * NULL. Both may be called from any thread that calls the library with this vm, also at the same time.
      */

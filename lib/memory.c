@@ -8,18 +8,33 @@
 #define MADV_COLLAPSE 25 /* Linux 6.1 */
 #endif
 
+/* Not from the heap, which recycles memory that was huge pages once, so that touching it takes the kernel as long as one. */
+static void *map_huge(size_t size)
+{
+    char *all = mmap(NULL, size + MEMORY_HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (all == MAP_FAILED)
+        return NULL;
+    size_t before = -(uintptr_t)all & (MEMORY_HUGE - 1);
+    if (before)
+        (void)munmap(all, before);
+    (void)munmap(all + before + size, MEMORY_HUGE - before);
+    return all + before;
+}
+
 void *memory_default_alloc(void *ctx, size_t size, size_t align, int32_t node)
 {
     (void)ctx;
     (void)node;
-    return aligned_alloc(align, (size + align - 1) & ~(align - 1));
+    return size == MEMORY_HUGE ? map_huge(size) : aligned_alloc(align, (size + align - 1) & ~(align - 1));
 }
 
 void memory_default_free(void *ctx, void *ptr, size_t size)
 {
     (void)ctx;
-    (void)size;
-    free(ptr);
+    if (size == MEMORY_HUGE)
+        (void)munmap(ptr, size);
+    else
+        free(ptr);
 }
 
 void memory_huge(const struct memory *m, void *ptr, size_t size, enum memory_when when)

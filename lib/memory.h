@@ -32,7 +32,7 @@ enum memory_when {
 };
 void memory_huge(const struct memory *m, void *ptr, size_t size, enum memory_when when);
 
-/* The callbacks used where the host gives none. */
+/* The callbacks used where the host gives none: aligned_alloc(3), and mmap(2) for a huge page. */
 void *memory_default_alloc(void *ctx, size_t size, size_t align, int32_t node);
 void memory_default_free(void *ctx, void *ptr, size_t size);
 
