@@ -132,7 +132,7 @@ struct shape {
 struct contestant {
     const char *name;
     const char *what;
-    void *(*create)(const struct shape *shape); /* NULL: it cannot, and has said why */
+    void *(*create)(const struct shape *shape); /* NULL: it takes no part in this */
     void (*destroy)(void *table);
     /* Burst i is noted on queue (first + i * step) % QUEUES. */
     void (*note)(void *table, const struct flowq_pkt *pkts, size_t n, uint32_t first, uint32_t step);
@@ -154,8 +154,8 @@ struct contestant {
     bool no_answer;      /* does not know the queues: its sums are not checked */
 };
 
-extern const struct contestant with_flowq, with_rte_hash, with_rte_hash_ahead, with_ck_ht, with_lfht, with_tun, with_roofline,
-    with_nothing;
+extern const struct contestant with_flowq, with_rte_hash, with_rte_hash_ahead, with_rte_hash_padded, with_ck_ht, with_lfht, with_tun,
+    with_roofline, with_nothing;
 extern const struct contestant *const contestants[]; /* ended by NULL; flowq first */
 
 /* What is not here, and why: printed at the top. */

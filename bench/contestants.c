@@ -6,6 +6,7 @@ const struct contestant *const contestants[] = {
 #ifdef HAVE_DPDK
     &with_rte_hash,
     &with_rte_hash_ahead,
+    &with_rte_hash_padded,
 #endif
     &with_ck_ht,
 #ifdef HAVE_URCU
