@@ -56,8 +56,25 @@ static void check_counters(struct world *w, const struct flowq_stats *s)
         world_wrong(w, "%" PRIu64 " displaced, %" PRIu64 " refused without need", displaced, s->note[FLOWQ_NOTE_REFUSED]);
     if (s->note[FLOWQ_NOTE_BUSY] || s->note[FLOWQ_NOTE_UNREGISTERED] || s->grow_failed)
         world_wrong(w, "busy, unregistered or out of memory");
-    if (s->queue_pairs != w->model.pairs || s->queues_in_use != w->model.n_in_use || s->queues_noted > w->model.max_pairs)
-        world_wrong(w, "queues %u, %u in use, %u noted", s->queue_pairs, s->queues_in_use, s->queues_noted);
+    if (s->queue_pairs != w->model.pairs || s->queues_in_use != w->model.n_in_use)
+        world_wrong(w, "queues %u, %u in use", s->queue_pairs, s->queues_in_use);
+    if (s->bound_elsewhere < w->elsewhere_least || s->bound_elsewhere > w->elsewhere_most)
+        world_wrong(w, "%" PRIu64 " bound elsewhere, not %" PRIu64 " to %" PRIu64, s->bound_elsewhere, w->elsewhere_least,
+                    w->elsewhere_most);
+}
+
+static void check_queues_noted(struct world *w, const struct flowq_stats *s)
+{
+    uint32_t least = 0, most = 0;
+    for (uint32_t q = 0; q < w->model.max_pairs; q++) {
+        uint64_t age = w->model.now - w->queue_noted[q], slack = 2 * w->model.tick_ns;
+        if (w->queue_noted[q] == 0)
+            continue;
+        least += age + slack <= w->model.active_ns;
+        most += age <= w->model.active_ns + slack;
+    }
+    if (s->queues_noted < least || s->queues_noted > most)
+        world_wrong(w, "%u queues noted lately, not %u to %u", s->queues_noted, least, most);
 }
 
 static void check_queue_stats(struct world *w, const struct flowq_stats *s)
@@ -91,6 +108,7 @@ static void check_all(struct world *w)
     if (most != w->model.n_held || s.live < least || s.live > most || shown != s.live)
         world_wrong(w, "%u to %u flows expected, %" PRIu64 " live, %" PRIu64 " shown", least, most, s.live, shown);
     check_counters(w, &s);
+    check_queues_noted(w, &s);
     check_queue_stats(w, &s);
 }
 

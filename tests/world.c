@@ -128,6 +128,13 @@ static uint32_t pick_queue(struct world *w)
     return rng_below(&w->rng, w->model.pairs);
 }
 
+/* What flowq_stats.queues_noted is about: notes for which learning is on and there is a choice. */
+static void mark_queue(struct world *w, uint32_t qid)
+{
+    if (w->model.learn && w->model.n_in_use > 1 && model_in_use(&w->model, qid))
+        w->queue_noted[qid] = w->model.now;
+}
+
 static void count_note(struct world *w, const struct chosen *c, uint32_t qid, uint32_t outcome)
 {
     w->known_note[outcome % FLOWQ_NOTE_SLOTS]++;
@@ -147,6 +154,7 @@ void world_note(struct world *w)
         qid = f->held ? f->qid : qid;
     }
     w->notes++;
+    mark_queue(w, qid);
     count_note(w, &c, qid, flowq_tx_note(w->vm, &c.pkt, qid));
 }
 
@@ -188,6 +196,8 @@ void world_note_burst(struct world *w)
     flowq_tx_note_burst(w->vm, pkts, n, qid);
     ck_assert_int_eq(flowq_vm_stats(w->vm, &after), 0);
     w->notes += n;
+    if (n > 0)
+        mark_queue(w, qid);
     record(w, "%u note burst of %u queue %u", w->operation, n, qid);
     for (; sure < n && single_outcome(model_note(&w->model, &c[sure].means, qid)); sure++) {
         uint32_t outcome = (uint32_t)__builtin_ctz(model_note(&w->model, &c[sure].means, qid));
@@ -209,6 +219,17 @@ void world_note_burst(struct world *w)
         resync(w, &c[i].means, qid, closes(c, n, c[i].means.flow));
 }
 
+/* S11: is the flow bound, to a queue that is not in use? */
+static void count_elsewhere(struct world *w, const struct model_packet *p)
+{
+    if (w->model.n_in_use <= 1 || (p->kind != MODEL_FLOW && p->kind != MODEL_ERROR))
+        return;
+    enum model_sure bound = model_bound(&w->model, p->flow);
+    bool elsewhere = !model_in_use(&w->model, w->model.flow[p->flow].qid);
+    w->elsewhere_least += bound == MODEL_YES && elsewhere;
+    w->elsewhere_most += bound != MODEL_NO && elsewhere;
+}
+
 static void count_steer(struct world *w, const struct chosen *c, int reason, uint16_t qid)
 {
     if (reason >= 0)
@@ -218,6 +239,7 @@ static void count_steer(struct world *w, const struct chosen *c, int reason, uin
     if (qid < MODEL_MAX_PAIRS)
         w->steered[qid]++;
     w->steers++;
+    count_elsewhere(w, &c->means);
     record(w, "%u steer kind %u flow %u datagram %d -> %u %s", w->operation, c->means.kind, c->means.flow,
            c->means.fragmented ? (int)c->means.datagram : -1, qid, reason < 0 ? "" : flowq_reason_name((uint32_t)reason));
     if (!model_steered(&w->model, &c->means, reason, qid))

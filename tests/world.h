@@ -37,6 +37,8 @@ struct world {
 
     uint64_t notes, steers, refused, known_note[FLOWQ_NOTE_SLOTS], known_steer[FLOWQ_REASON_SLOTS], steered[MODEL_MAX_PAIRS],
         forgotten;
+    uint64_t elsewhere_least, elsewhere_most; /* packets whose flow was bound to a queue not in use */
+    uint64_t queue_noted[MODEL_MAX_PAIRS];    /* ns: when a note last named it; 0: never */
     bool note_unknown, steer_unknown, ever_crowded;
     char history[HISTORY][96];
     uint32_t n_history;
