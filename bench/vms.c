@@ -34,6 +34,7 @@ static struct flowq_vm *make_vm(uint32_t max_flows)
 {
     struct flowq_vm_config config = {
         .size = sizeof(config),
+        .max_queue_pairs = pool.base ? 2 * QUEUES : 0, /* a host of so many knows that they are small */
         .max_flows = max_flows,
         .alloc = pool.base ? pool_take : NULL,
         .free = pool.base ? pool_give : NULL,

@@ -44,7 +44,7 @@ static void start(struct queues *q)
 int queues_init(struct queues *q, uint32_t max, atomic_u64 *in_use, void *mem)
 {
     char *at = mem;
-    q->max = max;
+    q->max = (uint16_t)max;
     q->in_use = in_use;
     q->control = mem;
     q->control->enabled = (void *)(at + control_bytes());

@@ -35,7 +35,8 @@ struct queue_control {
 
 struct queues {
     atomic_u32 summary; /* number in use << 16 | lowest in use; 0 << 16 | FLOWQ_DROP: none */
-    uint32_t max;       /* queue numbers are below this */
+    uint16_t max;       /* queue numbers are below this */
+    bool counted;       /* the vm counts by queue (setting queue_stats); here because every packet's way leads past */
     atomic_u64 *in_use; /* queues_words(max) */
     struct queue_control *control;
 };

@@ -74,7 +74,6 @@ static inline __attribute__((always_inline)) void steer_stages(const struct view
 static inline void fetch_vm(struct flowq_vm *vm, const struct thread *thread)
 {
     __builtin_prefetch(vm);
-    __builtin_prefetch(vm->few);
     __builtin_prefetch(&vm->table);
     __builtin_prefetch(&stats_tally(&vm->stats, thread).counter[STAT_STEER + FLOWQ_REASON_BOUND], 1);
 }
@@ -109,7 +108,7 @@ static inline __attribute__((always_inline)) void mixed_stages(const struct thre
 static void count(const struct flowq_vm *vm, const struct note_context *c, uint32_t outcome, size_t n)
 {
     tally_add(&c->tally, STAT_NOTE + outcome, n);
-    if (__builtin_expect(vm->counted != NULL, 0) && outcome <= FLOWQ_NOTE_MOVED)
+    if (__builtin_expect(vm->queues.counted, 0) && outcome <= FLOWQ_NOTE_MOVED)
         tally_bump(&c->tally, &vm_counters(vm, &c->tally)[c->qid].noted, n);
 }
 
@@ -227,7 +226,7 @@ static bool one_for_all(struct flowq_vm *vm, const struct thread *thread, size_t
     *qid = queues_lowest(summary);
     *reason = *qid == FLOWQ_DROP ? FLOWQ_REASON_DROP : FLOWQ_REASON_SINGLE;
     tally_add(&tally, STAT_STEER + *reason, n);
-    if (vm->counted && *qid != FLOWQ_DROP)
+    if (vm->queues.counted && *qid != FLOWQ_DROP)
         tally_bump(&tally, &vm_counters(vm, &tally)[*qid].steered, n);
     return true;
 }
@@ -256,7 +255,7 @@ uint16_t flowq_rx_steer(struct flowq_vm *vm, const struct flowq_pkt *pkt)
     struct view v = view_of(vm, thread);
     steer_stages(&v, pkt, 1, &qid, &b, line_match);
     leave(thread);
-    if (__builtin_expect(vm->counted != NULL, 0))
+    if (__builtin_expect(vm->queues.counted, 0))
         count_queues(&v, &qid, 1);
     return qid;
 }
@@ -278,7 +277,7 @@ void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, siz
     for (size_t i = 0; i < n; i += BATCH)
         steer(&v, pkts + i, n - i < BATCH ? (unsigned)(n - i) : BATCH, qids + i, &b);
     leave(thread);
-    if (__builtin_expect(vm->counted != NULL, 0))
+    if (__builtin_expect(vm->queues.counted, 0))
         count_queues(&v, qids, n);
 }
 
@@ -289,7 +288,7 @@ static void decide(const struct view *v, const struct flowq_pkt *pkts, unsigned 
     best_steer()(v, pkts, n, qids, b);
     for (unsigned i = 0; i < n; i++)
         out[i] = (struct flowq_decision){.qid = qids[i], .reason = b->reason[i]};
-    if (v->vm->counted)
+    if (v->vm->queues.counted)
         count_queues(v, qids, n);
 }
 
@@ -321,7 +320,7 @@ void flowq_rx_steer_burst_vms(struct flowq_vm *const *vms, const struct flowq_pk
     leave(thread);
     for (size_t i = 0; i < n; i++) {
         struct view v = {.vm = vms[i], .tally = stats_tally(&vms[i]->stats, thread)};
-        if (__builtin_expect(vms[i]->counted != NULL, 0))
+        if (__builtin_expect(vms[i]->queues.counted, 0))
             count_queues(&v, &qids[i], 1);
     }
 }

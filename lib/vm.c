@@ -125,7 +125,7 @@ static struct parts lay_out(const struct flowq_vm_config *cfg)
     while (p.n_fragments < cfg->fragments)
         p.n_fragments *= 2;
     p.in_use = round64(sizeof(struct flowq_vm));
-    p.queues = p.in_use + (cfg->max_queue_pairs > VM_FEW ? queues_words(cfg->max_queue_pairs) * sizeof(atomic_u64) : 0);
+    p.queues = p.in_use + (cfg->max_queue_pairs > VM_FEW ? round64(queues_words(cfg->max_queue_pairs) * sizeof(atomic_u64)) : 0);
     p.frags = p.queues + queues_bytes(cfg->max_queue_pairs);
     p.noted = p.frags + round64(p.n_fragments * sizeof(atomic_u64));
     p.counted = p.noted + round64(cfg->max_queue_pairs * sizeof(atomic_u32));
@@ -176,10 +176,11 @@ static int fill(struct flowq_vm *vm, const struct flowq_vm_config *cfg, const st
     if (r == 0)
         r = make_secret(vm, cfg);
     if (r == 0)
-        r = queues_init(&vm->queues, cfg->max_queue_pairs, cfg->max_queue_pairs > VM_FEW ? (void *)(base + p->in_use) : vm->few,
+        r = queues_init(&vm->queues, cfg->max_queue_pairs, cfg->max_queue_pairs > VM_FEW ? (void *)(base + p->in_use) : &vm->few,
                         base + p->queues);
     if (r)
         return r;
+    vm->queues.counted = cfg->queue_stats != 0;
     r = table_init(&vm->table, &sizes, &vm->memory);
     if (r)
         queues_fini(&vm->queues);

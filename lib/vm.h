@@ -26,19 +26,19 @@ struct settings {
     atomic_u8 learn, key_vlan;       /* 0 or 1 */
 };
 
-#define VM_FEW 512 /* so many queues have their in_use bits in the struct */
+#define VM_FEW 64 /* so many queues have their in_use bits in the struct */
 
 struct flowq_vm {
-    /* One cache line for every packet, */
-    atomic_u64 udp_filter;          /* a setting: parse_rules.udp_filter */
-    struct queue_counters *counted; /* per stripe and queue; NULL unless queue_stats */
+    /* One cache line that every packet of plain IPv4 needs, */
+    atomic_u64 udp_filter; /* a setting: parse_rules.udp_filter */
+    atomic_u64 few;
     struct queues queues;
     struct hash_secret secret; /* begins in it */
 
-    /* and, one behind the other, three for every packet of a small vm. */
-    atomic_u64 few[VM_FEW / 64] __attribute__((aligned(64)));
+    /* and one of the table's. */
     struct table table;
 
+    struct queue_counters *counted; /* per stripe and queue; NULL unless queue_stats */
     struct settings settings;
     struct frags frags;
     struct note_ages ages; /* fixed at creation; but active and idle are settings */
