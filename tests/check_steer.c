@@ -408,6 +408,40 @@ START_TEST(s7_bytes_past_the_header)
 }
 END_TEST
 
+/* n 0 needs no packets; large bursts are like small ones. */
+START_TEST(bursts_of_nothing_and_of_many)
+{
+    enum { MANY = 5000 };
+    static struct frame f[MANY];
+    static struct flowq_pkt tx[MANY], rx[MANY];
+    static uint16_t qids[MANY];
+    static struct flowq_decision d[MANY];
+    flowq_tx_note_burst(vm, NULL, 0, 3);
+    flowq_rx_steer_burst(vm, NULL, 0, NULL);
+    flowq_rx_decide_burst(vm, NULL, 0, NULL);
+    flowq_rx_steer_burst_vms(NULL, NULL, 0, NULL);
+    struct flowq_stats s = stats();
+    for (unsigned i = 0; i < FLOWQ_NOTE_SLOTS; i++)
+        ck_assert_uint_eq(s.note[i], 0);
+    for (unsigned i = 0; i < FLOWQ_REASON_SLOTS; i++)
+        ck_assert_uint_eq(s.steer[i], 0);
+    for (unsigned way = 0; way < 2; way++)
+        for (uint32_t i = 0; i < MANY; i++) {
+            struct flowq_tuple out = tcp(i), in = tuple_reverse(&out);
+            frame_flow(&f[i], way ? &in : &out, FRAME_ACK);
+            (way ? rx : tx)[i] = frame_pkt(&f[i]);
+            if (way == 0 && i == MANY - 1)
+                flowq_tx_note_burst(vm, tx, MANY, 3);
+        }
+    flowq_rx_steer_burst(vm, rx, MANY, qids);
+    flowq_rx_decide_burst(vm, rx, MANY, d);
+    for (uint32_t i = 0; i < MANY; i++) {
+        ck_assert_uint_eq(qids[i], 3);
+        goes(d[i], 3, FLOWQ_REASON_BOUND);
+    }
+}
+END_TEST
+
 int main(void)
 {
     srand((unsigned)seed_get("check_steer"));
@@ -435,6 +469,7 @@ int main(void)
     tcase_add_test(tc, s7_never_learned);
     tcase_add_test(tc, s7_packets_that_cannot_be_read);
     tcase_add_test(tc, s7_bytes_past_the_header);
+    tcase_add_test(tc, bursts_of_nothing_and_of_many);
     suite_add_tcase(s, tc);
     SRunner *runner = srunner_create(s);
     srunner_run_all(runner, CK_NORMAL);
