@@ -398,7 +398,7 @@ static void go_narrow(void) { steer_narrow = true; }
 static void add_all(Suite *s, const char *name, SFun before)
 {
     TCase *tc = tcase_create(name);
-    tcase_set_timeout(tc, seed_long() ? 3600 : 120);
+    tcase_set_timeout(tc, seed_long() ? 3600 : 600);
     tcase_add_checked_fixture(tc, before, NULL);
     tcase_add_loop_test(tc, a_burst_is_its_packets_in_order, 0, (int)(sizeof(settings) / sizeof(settings[0])));
     tcase_add_test(tc, distinct_flows_of_every_number);

@@ -142,7 +142,7 @@ int main(void)
     rng.state = seed_get("check_frag");
     Suite *s = suite_create("frag");
     TCase *tc = tcase_create("frag");
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 300);
     tcase_add_test(tc, off);
     tcase_add_test(tc, life_of_an_entry);
     tcase_add_test(tc, beside_a_list);

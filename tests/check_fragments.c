@@ -169,7 +169,7 @@ int main(void)
     Suite *s = suite_create("fragments");
     TCase *tc = tcase_create("rules");
     tcase_add_checked_fixture(tc, set_up, tear_down);
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 300);
     tcase_add_loop_test(tc, s5_later_fragments_follow_the_first, 0, 2);
     tcase_add_test(tc, s5_also_where_the_first_took_the_fallback);
     tcase_add_test(tc, s5_a_fragment_whose_queue_went);

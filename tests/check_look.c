@@ -175,7 +175,7 @@ int main(void)
     Suite *s = suite_create("look");
     TCase *tc = tcase_create("look");
     tcase_add_checked_fixture(tc, set_up, tear_down);
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 300);
     tcase_add_test(tc, lookup_errors);
     tcase_add_test(tc, iteration);
     tcase_add_test(tc, statistics_up_to_the_callers_size);

@@ -489,7 +489,7 @@ int main(void)
     Suite *s = suite_create("memory");
     TCase *tc = tcase_create("memory");
     tcase_add_checked_fixture(tc, set_up, tear_down);
-    tcase_set_timeout(tc, 120);
+    tcase_set_timeout(tc, 300);
     tcase_add_loop_test(tc, creation_without_memory, 0, 4);
     tcase_add_loop_test(tc, growth_without_memory, 0, 2);
     tcase_add_test(tc, never_any_memory_again);

@@ -247,7 +247,7 @@ int main(void)
 {
     Suite *s = suite_create("model");
     TCase *tc = tcase_create("sequences");
-    tcase_set_timeout(tc, seed_long() ? 3600 : 240);
+    tcase_set_timeout(tc, seed_long() ? 3600 : 600);
     tcase_add_test(tc, any_sequence_follows_the_rules);
     suite_add_tcase(s, tc);
     SRunner *runner = srunner_create(s);

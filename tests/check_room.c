@@ -552,7 +552,7 @@ int main(void)
     Suite *s = suite_create("room");
     TCase *tc = tcase_create("rules");
     tcase_add_checked_fixture(tc, set_up, tear_down);
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 300);
     tcase_add_test(tc, s8_classes_of_tcp);
     tcase_add_test(tc, s8_classes_of_the_rest);
     tcase_add_test(tc, s8_opened_anew_moves_at_once);

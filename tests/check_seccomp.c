@@ -343,7 +343,7 @@ int main(void)
     }
     Suite *s = suite_create("seccomp");
     TCase *tc = tcase_create("filters");
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 300);
     tcase_add_loop_test(tc, only_the_documented_calls, 0, N_CASES);
     suite_add_tcase(s, tc);
     SRunner *runner = srunner_create(s);

@@ -448,7 +448,7 @@ int main(void)
     Suite *s = suite_create("steer");
     TCase *tc = tcase_create("rules");
     tcase_add_checked_fixture(tc, set_up, tear_down);
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 300);
     tcase_add_test(tc, s0_one_queue_touches_no_packet);
     tcase_add_test(tc, s0_learn_off_touches_no_packet_and_keeps_bindings);
     tcase_add_test(tc, s1_incoming_packets_follow_what_the_vm_sent);

@@ -467,7 +467,7 @@ int main(void)
     (void)seed_get("check_vm");
     Suite *s = suite_create("vm");
     TCase *tc = tcase_create("vm");
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 300);
     tcase_add_test(tc, create_wants_somewhere_to_put_it);
     tcase_add_test(tc, sizes_of_configurations);
     tcase_add_loop_test(tc, ranges_of_settings, 0, N_RANGES);
