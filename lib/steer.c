@@ -405,11 +405,12 @@ void flowq_tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size
     struct note_context c = context_of(vm, &tally, qid);
     mark_noted(vm, &c);
     note_fn *note = best_note();
-    thread_enter(thread);
     for (size_t i = 0; i < n; i += BATCH) {
+        /* A section for each batch: what one makes grow cannot grow again while that is open (T-F), and bursts may be long. */
+        thread_enter(thread);
         struct view v = view_of(vm, thread);
         note(&v, &c, pkts + i, n - i < BATCH ? n - i : BATCH);
+        thread_leave(thread);
+        tidy(vm);
     }
-    thread_leave(thread);
-    tidy(vm);
 }

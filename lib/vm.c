@@ -244,7 +244,9 @@ int flowq_vm_configure(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
         return r;
     if ((known.rebind_min_tcp_us || known.rebind_min_other_us) && !vm->can_rebind_late)
         return -ENOTSUP;
+    mutex_lock(&vm->queues.control->lock); /* two at once must not leave a mix */
     apply(vm, &known);
+    mutex_unlock(&vm->queues.control->lock);
     return 0;
 }
 
