@@ -102,6 +102,7 @@ void run_attacks(void)
     e.table = e.is->create(&shape);
     flowq_vm_set_queue_pairs(e.table, QUEUES + 1);
     e.is->note(e.table, out.pkts, N_BOUND, 0, 1);
+    e.is->settle(e.table);
     measure("attack/queues", &e, &in, work_switch);
     flowq_vm_set_queue_pairs(e.table, QUEUES);
     measure("attack/new-flows", &e, &in, work_new_flows);

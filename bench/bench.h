@@ -142,6 +142,8 @@ struct contestant {
     uint64_t (*lookup)(void *table, const uint64_t *keys, unsigned words, size_t n);
     /* Forgets all flows, keeping the memory. */
     void (*clear)(void *table);
+    /* What a host does now and then, again and again until there is nothing left to do. */
+    void (*settle)(void *table);
     /* Memory for the table, in use now. */
     size_t (*bytes)(void *table);
     /* Before and after what another thread than the creator does with the table. */

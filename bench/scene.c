@@ -71,6 +71,8 @@ static void preload(const struct entrant *e, const struct shape *shape)
         e->is->note(e->table, pkts, n, flow_queue(from), 1);
     }
     huge_free(bytes, CHUNK * stride);
+    if (e->is->settle)
+        e->is->settle(e->table);
 }
 
 static void *table_of(const struct scene *s, const struct contestant *c)

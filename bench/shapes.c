@@ -121,6 +121,8 @@ static void preload(const struct entrant *e, uint32_t version)
     choose_all(ids, N_FLOWS, N_FLOWS);
     struct stream out = stream_make(version, OUTGOING, IN_SEQUENCE, ids, N_FLOWS);
     e->is->note(e->table, out.pkts, N_FLOWS, 0, 1);
+    if (e->is->settle)
+        e->is->settle(e->table);
     stream_free(&out);
 }
 

@@ -103,8 +103,12 @@ void run_threads(void)
         if (!c->note || c->most_flows || (c != &with_flowq && process.goals))
             continue;
         entrant[n] = (struct entrant){.is = c, .table = c->create(&shape)};
-        if (entrant[n].table)
-            c->note(entrant[n++].table, out.pkts, shape.n_flows, 0, 1);
+        if (!entrant[n].table)
+            continue;
+        c->note(entrant[n].table, out.pkts, shape.n_flows, 0, 1);
+        if (c->settle)
+            c->settle(entrant[n].table);
+        n++;
     }
     for (unsigned rep = 0; rep < repetitions(REPS); rep++)
         for (unsigned i = 0; i < n; i++)
