@@ -391,6 +391,33 @@ START_TEST(fragments_within_a_burst)
 }
 END_TEST
 
+/* A burst much longer than a table that is still young: it grows as often as it must, as it does for single packets. */
+START_TEST(a_long_burst_makes_room)
+{
+    enum { N = 20000 };
+    struct rng rng = {base_seed};
+    struct setting set = {.pairs = 4, .max_flows = 65536};
+    struct twins t = make_twins(&rng, &set);
+    struct frame *frames = calloc(N, sizeof(*frames));
+    struct flowq_pkt *pkts = calloc(N, sizeof(*pkts));
+    ck_assert(frames && pkts);
+    for (uint32_t i = 0; i < N; i++) {
+        struct flowq_tuple out = tuple_v4(FRAME_PROTO_TCP, 0x0a000001, 80, 0x0b000000 + i, 1024);
+        frame_flow(&frames[i], &out, FRAME_ACK);
+        pkts[i] = frame_pkt(&frames[i]);
+    }
+    flowq_vm_set_queue_pairs(t.bursts, set.pairs);
+    flowq_tx_note_burst(t.bursts, pkts, N, 1);
+    struct flowq_stats stats = {.size = sizeof(stats)};
+    ck_assert_int_eq(flowq_vm_stats(t.bursts, &stats), 0);
+    ck_assert_uint_eq(stats.note[FLOWQ_NOTE_BOUND], N);
+    ck_assert_uint_eq(stats.grow_delayed, 0);
+    free(pkts);
+    free(frames);
+    free_twins(&t);
+}
+END_TEST
+
 /* Once more as on a machine without wider instructions. */
 extern bool steer_narrow;
 static void go_narrow(void) { steer_narrow = true; }
@@ -403,6 +430,7 @@ static void add_all(Suite *s, const char *name, SFun before)
     tcase_add_loop_test(tc, a_burst_is_its_packets_in_order, 0, (int)(sizeof(settings) / sizeof(settings[0])));
     tcase_add_test(tc, distinct_flows_of_every_number);
     tcase_add_test(tc, fragments_within_a_burst);
+    tcase_add_test(tc, a_long_burst_makes_room);
     suite_add_tcase(s, tc);
 }
 
