@@ -132,9 +132,9 @@ static void operate(struct world *w)
         world_move_clock(w);
     else if (at < 960)
         world_look_up(w, rng_below(&w->rng, w->model.n_flows));
-    else if (at < 980 && rng_percent(&w->rng, 20))
+    else if (at < 980 && rng_percent(&w->rng, w->calm ? 2 : 20))
         world_change_queues(w);
-    else if (at < 988 && rng_percent(&w->rng, 20))
+    else if (at < 988 && rng_percent(&w->rng, w->calm ? 5 : 20))
         world_open_queues(w);
     else if (at < 993 && rng_percent(&w->rng, 20))
         world_configure(w);
@@ -192,6 +192,7 @@ static void play_round(const struct universe *u, uint64_t seed, uint32_t round)
     w->rng.state = seed + round * UINT64_C(0x632be59bd9b4e019);
     w->universe = u;
     pick_settings(w);
+    w->calm = rng_percent(&w->rng, 60);
     w->model.now = rng_next(&w->rng) >> 12;
     int error = flowq_vm_create(&w->cfg, &w->vm);
     if (error)

@@ -379,6 +379,8 @@ void world_move_clock(struct world *w)
 {
     uint64_t tick = w->model.tick_ns, step;
     uint32_t percent = rng_below(&w->rng, 1000);
+    if (w->calm && percent >= 850 && !rng_percent(&w->rng, 5))
+        percent = 0;
     if (percent < 700)
         step = rng_next(&w->rng) % (tick / 8 + 1);
     else if (percent < 850)

@@ -33,6 +33,7 @@ struct world {
     struct datagram datagram[DATAGRAMS];
     uint32_t next_id;
     bool held_section, can_rebind;
+    bool calm;              /* the clock and the queues seldom move far: most is certain */
     uint32_t stalled_until; /* operation */
 
     uint64_t notes, steers, refused, known_note[FLOWQ_NOTE_SLOTS], known_steer[FLOWQ_REASON_SLOTS], steered[MODEL_MAX_PAIRS],
