@@ -8,4 +8,4 @@ if ! command -v shellcheck >/dev/null; then
     echo "shellcheck is not installed"
     exit 77
 fi
-shellcheck bootstrap .ci/run .ci/matrix examples/*.sh tests/*.sh
+shellcheck bootstrap .ci/run .ci/matrix examples/*.sh tests/*.sh tests/system/*.sh

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Processes, namespaces, the switch and the guest, for the tests of the whole system.
+
+Everything made here belongs to this process: children are told to die with it, namespaces have no names. Nothing is left, however
+a test ends.
+"""
+import ctypes
+import json
+import os
+import select
+import shlex
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+PR_SET_PDEATHSIG = 1
+
+
+class Failure(Exception):
+    """Something is not as it must be."""
+
+
+class Skip(Exception):
+    """This machine cannot do it; the reason is the text."""
+
+
+def die_with_parent():
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def until(what, seconds, condition):
+    """Waits until condition() is true and returns what it gave."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        result = condition()
+        if result:
+            return result
+        time.sleep(0.02)
+    raise Failure(f'{what}: not within {seconds} s')
+
+
+class Lab:
+    """What one part of the tests starts, and ends with it."""
+
+    def __init__(self, build):
+        self.build = build
+        self.children = []
+        self.folder = tempfile.TemporaryDirectory(prefix='flowq-system-')
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        for child in reversed(self.children):
+            if child.poll() is None:
+                child.terminate()
+                try:
+                    child.wait(3)
+                except subprocess.TimeoutExpired:
+                    child.kill()
+                    child.wait()
+        self.folder.cleanup()
+
+    def path(self, name):
+        return os.path.join(self.folder.name, name)
+
+    def start(self, *command, **kwargs):
+        child = subprocess.Popen([str(word) for word in command], preexec_fn=die_with_parent, **kwargs)
+        self.children.append(child)
+        return child
+
+    def netns(self):
+        """A network namespace, held by a process that does nothing else."""
+        holder = self.start('unshare', '--net', 'sleep', 'infinity')
+        own = os.stat('/proc/self/ns/net').st_ino
+
+        def entered():
+            if holder.poll() is not None:
+                raise Skip('no network namespaces for us here')
+            return os.stat(f'/proc/{holder.pid}/ns/net').st_ino != own
+        until('network namespace', 3, entered)
+        return Netns(self, holder.pid)
+
+
+class Netns:
+    def __init__(self, lab, pid):
+        self.lab = lab
+        self.pid = pid
+        self.path = f'/proc/{pid}/ns/net'
+
+    def start(self, *command, **kwargs):
+        return self.lab.start('nsenter', f'--net={self.path}', *command, **kwargs)
+
+    def run(self, *command, check=True):
+        done = subprocess.run(['nsenter', f'--net={self.path}', *[str(word) for word in command]], text=True, capture_output=True,
+                              timeout=60, check=False)
+        if check and done.returncode != 0:
+            raise Failure(f'{shlex.join(map(str, command))}: {done.stdout}{done.stderr}')
+        return done.stdout
+
+
+class Switch:
+    """examples/vswitch. Ports are written as it takes them."""
+
+    def __init__(self, lab, *ports, workers=1):
+        self.lab = lab
+        self.command = [os.path.join(lab.build, 'examples/vswitch'), '--json', '--workers', workers, *ports]
+        self.process = None
+        self.go()
+
+    def go(self):
+        """Starts it and waits until its sockets are open: it has made its TAPs and minds signals by then."""
+        sockets = [port.split(',')[0][6:] for port in self.command[4:] if port.startswith('vhost:')]
+
+        def stamps():
+            return [os.stat(path).st_mtime_ns if os.path.exists(path) else 0 for path in sockets]
+        before = stamps()  # of a switch that was killed
+        self.process = self.lab.start(*self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+        def ready():
+            if self.process.poll() is not None:
+                raise Failure(f'vswitch: {self.process.stderr.read().strip()}')
+            return all(now not in (0, then) for now, then in zip(stamps(), before))
+        until('the sockets of vswitch', 10, ready)
+
+    def stats(self):
+        """The ports, by name, each with its queues."""
+        self.process.send_signal(signal.SIGUSR1)
+        line = self.process.stdout.readline()
+        if not line:
+            raise Failure(f'vswitch ended: {self.process.stderr.read().strip()}')
+        return {os.path.basename(port['name']): port for port in json.loads(line)['ports']}
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        self.process.terminate()
+        out, err = self.process.communicate(timeout=10)
+        if self.process.returncode != 0:
+            raise Failure(f'vswitch ended with {self.process.returncode}: {err}')
+        return {os.path.basename(port['name']): port for port in json.loads(out.splitlines()[-1])['ports']}
+
+
+class Guest:
+    """A Linux guest under QEMU, with a command line of its own."""
+
+    QEMU = 'guest/qemu/usr'
+
+    def __init__(self, lab, name, nics, vcpus=4):
+        """nics: for each a pair of arguments of -netdev (without id) and the number of queues"""
+        self.lab = lab
+        self.name = name
+        self.nics = nics
+        self.vcpus = vcpus
+        self.number = 0
+        self.go()
+
+    def command(self):
+        top = self.lab.build
+        qemu = os.path.join(top, self.QEMU)
+        kernel = [name for name in os.listdir(f'{top}/guest/kernel/boot') if name.startswith('vmlinuz')][0]
+        words = [f'{qemu}/bin/qemu-system-x86_64', '-L', f'{qemu}/share/qemu', '-L', f'{qemu}/share/seabios', '-nodefaults',
+                 '-no-user-config', '-display', 'none', '-no-reboot', '-M', 'q35', '-accel', 'tcg,thread=multi', '-cpu', 'max',
+                 '-smp', self.vcpus, '-m', '384', '-object', 'memory-backend-memfd,id=mem,size=384M,share=on',
+                 '-numa', 'node,memdev=mem', '-kernel', f'{top}/guest/kernel/boot/{kernel}', '-initrd', f'{top}/guest/initramfs',
+                 '-append', 'console=ttyS0 quiet panic=-1 mitigations=off', '-serial', f'file:{self.console}',
+                 '-serial', f'unix:{self.lab.path(self.name)}.serial,server=on,wait=off']
+        for i, (netdev, queues) in enumerate(self.nics):
+            kind, _, rest = netdev.partition(':')
+            if kind == 'vhost':
+                words += ['-chardev', f'socket,id=c{i},path={rest},reconnect-ms=100']
+                words += ['-netdev', f'vhost-user,id=n{i},chardev=c{i},queues={queues}']
+            else:
+                words += ['-netdev', f'{rest},id=n{i}']
+            words += ['-device', f'virtio-net-pci,netdev=n{i},romfile=,mq=on,vectors={2 * queues + 2},mac={self.mac(i)}']
+        return words
+
+    @property
+    def console(self):
+        return self.lab.path(f'{self.name}.console')
+
+    def mac(self, nic):
+        return f'52:54:00:{sum(self.name.encode()) % 256:02x}:00:{nic:02x}'
+
+    def go(self):
+        path = f'{self.lab.path(self.name)}.serial'
+        if os.path.exists(path):
+            os.unlink(path)
+        self.process = self.lab.start(*self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                      stderr=open(self.lab.path(f'{self.name}.err'), 'wb'))
+        until(f'QEMU for {self.name}', 10, lambda: os.path.exists(path) or self.ended())
+        self.serial = socket.socket(socket.AF_UNIX)
+        until(f'QEMU for {self.name}', 10, lambda: self.serial.connect_ex(path) == 0 or self.ended())
+        self.buffer = b''
+        self.number = 0
+        self.answer(0, 60)
+
+    def ended(self):
+        if self.process.poll() is not None:
+            with open(self.lab.path(f'{self.name}.err'), encoding='utf-8', errors='replace') as err:
+                raise Failure(f'QEMU ended: {err.read().strip()[-400:]}')
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.serial.close()
+
+    def answer(self, number, seconds):
+        end = time.monotonic() + seconds
+        marker = f'@@ {number} '.encode()
+        while True:
+            at = self.buffer.find(marker)
+            if at >= 0 and b'\n' in self.buffer[at:]:
+                line, _, rest = self.buffer[at:].partition(b'\n')
+                text = self.buffer[:at].decode(errors='replace').replace('\r', '')
+                self.buffer = rest
+                return text, int(line.split()[2])
+            if not select.select([self.serial], [], [], max(0.0, end - time.monotonic()))[0]:
+                self.ended()
+                with open(self.console, encoding='utf-8', errors='replace') as console:
+                    raise Failure(f'{self.name} does not answer; its console ends: {console.read()[-600:]}')
+            data = self.serial.recv(65536)
+            if not data:
+                self.ended()
+                raise Failure(f'{self.name}: the serial line is closed')
+            self.buffer += data
+
+    def run(self, command, seconds=60, check=True):
+        """Runs a command of the guest's shell and returns what it prints."""
+        self.number += 1
+        self.serial.sendall(f'{self.number} {command}\n'.encode())
+        text, status = self.answer(self.number, seconds)
+        if check and status != 0:
+            raise Failure(f'{self.name}: {command}: {text.strip()[-400:]}')
+        return text
+
+    def received(self, nic=0):
+        """Packets on each receive queue, as the driver counts them."""
+        counts = {}
+        for line in self.run(f'ethtool -S eth{nic} | grep -E "rx_queue_[0-9]+_packets"').splitlines():
+            name, _, value = line.strip().partition(':')
+            counts[int(name.split('_')[2])] = int(value)
+        return [counts[queue] for queue in sorted(counts)]

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Parts with a stage of their own: Linux's tun, two guests, testpmd, a guest that routes."""
+import re
+import shutil
+import subprocess
+import time
+
+from lab import Failure, Guest, Skip, Switch, until
+from stage import set_up_peer
+
+
+def part_a(lab):
+    """a TAP: what Linux's tun chooses and what flowq chooses, packet by packet"""
+    done = subprocess.run([f'{lab.build}/tests/system/tun_oracle'], text=True, capture_output=True, timeout=120, check=False)
+    if done.returncode == 77:
+        raise Skip(done.stdout.strip().splitlines()[-1])
+    print(done.stdout.rstrip())
+    if done.returncode != 0:
+        raise Failure(f'they differ otherwise than explained {done.stderr.strip()}')
+
+
+# ---- Two guests ----
+
+def reach(guest, address):
+    until(f'{guest.name} and {address}', 30, lambda: guest.run(f'ping -c 1 -W 1 {address} >/dev/null; echo $?').strip() == '0')
+
+
+def address_guest(guest, number):
+    guest.run(f'/usr/bin/ip addr add 10.77.0.{number}/24 dev eth0; /usr/bin/ip link set eth0 up; '
+              'iperf3 -s -D >/dev/null; echo')
+
+
+def between(guest, address, seconds=2):
+    text = guest.run(f'iperf3 -c {address} -t {seconds} -f m | grep receiver', 30 + seconds)
+    return float(re.search(r'([0-9.]+) Mbits/sec', text).group(1))
+
+
+def lost(port):
+    return port['displaced'], port['forgotten']
+
+
+def part_f(lab):
+    """two guests: one is killed and comes back, floods; the switch is killed and comes back; nobody else loses a binding"""
+    netns = lab.netns()
+    netns.run('ip', 'link', 'set', 'lo', 'up')
+    netns.start('iperf3', '-s', stdout=-3, stderr=-3)
+    switch = Switch(lab, f'vhost:{lab.path("one")}', f'vhost:{lab.path("two")}', f'tap:peer@{netns.path}', workers=2)
+    set_up_peer(netns, 'peer', 1, '10.77.0.1/24', 'fd77::1/64')
+    one = Guest(lab, 'one', [(f'vhost:{lab.path("one")}', 2)], vcpus=2)
+    two = Guest(lab, 'two', [(f'vhost:{lab.path("two")}', 2)], vcpus=2)
+    address_guest(one, 2)
+    address_guest(two, 3)
+    reach(one, '10.77.0.3')
+    print(f'    from one guest to the other {between(one, "10.77.0.3"):.0f} Mbit/s')
+    one.run('iperf3 -c 10.77.0.1 -P 8 -t 60 -b 2M >/tmp/iperf3 2>&1 & sleep 1')
+    before = switch.stats()['one']
+    two.kill()
+    two.go()
+    address_guest(two, 3)
+    reach(two, '10.77.0.2')
+    flood = sum(int(two.run(f'udp_tool flood 10.77.0.{host} 2', 30).split()[1]) for host in (1, 2))
+    after = switch.stats()
+    print(f'    the other was killed and came back ({after["two"]["connections"]} connections), then sent {flood} datagrams to random '
+          f'ports: {after["two"]["inserted"]} flows of its own learned; of the first guest\'s {after["one"]["flows"]} flows displaced '
+          f'{after["one"]["displaced"]}')
+    if lost(after['one']) != lost(before) or after['one']['flows'] < before['flows']:
+        raise Failure(f'the first guest lost bindings: {lost(before)} {before["flows"]} before, '
+                      f'{lost(after["one"])} {after["one"]["flows"]} after')
+    switch.kill()
+    down = time.monotonic()
+    switch.go()
+    set_up_peer(netns, 'peer', 1, '10.77.0.1/24', 'fd77::1/64')
+    reach(one, '10.77.0.3')
+    reach(two, '10.77.0.1')
+    print(f'    the switch was killed and came back: all reach each other {time.monotonic() - down:.1f} s after; '
+          f'{between(one, "10.77.0.3"):.0f} Mbit/s')
+    switch.stop()
+    one.kill()
+    two.kill()
+
+
+# ---- testpmd ----
+
+MACS = {'a': '02:00:00:00:00:00', 'b': '02:00:00:00:00:01'}  # what testpmd's flowgen sends from and to
+
+
+def testpmd(lab, name, mode):
+    return lab.start('dpdk-testpmd', '--no-huge', '-m', 128, '--no-pci', '--no-telemetry', '--file-prefix', f'flowq-{name}',
+                     '--lcores', '0@0,1@0', '--log-level', '*:error', '--vdev',
+                     f'net_virtio_user0,path={lab.path(name)},queues=4,queue_size=256,mac={MACS[name]}', '--', '-i',
+                     '--total-num-mbufs=16384', '--nb-cores=1', '--rxq=4', '--txq=4', f'--forward-mode={mode}',
+                     '--port-topology=loop', stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def order(process, *commands):
+    process.stdin.write(''.join(f'{command}\n' for command in commands))
+    process.stdin.flush()
+
+
+def totals(text):
+    """Packets received and transmitted, of the statistics that `stop` prints for all ports."""
+    part = text[text.rindex('Accumulated forward statistics'):]
+    return [int(re.search(rf'{way}-packets: (\d+)', part).group(1)) for way in ('RX', 'TX')]
+
+
+def part_g(lab):
+    """dpdk-testpmd with virtio-user as guest: two million packets over four queues, none lost that is not counted"""
+    if shutil.which('dpdk-testpmd') is None:
+        raise Skip('dpdk-testpmd is not installed (Debian: dpdk-dev)')
+    switch = Switch(lab, f'vhost:{lab.path("a")}', f'vhost:{lab.path("b")}', workers=1)
+    guests = {'b': testpmd(lab, 'b', '5tswap'), 'a': testpmd(lab, 'a', 'flowgen')}
+    ports = switch.stats
+
+    def ready():
+        for guest in guests.values():
+            if guest.poll() is not None:
+                raise Failure(f'testpmd ended: {guest.stdout.read().strip()[-300:]}')
+        return all(ports()[name]['queues_in_use'] == 4 for name in guests)
+    until('testpmd', 30, ready)
+    for name in guests:
+        order(guests[name], 'start')
+    until('two million packets', 60, lambda: sum(queue['from_vm'] for queue in ports()['a']['queues']) >= 2000000)
+    seen = {}
+    for name in ('a', 'b'):
+        order(guests[name], 'stop')
+        time.sleep(0.5)  # what is on its way arrives
+    stats = ports()
+    for name in ('a', 'b'):
+        out, _ = guests[name].communicate('quit\n', timeout=30)
+        seen[name] = totals(out)
+    switch.stop()
+    (a_got, a_sent), (b_got, b_sent) = seen['a'], seen['b']
+
+    def total(port, what):
+        return sum(queue[what] for queue in stats[port]['queues'])
+    print(f'    sent {a_sent}, by queue {[queue["from_vm"] for queue in stats["a"]["queues"][:4]]}; put into rings {total("b", "to_vm")}, '
+          f'ring full {total("b", "full")}; answers: sent {b_sent}, put into rings {total("a", "to_vm")}, ring full {total("a", "full")}')
+    for what, got, want in (('taken from the sender', total('a', 'from_vm'), a_sent),
+                            ('taken, and put into rings or counted as dropped', total('b', 'to_vm') + total('b', 'full') +
+                             total('b', 'off') + stats['b']['no_queue'], a_sent),
+                            ('answers taken', total('b', 'from_vm'), b_sent),
+                            ('answers put into rings or counted as dropped', total('a', 'to_vm') + total('a', 'full') +
+                             total('a', 'off') + stats['a']['no_queue'], b_sent)):
+        if got != want:
+            raise Failure(f'{what}: {got}, not {want}')
+    if b_got > total('b', 'to_vm') or a_got > total('a', 'to_vm'):
+        raise Failure('testpmd received more than it was given')
+
+
+# ---- A guest that routes ----
+
+def settle(switch, names):
+    """Moves and notes in the last two of three seconds."""
+    def look():
+        stats = switch.stats()
+        return (sum(stats[name]['notes'].get('moved', 0) for name in names),
+                sum(sum(stats[name]['notes'].values()) for name in names))
+    time.sleep(1.5)
+    first = look()
+    time.sleep(2)
+    second = look()
+    return second[0] - first[0], second[1] - first[1]
+
+
+def route(lab, nics):
+    inside, outside = lab.netns(), lab.netns()
+    sockets = [f'vhost:{lab.path(f"router{nics}{i}")}' for i in range(nics)]
+    switch = Switch(lab, *sockets, f'tap:in@{inside.path}', f'tap:out@{outside.path}')
+    guest = Guest(lab, f'router{nics}', [(socket, 4) for socket in sockets])
+    for i, (netns, device) in enumerate(((inside, 'in'), (outside, 'out'))):
+        nic = f'eth{min(i, nics - 1)}'
+        guest.run(f'/usr/bin/ip addr add 10.8{i}.0.1/24 dev {nic}; /usr/bin/ip link set {nic} up')
+        set_up_peer(netns, device, i + 1, f'10.8{i}.0.2/24', f'fd8{i}::2/64')
+        netns.run('ip', 'route', 'add', 'default', 'via', f'10.8{i}.0.1')
+    # One segment for both networks: answer for an address only where it is, and send nobody the short way.
+    guest.run('echo 1 >/proc/sys/net/ipv4/ip_forward; for f in /proc/sys/net/ipv4/conf/*/arp_ignore; do echo 1 >$f; done; '
+              'for f in /proc/sys/net/ipv4/conf/*/send_redirects; do echo 0 >$f; done')
+    outside.start('iperf3', '-s', stdout=-3, stderr=-3)
+    until('the way through the guest', 20, lambda: 'bytes from' in inside.run('busybox', 'ping', '-c', 1, '-W', 1, '10.81.0.2', check=False))
+    sender = inside.start('iperf3', '-c', '10.81.0.2', '-P', 4, '-t', 4, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    moved, notes = settle(switch, [f'router{nics}{i}' for i in range(nics)])
+    text = sender.communicate(timeout=30)[0]
+    rate = re.search(r'SUM.* ([0-9.]+ [GMK]bits/sec).*receiver', text)
+    guest.kill()
+    switch.stop()
+    print(f'    {nics} vNIC{"s" * (nics > 1)}: {rate.group(1) if rate else "no rate"}; in 2 s {notes} notes, {moved} of them moved a flow')
+    if rate is None or notes < 100:
+        raise Failure(f'hardly anything went through: {text[-200:]}')
+    if moved > notes / 50:
+        raise Failure('the flows do not settle')
+
+
+def part_i(lab):
+    """a guest that routes, with two vNICs and with one: both directions settle"""
+    route(lab, 2)
+    route(lab, 1)

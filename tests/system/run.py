@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""The tests of the whole system: run.py BUILD [part...]. `./bootstrap check-system` calls it.
+
+Each part prints what it saw. A part that this machine cannot run is skipped, with the reason. Ends like `./bootstrap check`.
+"""
+import os
+import subprocess
+import sys
+import time
+
+sys.dont_write_bytecode = True  # nothing is written into the source tree
+
+import lab  # noqa: E402
+import parts_guest  # noqa: E402
+import parts_more  # noqa: E402
+from stage import Stage  # noqa: E402
+
+PARTS = {}
+
+
+class Context:
+    """What parts share: the guest on its stage, made when the first part asks for it."""
+
+    def __init__(self, the_lab):
+        self.lab = the_lab
+        self.made = None
+        self.reason = None
+
+    def need_guest(self):
+        if self.reason is None:
+            build = self.lab.build
+            if not os.path.exists(f'{build}/examples/vswitch'):
+                raise lab.Skip('vswitch was not built: it needs DPDK (Debian: libdpdk-dev)')
+            script = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'provide.sh')
+            done = subprocess.run([script, f'{build}/guest', f'{build}/tests/system/udp_tool'], text=True, capture_output=True,
+                                  check=False)
+            self.reason = '' if done.returncode == 0 else (done.stdout + done.stderr).strip().splitlines()[-1]
+        if self.reason:
+            raise lab.Skip(self.reason)
+
+    def stage(self):
+        self.need_guest()
+        if self.made is None:
+            self.made = Stage(self.lab)
+        return self.made
+
+    def strike(self):
+        if self.made is not None:
+            self.made.strike()
+            self.made = None
+
+
+def on_stage(function):
+    def part(context):
+        function(context.stage())
+    part.__doc__ = function.__doc__
+    return part
+
+
+def alone(function, guest=True):
+    """A part that makes what it needs itself, in a laboratory of its own."""
+    def part(context):
+        if guest:
+            context.need_guest()
+        with lab.Lab(context.lab.build) as own:
+            function(own)
+    part.__doc__ = function.__doc__
+    return part
+
+
+def may_run():
+    if os.geteuid() != 0:
+        return 'only root may make TAP devices and namespaces'
+    if not os.path.exists('/dev/net/tun'):
+        return 'there is no /dev/net/tun'
+    return None
+
+
+def run(parts, build):
+    counts = {'passed': 0, 'failed': 0, 'skipped': 0}
+    with lab.Lab(build) as the_lab:
+        context = Context(the_lab)
+        for name in parts:
+            print(f'==== {name}: {PARTS[name].__doc__}', flush=True)
+            began, result, reason = time.monotonic(), 'passed', ''
+            try:
+                PARTS[name](context)
+            except lab.Skip as skip:
+                result, reason = 'skipped', str(skip)
+            except (lab.Failure, OSError, ValueError, KeyError, subprocess.SubprocessError) as failure:
+                result, reason = 'failed', f'{type(failure).__name__}: {failure}'
+                context.strike()  # the next part begins afresh
+            counts[result] += 1
+            print(f'{result.upper()}: {name} ({time.monotonic() - began:.0f} s){": " if reason else ""}{reason}', flush=True)
+    return counts
+
+
+def main():
+    build = os.path.abspath(sys.argv[1])
+    names = sys.argv[2:] or list(PARTS)
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        print(f'check-system: no part is named {unknown[0]}; there are: {" ".join(PARTS)}', file=sys.stderr)
+        return 2
+    reason = may_run()
+    if reason is not None:
+        print(''.join(f'SKIPPED: {name} (0 s): {reason}\n' for name in names) + f'0 passed, 0 failed, {len(names)} skipped')
+        return 0
+    counts = run(names, build)
+    print(f'{counts["passed"]} passed, {counts["failed"]} failed' + (f', {counts["skipped"]} skipped' if counts['skipped'] else ''))
+    return 1 if counts['failed'] else 0
+
+
+PARTS.update({
+    'tun': alone(parts_more.part_a, guest=False),
+    'testpmd': alone(parts_more.part_g, guest=False),
+    'queues': on_stage(parts_guest.part_b),
+    'moves': on_stage(parts_guest.part_c),
+    'off-and-on': on_stage(parts_guest.part_d),
+    'interrupts': on_stage(parts_guest.part_e),
+    'vxlan': on_stage(parts_guest.part_h),
+    'one-sender': on_stage(parts_guest.part_collapse),
+    'router': alone(parts_more.part_i),
+    'two-guests': alone(parts_more.part_f),
+})
+
+if __name__ == '__main__':
+    sys.exit(main())
