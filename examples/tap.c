@@ -57,14 +57,15 @@ static int open_queues(struct tap *tap, uint32_t n_queues, struct tap_error *err
     return 0;
 }
 
-/* A device belongs to the namespace in which its first descriptor is opened, and stays with it: the thread goes there and comes back. */
+/* A device belongs to the namespace in which its first descriptor is opened: the thread goes there and comes back. */
 static int open_elsewhere(struct tap *tap, int netns, uint32_t n_queues, struct tap_error *error)
 {
     int own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 
     if (own < 0)
         return fail(error, "open", "/proc/thread-self/ns/net");
-    int result = setns(netns, CLONE_NEWNET) == 0 ? open_queues(tap, n_queues, error) : fail(error, "enter namespace for", tap->name);
+    int result =
+        setns(netns, CLONE_NEWNET) == 0 ? open_queues(tap, n_queues, error) : fail(error, "enter namespace for", tap->name);
     if (setns(own, CLONE_NEWNET) != 0)
         result = fail(error, "return from namespace of", tap->name);
     close(own);

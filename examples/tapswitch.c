@@ -116,8 +116,8 @@ static void print_port(struct port *port)
            steer_names[port->steer], (unsigned long long)stats.live, (unsigned long long)stats.note[FLOWQ_NOTE_MOVED]);
     for (uint32_t q = 0; q < port->tap.n_queues; q++) {
         struct queue_counts *counts = &port->counts[q];
-        printf("  %5u  %11llu  %10llu %10llu  %7llu\n", q, value(&counts->from_vm), value(&counts->to_vm), value(&counts->to_vm_bytes),
-               value(&counts->dropped));
+        printf("  %5u  %11llu  %10llu %10llu  %7llu\n", q, value(&counts->from_vm), value(&counts->to_vm),
+               value(&counts->to_vm_bytes), value(&counts->dropped));
     }
 }
 
@@ -175,10 +175,14 @@ static int run_ports(char **ports, uint32_t n, const struct demo_options *option
 enum { OPT_QUEUES = 256, OPT_THREADS, OPT_DEMO, OPT_SECONDS, OPT_MOVE_MS, OPT_HELP, OPT_VERSION };
 
 static const struct option long_options[] = {
-    {"queues", required_argument, NULL, OPT_QUEUES},   {"threads", required_argument, NULL, OPT_THREADS},
-    {"demo", no_argument, NULL, OPT_DEMO},             {"seconds", required_argument, NULL, OPT_SECONDS},
-    {"move-ms", required_argument, NULL, OPT_MOVE_MS}, {"help", no_argument, NULL, OPT_HELP},
-    {"version", no_argument, NULL, OPT_VERSION},       {NULL, 0, NULL, 0},
+    {"queues", required_argument, NULL, OPT_QUEUES},
+    {"threads", required_argument, NULL, OPT_THREADS},
+    {"demo", no_argument, NULL, OPT_DEMO},
+    {"seconds", required_argument, NULL, OPT_SECONDS},
+    {"move-ms", required_argument, NULL, OPT_MOVE_MS},
+    {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {NULL, 0, NULL, 0},
 };
 
 int main(int argc, char **argv)

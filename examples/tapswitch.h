@@ -112,7 +112,7 @@ int kernel_new_map(uint32_t value_size, uint32_t n);
 int kernel_map_set(int map, uint32_t key, const void *value);
 int kernel_map_get(int map, uint32_t key, void *value);
 
-/* Counts what arrives at a socket: a packet on queue q adds one to counts[2 * q + 1] if q is vcpus[flow], else to counts[2 * q]. */
+/* Counts what arrives at a socket: on queue q one is added to counts[2 * q + 1] if q is vcpus[flow], else to counts[2 * q]. */
 int kernel_count_arrivals(int fd, uint32_t flow, int vcpus, int counts);
 
 #endif /* TAPSWITCH_H */

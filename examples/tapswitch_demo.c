@@ -105,8 +105,8 @@ static void print_queues(const struct demo_options *options, enum steer steer, c
 
 static void print(const struct demo_options *options, const struct arrived *arrived)
 {
-    printf("\nThe same with live traffic: a TAP with %u queue pairs whose kernel plays the guest, 16 flows (TCP and UDP, IPv4 and IPv6);\n"
-           "about %llu times a second one of the guest's threads moves to another vCPU.\n"
+    printf("\nThe same with live traffic: a TAP with %u queue pairs whose kernel plays the guest, 16 flows\n"
+           "(TCP and UDP, IPv4 and IPv6); about %llu times a second one of the guest's threads moves to another vCPU.\n"
            "Packets that arrived in the guest on the queue on which it then transmitted that flow (more is better)\n\n",
            options->queues, (unsigned long long)(arrived[0].moves / options->seconds));
     for (int steer = 0; steer < N_STEER; steer++)

@@ -26,10 +26,10 @@ static const struct address peer_addresses[] = {{AF_INET, "10.99.0.1", 24}, {AF_
 
 struct traffic {
     const struct demo_options *options;
-    int flows[N_FLOWS];      /* the guest's sockets */
-    int listeners[N_KINDS];  /* the peer's: TCP, UDP, each with both families */
+    int flows[N_FLOWS];     /* the guest's sockets */
+    int listeners[N_KINDS]; /* the peer's: TCP, UDP, each with both families */
     int accepted[N_FLOWS];
-    int vcpus, counts;       /* maps */
+    int vcpus, counts; /* maps */
     uint32_t vcpu[N_FLOWS];
     uint64_t random;
     _Atomic bool stop;

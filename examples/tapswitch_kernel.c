@@ -145,8 +145,10 @@ static int load(const struct bpf_insn *program, size_t n)
 }
 
 /* An instruction: operation, destination and source register, jump or field offset, constant. */
-#define INSN(op, dst, src, offset, constant) \
-    {.code = (op), .dst_reg = (dst), .src_reg = (src), .off = (int16_t)(offset), .imm = (int32_t)(constant)}
+#define INSN(op, dst, src, offset, constant)                                                                                     \
+    {                                                                                                                            \
+        .code = (op), .dst_reg = (dst), .src_reg = (src), .off = (int16_t)(offset), .imm = (int32_t)(constant)                   \
+    }
 #define SET(dst, src)           INSN(BPF_ALU64 | BPF_MOV | BPF_X, dst, src, 0, 0)
 #define SET_TO(dst, constant)   INSN(BPF_ALU64 | BPF_MOV | BPF_K, dst, 0, 0, constant)
 #define ADD(dst, constant)      INSN(BPF_ALU64 | BPF_ADD | BPF_K, dst, 0, 0, constant)

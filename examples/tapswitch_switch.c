@@ -78,7 +78,7 @@ static void write_one(const struct worker *worker, struct port *port, uint16_t q
     add(&counts->to_vm_bytes, worker->length[i] - TAP_VNET_HEADER);
 }
 
-/* The frames of the burst that go to one port, in their order. A TAP takes one frame a call, so there is nothing to group by queue. */
+/* The frames of the burst that go to one port. A TAP takes one frame a call, so there is nothing to group by queue. */
 static void deliver(struct worker *worker, struct port *port, const size_t *which, size_t n)
 {
     struct flowq_pkt pkts[BURST];

@@ -107,9 +107,11 @@ static int add_port(char *text)
 /* No hugepages, no devices: the memory that matters is the guest's. The file prefix keeps switches apart. */
 static int start_dpdk(bool verbose)
 {
-    char prefix[32], core[32], *arguments[] = {(char *)PROGRAM,      (char *)"--no-huge",      (char *)"-m", (char *)"256", (char *)"--no-pci",
-                                     (char *)"--no-telemetry", (char *)"--file-prefix", prefix,  (char *)"--lcores",  core,
-                                     (char *)"--log-level",    (char *)(verbose ? "*:7" : "*:1")};
+    char name[] = PROGRAM, no_huge[] = "--no-huge", memory[] = "-m", mebibytes[] = "256", no_pci[] = "--no-pci",
+         no_telemetry[] = "--no-telemetry", file_prefix[] = "--file-prefix", prefix[32], lcores[] = "--lcores", core[32],
+         log_level[] = "--log-level", quiet[] = "*:1", loud[] = "*:7";
+    char *arguments[] = {name,        no_huge, memory, mebibytes, no_pci,    no_telemetry,
+                         file_prefix, prefix,  lcores, core,      log_level, verbose ? loud : quiet};
     cpu_set_t cpus;
 
     snprintf(prefix, sizeof(prefix), PROGRAM "-%d", (int)getpid());

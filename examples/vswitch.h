@@ -1,6 +1,6 @@
 /*
- * vswitch: a learning switch for virtual machines, with flowq choosing the receive queue; the model of how to link flowq into a host
- * that serves vhost-user. DPDK's librte_vhost speaks the protocol and copies packets; TAP devices are the way out.
+ * vswitch: a learning switch for virtual machines, with flowq choosing the receive queue; the model of how to link flowq into a
+ * host that serves vhost-user. DPDK's librte_vhost speaks the protocol and copies packets; TAP devices are the way out.
  *
  *   vswitch.c          options, start and stop
  *   vswitch_worker.c   a packet's way from port to port: read this first
@@ -10,9 +10,9 @@
  *   vswitch_offload.c  checksum and segmentation offloads, between DPDK's form and virtio's
  *   vswitch_report.c   statistics as text and as JSON
  *
- * Threads. Workers, each with its share of the transmit queues; librte_vhost's thread, which calls us when a guest comes, goes, or
- * switches queues; the main thread, which waits for signals. A worker's turn is one section of flowq. That serves twice: calls are
- * cheaper inside, and flowq_synchronize() tells the vhost thread when no worker uses a device any more.
+ * Threads. Workers, each with its share of the transmit queues; librte_vhost's thread, which calls us when a guest comes, goes,
+ * or switches queues; the main thread, which waits for signals. A worker's turn is one section of flowq. That serves twice: calls
+ * are cheaper inside, and flowq_synchronize() tells the vhost thread when no worker uses a device any more.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */

@@ -77,8 +77,8 @@ void offload_to_header(const struct rte_mbuf *packet, struct virtio_net_hdr *hea
         return;
     header->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
     header->csum_start = (uint16_t)(packet->l2_len + packet->l3_len);
-    header->csum_offset = checksum == RTE_MBUF_F_TX_UDP_CKSUM ? offsetof(struct rte_udp_hdr, dgram_cksum)
-                                                              : offsetof(struct rte_tcp_hdr, cksum);
+    header->csum_offset =
+        checksum == RTE_MBUF_F_TX_UDP_CKSUM ? offsetof(struct rte_udp_hdr, dgram_cksum) : offsetof(struct rte_tcp_hdr, cksum);
     if (!segment)
         return;
     header->gso_type = (packet->ol_flags & RTE_MBUF_F_TX_IPV4) != 0 ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_TCPV6;

@@ -54,10 +54,7 @@ struct port *port_new(const char *name, const struct port_settings *settings)
     return NULL;
 }
 
-void port_discard(void)
-{
-    flowq_vm_destroy(the_switch.ports[--the_switch.n_ports].vm);
-}
+void port_discard(void) { flowq_vm_destroy(the_switch.ports[--the_switch.n_ports].vm); }
 
 void ports_close(void)
 {

@@ -101,7 +101,8 @@ static void json_port(FILE *out, struct port *port)
 
     fprintf(out, "%s{\"name\":", port->index == 0 ? "" : ",");
     json_string(out, port->name);
-    fprintf(out, ",\"steer\":\"%s\",\"connections\":%u,\"queues_in_use\":%u,\"queues_noted\":%u,\"flows\":%llu,\"inserted\":%llu,",
+    fprintf(out,
+            ",\"steer\":\"%s\",\"connections\":%u,\"queues_in_use\":%u,\"queues_noted\":%u,\"flows\":%llu,\"inserted\":%llu,",
             steer_names[port->steer], atomic_load(&port->connections), stats.queues_in_use, stats.queues_noted, (ull)stats.live,
             (ull)stats.inserted);
     fprintf(out, "\"displaced\":%llu,\"forgotten\":%llu,\"no_queue\":%llu",

@@ -47,7 +47,8 @@ static uint16_t tap_receive(struct port *port, uint32_t qid, struct rte_mbuf **p
     uint16_t got = 0;
 
     while (got < n) {
-        ssize_t length = readv(port->tap.fds[qid], (struct iovec[]){{&in.header, sizeof(in.header)}, {in.frame, sizeof(in.frame)}}, 2);
+        ssize_t length =
+            readv(port->tap.fds[qid], (struct iovec[]){{&in.header, sizeof(in.header)}, {in.frame, sizeof(in.frame)}}, 2);
         if (length < (ssize_t)sizeof(in.header))
             break;
         struct rte_mbuf *packet = packet_of(in.frame, (size_t)length - sizeof(in.header));
@@ -78,7 +79,7 @@ static bool send_one(struct port *port, uint32_t qid, struct rte_mbuf *packet)
     return writev(port->tap.fds[qid], pieces, n) >= 0;
 }
 
-/* The kernel takes what is written, or not at all: a frame it refuses (the interface is down) is dropped, and the next one tried. */
+/* The kernel takes a frame whole or not at all. One that it refuses (the interface is down) is dropped; the next is tried. */
 static uint16_t tap_send(struct port *port, uint32_t qid, struct rte_mbuf **packets, uint16_t n)
 {
     uint16_t sent = 0;

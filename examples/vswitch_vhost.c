@@ -3,17 +3,18 @@
  *
  * What librte_vhost tells us, and what it means:
  *
- *   new_connection        A front end has come; who is behind it we cannot know: flowq forgets the flows of the one before. All queues
- *                         are off. The number of pairs is the most there can be; which of them the guest uses it says by the next.
- *   vring_state_changed   Even numbers are receive rings (the guest's): handed to flowq here and now. Packets that a worker has already
- *                         decided on find the ring off: librte_vhost looks once more, under the lock of the ring, and takes none.
- *                         That is why we need no flowq_synchronize() here.
+ *   new_connection        A front end has come; who is behind it we cannot know: flowq forgets the flows of the one before. All
+ *                         queues are off. The number of pairs is the most there can be; which of them the guest uses it says by
+ *                         the next.
+ *   vring_state_changed   Even numbers are receive rings (the guest's): handed to flowq here and now. Packets that a worker has
+ *                         already decided on find the ring off: librte_vhost looks once more, under the lock of the ring, and
+ *                         takes none. That is why we need no flowq_synchronize() here.
  *   new_device            From now on the workers may use the device.
- *   destroy_device        No longer. When it returns the device is gone, so it waits until no worker is inside a turn: that is what
- *                         flowq_synchronize() does. (librte_vhost holds no lock of a ring here.)
+ *   destroy_device        No longer. When it returns the device is gone, so it waits until no worker is inside a turn: that is
+ *                         what flowq_synchronize() does. (librte_vhost holds no lock of a ring here.)
  *
- * Transmit rings that are switched off must be read on and what they hold discarded; Linux guests wait for it. librte_vhost would stop
- * reading. So it is not told: SET_VRING_ENABLE 0 for a transmit ring ends with us.
+ * Transmit rings that are switched off must be read on and what they hold discarded; Linux guests wait for it. librte_vhost would
+ * stop reading. So it is not told: SET_VRING_ENABLE 0 for a transmit ring ends with us.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -217,13 +218,15 @@ int vhost_port_add(const char *path, bool client, const struct port_settings *se
         port_discard();
         return -1;
     }
-    /* librte_vhost's old way of offload flags is the right one for a switch: what it sets on the way in, it takes on the way out. */
+    /* librte_vhost's old offload flags are the right ones for a switch: what it sets on the way in, it takes on the way out. */
     if (rte_vhost_driver_register(path, client ? RTE_VHOST_USER_CLIENT : 0) != 0) {
         port_discard();
         return complain("socket", path, "librte_vhost does not take it");
     }
     port->registered = true;
-    return rte_vhost_driver_callback_register(path, &device_ops) == 0 ? 0 : complain("socket", path, "librte_vhost takes no callbacks");
+    return rte_vhost_driver_callback_register(path, &device_ops) == 0
+               ? 0
+               : complain("socket", path, "librte_vhost takes no callbacks");
 }
 
 int vhost_ports_open(void)

@@ -28,13 +28,13 @@ def measure(stage, families):
 def part_b(stage):
     """a sender on vCPU i receives on queue i: flowq, a hash, one queue"""
     failed = []
-    print('    packets that arrived on the queue of the sending vCPU       worst vCPU     all   packets')
+    print('    arrived on the queue of the sending vCPU              worst vCPU       all  packets')
     for setting, name in (('steer=auto', 'flowq'), ('steer=hash', 'hash'), ('steer=queue0', 'one queue')):
         stage.play(setting)
         families = (4, 6) if setting == 'steer=auto' else (4,)
         for (kind, family), (worst, whole, packets) in measure(stage, families).items():
             what = f'{kind} over IPv{family}' if kind == 'TCP' else f'{kind} received, over IPv{family}'
-            print(f'      {name:<10} {what:<38} {100 * worst:11.2f} % {100 * whole:6.2f} % {packets:8}')
+            print(f'      {name:<10} {what:<36} {100 * worst:8.2f} % {100 * whole:7.2f} % {packets:8}')
             if setting == 'steer=auto' and worst < 0.99:
                 failed.append(what)
     if failed:
@@ -47,7 +47,8 @@ def megabits(guest):
 
 
 def start_flow(guest, seconds):
-    guest.run(f'taskset 1 iperf3 -c {ADDRESS[4]} -p {PORT} -t {seconds} -J >/tmp/flow.json 2>&1 & echo $! >/tmp/flow.pid; sleep 0.5')
+    guest.run(f'taskset 1 iperf3 -c {ADDRESS[4]} -p {PORT} -t {seconds} -J >/tmp/flow.json 2>&1 & '
+              'echo $! >/tmp/flow.pid; sleep 0.5')
 
 
 def end_flow(guest):
@@ -125,9 +126,9 @@ def part_d(stage):
     counts = {key: sum(queue[key] for queue in stage.port()['queues']) for key in ('off', 'late', 'full', 'broken')}
     stall, n = longest_stall(report), len(report['intervals'])
     rate = report['end']['sum_received']['bits_per_second'] / 1e6
-    print(f'    15 changes, {rate:.0f} Mbit/s in 4 streams; in {n} looks, a quarter of a second apart, the longest stall of one stream '
-          f'was {stall:.2f} s\n    dropped as the ring went off {counts["off"]}, ring full {counts["full"]}, discarded from rings that '
-          f'are off {counts["late"]}')
+    print(f'    15 changes, {rate:.0f} Mbit/s in 4 streams; in {n} looks, a quarter of a second apart, the longest stall '
+          f'was {stall:.2f} s\n    dropped as the ring went off {counts["off"]}, ring full {counts["full"]}, '
+          f'discarded from rings that are off {counts["late"]}')
     if counts['broken'] > 0:
         raise Failure(f'{counts["broken"]} packets were put into rings that are off')
     if stall > 1.0:
@@ -197,7 +198,8 @@ def part_collapse(stage):
         counts = [b - a for a, b in zip(before, guest.received())]
         port = stage.port()
         used[setting] = counts
-        print(f'    {setting}: arrived {counts}, {port["queues_in_use"]} queues in use, {port["queues_noted"]} transmitted on lately')
+        print(f'    {setting}: arrived {counts}, {port["queues_in_use"]} queues in use, '
+              f'{port["queues_noted"]} transmitted on lately')
         if setting == 'steer=auto' and (port['queues_in_use'], port['queues_noted']) != (QUEUES, 1):
             raise Failure('the statistics do not show it')
     stage.guest.run('for i in 0 1 2 3; do printf %x $((1 << i)) >/sys/class/net/eth0/queues/tx-$i/xps_cpus; done')

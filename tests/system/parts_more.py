@@ -60,9 +60,9 @@ def part_f(lab):
     reach(two, '10.77.0.2')
     flood = sum(int(two.run(f'udp_tool flood 10.77.0.{host} 2', 30).split()[1]) for host in (1, 2))
     after = switch.stats()
-    print(f'    the other was killed and came back ({after["two"]["connections"]} connections), then sent {flood} datagrams to random '
-          f'ports: {after["two"]["inserted"]} flows of its own learned; of the first guest\'s {after["one"]["flows"]} flows displaced '
-          f'{after["one"]["displaced"]}')
+    print(f'    the other was killed and came back ({after["two"]["connections"]} connections), then sent {flood} datagrams to '
+          f'random ports: {after["two"]["inserted"]} flows of its own learned; of the first guest\'s {after["one"]["flows"]} flows '
+          f'displaced {after["one"]["displaced"]}')
     if lost(after['one']) != lost(before) or after['one']['flows'] < before['flows']:
         raise Failure(f'the first guest lost bindings: {lost(before)} {before["flows"]} before, '
                       f'{lost(after["one"])} {after["one"]["flows"]} after')
@@ -133,8 +133,9 @@ def part_g(lab):
 
     def total(port, what):
         return sum(queue[what] for queue in stats[port]['queues'])
-    print(f'    sent {a_sent}, by queue {[queue["from_vm"] for queue in stats["a"]["queues"][:4]]}; put into rings {total("b", "to_vm")}, '
-          f'ring full {total("b", "full")}; answers: sent {b_sent}, put into rings {total("a", "to_vm")}, ring full {total("a", "full")}')
+    print(f'    sent {a_sent}, by queue {[queue["from_vm"] for queue in stats["a"]["queues"][:4]]}; put into rings '
+          f'{total("b", "to_vm")}, ring full {total("b", "full")}\n    answers: sent {b_sent}, put into rings {total("a", "to_vm")}, '
+          f'ring full {total("a", "full")}')
     for what, got, want in (('taken from the sender', total('a', 'from_vm'), a_sent),
                             ('taken, and put into rings or counted as dropped', total('b', 'to_vm') + total('b', 'full') +
                              total('b', 'off') + stats['b']['no_queue'], a_sent),
@@ -176,14 +177,17 @@ def route(lab, nics):
     guest.run('echo 1 >/proc/sys/net/ipv4/ip_forward; for f in /proc/sys/net/ipv4/conf/*/arp_ignore; do echo 1 >$f; done; '
               'for f in /proc/sys/net/ipv4/conf/*/send_redirects; do echo 0 >$f; done')
     outside.start('iperf3', '-s', stdout=-3, stderr=-3)
-    until('the way through the guest', 20, lambda: 'bytes from' in inside.run('busybox', 'ping', '-c', 1, '-W', 1, '10.81.0.2', check=False))
-    sender = inside.start('iperf3', '-c', '10.81.0.2', '-P', 4, '-t', 4, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    ping = ('busybox', 'ping', '-c', 1, '-W', 1, '10.81.0.2')
+    until('the way through the guest', 20, lambda: 'bytes from' in inside.run(*ping, check=False))
+    sender = inside.start('iperf3', '-c', '10.81.0.2', '-P', 4, '-t', 4, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True)
     moved, notes = settle(switch, [f'router{nics}{i}' for i in range(nics)])
     text = sender.communicate(timeout=30)[0]
     rate = re.search(r'SUM.* ([0-9.]+ [GMK]bits/sec).*receiver', text)
     guest.kill()
     switch.stop()
-    print(f'    {nics} vNIC{"s" * (nics > 1)}: {rate.group(1) if rate else "no rate"}; in 2 s {notes} notes, {moved} of them moved a flow')
+    print(f'    {nics} vNIC{"s" * (nics > 1)}: {rate.group(1) if rate else "no rate"}; in 2 s {notes} notes, '
+          f'{moved} of them moved a flow')
     if rate is None or notes < 100:
         raise Failure(f'hardly anything went through: {text[-200:]}')
     if moved > notes / 50:

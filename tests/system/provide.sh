@@ -94,7 +94,10 @@ for need in apt-get dpkg-deb busybox cpio iperf3 ethtool ip; do
     command -v $need >/dev/null || fail "$need is missing"
 done
 [ "$(dpkg --print-architecture)" = amd64 ] || fail "this machine is no amd64"
-[ -e qemu/usr/bin/qemu-system-x86_64 ] || fetch_qemu >qemu.log 2>&1 || { rm -rf qemu; fail "QEMU cannot be fetched: $(tail -n 1 qemu.log)"; }
+[ -e qemu/usr/bin/qemu-system-x86_64 ] || fetch_qemu >qemu.log 2>&1 ||
+    { rm -rf qemu; fail "QEMU cannot be fetched: $(tail -n 1 qemu.log)"; }
 qemu/usr/bin/qemu-system-x86_64 --version >qemu.log 2>&1 || fail "QEMU does not start: $(tail -n 1 qemu.log)"
-[ -e kernel/boot ] || fetch_kernel >kernel.log 2>&1 || { rm -rf kernel; fail "a kernel cannot be fetched: $(tail -n 1 kernel.log)"; }
-[ initramfs -nt "$init" ] && [ initramfs -nt "$tool" ] || make_initramfs >initramfs.log 2>&1 || fail "the initramfs cannot be made: $(tail -n 1 initramfs.log)"
+[ -e kernel/boot ] || fetch_kernel >kernel.log 2>&1 ||
+    { rm -rf kernel; fail "a kernel cannot be fetched: $(tail -n 1 kernel.log)"; }
+{ [ initramfs -nt "$init" ] && [ initramfs -nt "$tool" ]; } || make_initramfs >initramfs.log 2>&1 ||
+    fail "the initramfs cannot be made: $(tail -n 1 initramfs.log)"

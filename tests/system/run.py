@@ -108,7 +108,8 @@ def main():
         print(''.join(f'SKIPPED: {name} (0 s): {reason}\n' for name in names) + f'0 passed, 0 failed, {len(names)} skipped')
         return 0
     counts = run(names, build)
-    print(f'{counts["passed"]} passed, {counts["failed"]} failed' + (f', {counts["skipped"]} skipped' if counts['skipped'] else ''))
+    skipped = f', {counts["skipped"]} skipped' if counts['skipped'] else ''
+    print(f'{counts["passed"]} passed, {counts["failed"]} failed{skipped}')
     return 1 if counts['failed'] else 0
 
 

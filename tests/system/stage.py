@@ -43,7 +43,8 @@ class Stage:
         set_up_peer(self.netns, 'peer', 1, '10.77.0.1/24', 'fd77::1/64')
         if self.guest is None:
             self.guest = Guest(self.lab, 'guest', [(f'vhost:{socket}', QUEUES)])
-            self.guest.run('/usr/bin/ip addr add 10.77.0.2/24 dev eth0 && /usr/bin/ip addr add fd77::2/64 dev eth0 nodad && ip link set eth0 up')
+            self.guest.run('/usr/bin/ip addr add 10.77.0.2/24 dev eth0 && /usr/bin/ip addr add fd77::2/64 dev eth0 nodad && '
+                           '/usr/bin/ip link set eth0 up')
         self.wait()
         return self.guest
 
@@ -68,7 +69,8 @@ class Stage:
     def send(self, vcpu, server, seconds, *options, address=ADDRESS[4]):
         """iperf3 on one vCPU; the packets that arrived meanwhile, by receive queue"""
         before = self.guest.received()
-        self.guest.run(f'taskset {1 << vcpu:x} iperf3 -c {address} -p {PORT + server} -t {seconds} {" ".join(options)} >/tmp/iperf3',
+        self.guest.run(f'taskset {1 << vcpu:x} iperf3 -c {address} -p {PORT + server} -t {seconds} {" ".join(options)} '
+                       '>/tmp/iperf3',
                        seconds + 30)
         return [b - a for a, b in zip(before, self.guest.received())]
 

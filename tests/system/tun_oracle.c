@@ -1,9 +1,10 @@
 /*
  * flowq against Linux's tun, which knows the same art: the same packets, the choices compared one by one.
  *
- * We play the machine behind a TAP with four queues, in a network namespace of our own. What we write to descriptor q the machine has
- * transmitted on queue q: tun learns it, and flowq is told. What the kernel sends to the machine comes out of the descriptor that tun
- * chose, and flowq is asked. Then come the cases in which they are known to differ, each with the difference it must show.
+ * We play the machine behind a TAP with four queues, in a network namespace of our own. What we write to descriptor q the machine
+ * has transmitted on queue q: tun learns it, and flowq is told. What the kernel sends to the machine comes out of the descriptor
+ * that tun chose, and flowq is asked. Then come the cases in which they are known to differ, each with the difference it must
+ * show.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -23,7 +24,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { QUEUES = 4, N_FLOWS = 256, ROUNDS = 20000, ECHO_PORT = 7, CLOSED_PORT = 9, FIRST_PORT = 20000, FRAME = 2048, TUN_FORGETS_S = 7 };
+enum {
+    QUEUES = 4,
+    N_FLOWS = 256,
+    ROUNDS = 20000,
+    ECHO_PORT = 7,
+    CLOSED_PORT = 9,
+    FIRST_PORT = 20000,
+    FRAME = 2048,
+    TUN_FORGETS_S = 7
+};
 
 /* What the machine sends, and the kernel answers: a datagram is echoed, TCP gets a reset, a ping its reply. */
 enum kind { UDP4, UDP6, SYN4, DATA4, DATA6, PING4, N_KINDS };
@@ -33,7 +43,7 @@ struct lab {
     struct flowq_vm *vm;
     int echo;
     struct rng rng;
-    uint32_t bound[N_FLOWS]; /* queue + 1; 0: the machine has not sent yet */
+    uint32_t bound[N_FLOWS];       /* queue + 1; 0: the machine has not sent yet */
     uint32_t behind, flowq_behind; /* first answers that still went where the flow was before */
 };
 
@@ -118,8 +128,8 @@ static void put_flow(struct frame *frame, enum kind kind, uint16_t port, uint16_
     else if (kind == PING4)
         put_transport(frame, false, IPPROTO_ICMP, (uint8_t[]){8, 0, 0, 0, p[0], p[1], 0, 1}, 8, 2);
     else
-        put_transport(frame, v6, IPPROTO_TCP, (uint8_t[]){p[0], p[1], p[2], p[3], 0, 0, 0, 1, 0, 0, 0, 1, 0x50, syn, 4, 0, 0, 0, 0, 0},
-                      20, 16);
+        put_transport(frame, v6, IPPROTO_TCP,
+                      (uint8_t[]){p[0], p[1], p[2], p[3], 0, 0, 0, 1, 0, 0, 0, 1, 0x50, syn, 4, 0, 0, 0, 0, 0}, 20, 16);
 }
 
 /* The machine transmits on queue q: tun and flowq see it. */
@@ -217,8 +227,8 @@ static int expect(bool condition, const char *told)
 
 /* ---- What must agree ---- */
 
-/* tun learns a packet after the kernel has answered it, if that answers at once as TCP and ICMP do: their first answer still goes where
-   the flow was before. flowq is told first. So these are sent twice, and the second answer is the one to compare. */
+/* tun learns a packet after the kernel has answered it, if that answers at once as TCP and ICMP do: their first answer still goes
+   where the flow was before. flowq is told first. So these are sent twice, and the second answer is the one to compare. */
 static void round_trip(struct lab *lab, uint32_t flow, enum kind kind, uint32_t q)
 {
     uint16_t port = (uint16_t)(FIRST_PORT + flow);
@@ -237,8 +247,8 @@ static void round_trip(struct lab *lab, uint32_t flow, enum kind kind, uint32_t 
     transmit(lab, kind, port, CLOSED_PORT, q);
 }
 
-/* Random packets of a few hundred flows that change queues all the time; now and then the kernel sends first. Pings have no ports: to
-   both they are one flow, that of the addresses. */
+/* Random packets of a few hundred flows that change queues all the time; now and then the kernel sends first. Pings have no
+   ports: to both they are one flow, that of the addresses. */
 static int compare(struct lab *lab)
 {
     uint32_t compared[N_KINDS] = {0}, pushed = 0, wrong = 0;
@@ -260,14 +270,15 @@ static int compare(struct lab *lab)
         if (arrival.tun == arrival.flowq && arrival.tun == lab->bound[flow] - 1)
             continue;
         if (wrong++ < 10)
-            printf("    %s, flow %u: sent on %u, tun says %u, flowq %u\n", names[kind], flow, lab->bound[flow] - 1, arrival.tun, arrival.flowq);
+            printf("    %s, flow %u: sent on %u, tun says %u, flowq %u\n", names[kind], flow, lab->bound[flow] - 1, arrival.tun,
+                   arrival.flowq);
     }
     printf("    the same queue %u times of %d:", ROUNDS - wrong, ROUNDS);
     for (int kind = 0; kind < N_KINDS; kind++)
         printf(" %s %u,", names[kind], compared[kind]);
     printf(" unasked %u\n", pushed);
-    return (wrong == 0 ? 0 : 1) + expect(lab->behind > 0 && lab->flowq_behind == 0,
-                                         "an answer within the write: tun learns after it, flowq before");
+    return (wrong == 0 ? 0 : 1) +
+           expect(lab->behind > 0 && lab->flowq_behind == 0, "an answer within the write: tun learns after it, flowq before");
 }
 
 /* ---- What must differ ---- */
@@ -310,7 +321,8 @@ static int icmp_error(struct lab *lab)
     must_receive(lab, &arrival, "ping");
     transmit(lab, UDP4, 31000, CLOSED_PORT, 2);
     must_receive(lab, &arrival, "port unreachable");
-    return expect(arrival.flowq == 2 && arrival.tun != 2, "ICMP errors: tun goes by their addresses; flowq by the packet they quote");
+    return expect(arrival.flowq == 2 && arrival.tun != 2,
+                  "ICMP errors: tun goes by their addresses; flowq by the packet they quote");
 }
 
 static int idle(struct lab *lab)
@@ -342,7 +354,8 @@ static void set_up(struct lab *lab)
         skip(error.text);
     }
     /* The kernel limits its own ICMP errors and resets; here it shall answer each packet. */
-    if (system(commands) != 0 || system("sysctl -q -w net.ipv4.icmp_ratelimit=0 net.ipv4.icmp_msgs_per_sec=100000 2>/dev/null || true") != 0)
+    if (system(commands) != 0 ||
+        system("sysctl -q -w net.ipv4.icmp_ratelimit=0 net.ipv4.icmp_msgs_per_sec=100000 2>/dev/null || true") != 0)
         fail("addresses");
     lab->echo = socket(AF_INET6, SOCK_DGRAM, 0);
     if (lab->echo < 0 || bind(lab->echo, (const struct sockaddr *)&here, sizeof(here)) != 0)

@@ -2,9 +2,9 @@
  * UDP for the tests of the whole system, in the guest and outside.
  *
  *   udp_tool echo PORT                          sends every datagram back
- *   udp_tool talk ADDRESS PORT THREADS SECONDS  threads send numbered datagrams on one socket; prints what came back and how much of
- *                                               it after a higher number of the same thread
- *   udp_tool flood ADDRESS SECONDS              datagrams from many sockets to random ports: each a flow of its own
+ *   udp_tool talk ADDRESS PORT THREADS SECONDS  threads send numbered datagrams on one socket; prints what came back and how much
+ * of it after a higher number of the same thread udp_tool flood ADDRESS SECONDS              datagrams from many sockets to
+ * random ports: each a flow of its own
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -90,7 +90,8 @@ static void *send_all(void *arg)
 
     while (now() < end) {
         datagram.number++;
-        if (sendto(sock, &datagram, sizeof(datagram), 0, (const struct sockaddr *)&peer, sizeof(peer)) == (ssize_t)sizeof(datagram))
+        if (sendto(sock, &datagram, sizeof(datagram), 0, (const struct sockaddr *)&peer, sizeof(peer)) ==
+            (ssize_t)sizeof(datagram))
             atomic_fetch_add(&sent, 1);
         nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
     }
@@ -117,7 +118,8 @@ static int talk(uint32_t threads)
         else
             highest[datagram.thread] = datagram.number;
     }
-    printf("sent %llu received %llu late %llu\n", (unsigned long long)sent, (unsigned long long)received, (unsigned long long)late);
+    printf("sent %llu received %llu late %llu\n", (unsigned long long)sent, (unsigned long long)received,
+           (unsigned long long)late);
     return 0;
 }
 
