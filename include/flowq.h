@@ -12,22 +12,23 @@
  *   steer   choose the receive queue for a packet that is going to the VM.
  *   in use  a queue is in use when its number is below the number of pairs, and it is enabled, and it is not being reset.
  *
- * A host calls flowq_tx_note() for what the VM transmits and flowq_rx_steer() for what it is about to receive. Only notes write the
- * flow table: the network can neither change nor refresh nor evict a binding. Frames are taken as the guest sees them: note before
- * the host's NAT, encapsulation or VLAN push, steer after the last rewrite. The rules are numbered S0 to S12 in flowq(7).
+ * A host calls flowq_tx_note() for what the VM transmits and flowq_rx_steer() for what it is about to receive. Only notes write
+ * the flow table: the network can neither change nor refresh nor evict a binding. Frames are taken as the guest sees them: note
+ * before the host's NAT, encapsulation or VLAN push, steer after the last rewrite. The rules are numbered S0 to S12 in flowq(7).
  *
  * CAVEATS
  *
- *   - flowq_vm_destroy() is the one call that must not run beside any other on the same vm. Everything else may run beside anything.
+ *   - flowq_vm_destroy() is the one call that must not run beside any other on the same vm. Everything else may run beside
+ *     anything.
  *   - A section (flowq_enter) belongs to one OS thread. Do not hold one across blocking, a coroutine switch or fork.
  *   - A vm belongs to the process and to the copy of the library that made it. After fork, the child makes its own.
  *   - Allocator, clock and log callbacks must not call flowq.
  *
  * ERRORS are negative errno values; each function names every one it returns. Data-path functions do not fail: they answer.
  *
- * ABI. Structs for settings and statistics begin with `size`, set by the caller to sizeof; new fields are only ever appended; zero is
- * always the default of a setting. The others never change size. Constants are enumerators only to name them: every parameter and
- * field that carries one has a fixed-width integer type.
+ * ABI. Structs for settings and statistics begin with `size`, set by the caller to sizeof; new fields are only ever appended;
+ * zero is always the default of a setting. The others never change size. Constants are enumerators only to name them: every
+ * parameter and field that carries one has a fixed-width integer type.
  */
 #ifndef FLOWQ_H
 #define FLOWQ_H
@@ -45,7 +46,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 #endif
 
-/* ---- Version ----------------------------------------------------------------------------------------------------------------- */
+/* ---- Version --------------------------------------------------------------------------------------------------------------- */
 
 #define FLOWQ_VERSION_MAJOR 0
 #define FLOWQ_VERSION_MINOR 9
@@ -62,14 +63,15 @@ uint32_t flowq_version(void);
 /* The same as text, "major.minor.patch"; static storage. Thread-safe, never allocates. Since 0.9. */
 const char *flowq_version_string(void);
 
-/* ---- Constants --------------------------------------------------------------------------------------------------------------- */
+/* ---- Constants ------------------------------------------------------------------------------------------------------------- */
 
 enum {
     /* Largest number of queue pairs: virtio's VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX. */
     FLOWQ_MAX_QUEUE_PAIRS = 0x8000,
     /* No queue: the answer where virtio says that a device must drop the packet. Larger than every queue number. */
     FLOWQ_DROP = 0xffff,
-    /* No more bytes than this are looked at from the start of a packet; a scratch buffer for flowq_gather() of this size is enough. */
+    /* No more bytes than this are looked at from the start of a packet; a scratch buffer for flowq_gather() of this size is
+       enough. */
     FLOWQ_HEADER_MAX = 256,
     /* Size in bytes of flowq_vm_config.secret. */
     FLOWQ_SECRET_SIZE = 32,
@@ -81,15 +83,15 @@ enum {
 #define FLOWQ_ON 1u           /* switch the setting on */
 #define FLOWQ_OFF 0xffffffffu /* switch the setting off */
 
-/* ---- Packets ----------------------------------------------------------------------------------------------------------------- */
+/* ---- Packets --------------------------------------------------------------------------------------------------------------- */
 
 /* Bits of flowq_pkt.flags. A packet with any other bit set is treated as keyless. */
 #define FLOWQ_PKT_L3 0x1u /* data starts at the IP header (TUN device), not at the Ethernet header */
 
 /*
- * A bounded view of a packet: `len` readable, contiguous bytes at `data`, which the library looks at during the call and never keeps.
- * data may be NULL when len is 0. Headers cut short are a defined case: the packet is treated as far as it can be read. Bytes past
- * FLOWQ_HEADER_MAX are never looked at. Memory that changes during the call is safe. 16 bytes for ever.
+ * A bounded view of a packet: `len` readable, contiguous bytes at `data`, which the library looks at during the call and never
+ * keeps. data may be NULL when len is 0. Headers cut short are a defined case: the packet is treated as far as it can be read.
+ * Bytes past FLOWQ_HEADER_MAX are never looked at. Memory that changes during the call is safe. 16 bytes for ever.
  */
 struct flowq_pkt {
     const void *data;
@@ -109,13 +111,13 @@ struct flowq_pkt {
  * scratch  where the header bytes go; must stay valid while pkt is used
  * size     bytes at scratch; FLOWQ_HEADER_MAX suffices, and no more than that are ever copied
  *
- * Each byte of the packet is read at most once, skipped bytes never: offsets and hints in a virtio-net header come from the guest and
- * are not trusted. Returns the number of bytes copied: min(size, FLOWQ_HEADER_MAX, what the pieces hold after skip).
+ * Each byte of the packet is read at most once, skipped bytes never: offsets and hints in a virtio-net header come from the guest
+ * and are not trusted. Returns the number of bytes copied: min(size, FLOWQ_HEADER_MAX, what the pieces hold after skip).
  * Thread-safe, never allocates. Since 0.9.
  */
 size_t flowq_gather(struct flowq_pkt *pkt, const struct iovec *iov, size_t iovcnt, size_t skip, void *scratch, size_t size);
 
-/* ---- A vm: settings and life cycle ------------------------------------------------------------------------------------------- */
+/* ---- A vm: settings and life cycle ----------------------------------------------------------------------------------------- */
 
 struct flowq_vm;
 
@@ -142,16 +144,18 @@ enum {
 enum { FLOWQ_LOG_ERROR = 0, FLOWQ_LOG_WARNING = 1, FLOWQ_LOG_INFO = 2 };
 
 /*
- * Settings of a vm. Zero the struct, set `size` to sizeof and whatever shall differ from the default; 0 is the default everywhere.
- * Fields marked [create] are fixed when the vm is made; the others may be changed by flowq_vm_configure(). Unless said otherwise a
- * value outside the range given is -EINVAL.
+ * Settings of a vm. Zero the struct, set `size` to sizeof and whatever shall differ from the default; 0 is the default
+ * everywhere. Fields marked [create] are fixed when the vm is made; the others may be changed by flowq_vm_configure(). Unless
+ * said otherwise a value outside the range given is -EINVAL.
  */
 struct flowq_vm_config {
     uint32_t size;            /* sizeof(struct flowq_vm_config) */
     uint32_t max_queue_pairs; /* [create] most queue pairs there can be: 1 to FLOWQ_MAX_QUEUE_PAIRS; default 256 */
-    uint32_t max_flows;       /* [create] so many flows can be learned at once, and memory is bounded for good: 8 to 2^27; default 65536 */
-    uint32_t initial_flows;   /* [create] room made at creation: up to max_flows; default: none is made before the first flow is learned,
-                                 then room for 1024 (or max_flows if less). initial_flows == max_flows: the data path never allocates. */
+    uint32_t max_flows;       /* [create] so many flows can be learned at once, and memory is bounded for good: 8 to 2^27;
+                                 default 65536 */
+    uint32_t initial_flows;   /* [create] room made at creation: up to max_flows; default: none is made before the first flow is
+                                 learned, then room for 1024 (or max_flows if less). initial_flows == max_flows: the data path
+                                 never allocates. */
 
     uint32_t learn;     /* FLOWQ_ON (default) or FLOWQ_OFF: notes return at once, bindings stay as they are */
     uint32_t key_vlan;  /* FLOWQ_ON: the ids of the VLAN tags belong to the key; default FLOWQ_OFF */
@@ -173,29 +177,32 @@ struct flowq_vm_config {
     uint32_t rebind_min_tcp_us;   /* TCP */
     uint32_t rebind_min_other_us; /* everything else */
 
-    uint32_t active_ms; /* an established flow noted within this is active and never displaced (S8, S9): 80 to 600000; default 10000 */
-    uint32_t idle_ms;   /* an established flow not noted for this is stale: at least active_ms, at most 2000000; default 1800000 */
+    uint32_t active_ms; /* an established flow noted within this is active and never displaced (S8, S9): 80 to 600000;
+                           default 10000 */
+    uint32_t idle_ms;   /* an established flow not noted for this is stale: at least active_ms, at most 2000000;
+                           default 1800000 */
 
     uint32_t queue_stats; /* [create] FLOWQ_ON: count per queue as well (costs about a nanosecond a packet); default FLOWQ_OFF */
     uint32_t numa_node;   /* [create] 1 + the NUMA node that `alloc` is told to prefer; default 0: any */
     uint32_t reserved;    /* must be 0 */
 
-    uint8_t secret[FLOWQ_SECRET_SIZE]; /* [create] what keys the hashes; default (all zero): random, from getrandom(2). Setting one is
-                                          for sandboxes that forbid getrandom and for tests that must repeat. */
+    uint8_t secret[FLOWQ_SECRET_SIZE]; /* [create] what keys the hashes; default (all zero): random, from getrandom(2). Setting
+                                          one is for sandboxes that forbid getrandom and for tests that must repeat. */
 
     /*
-     * [create] Memory. Both or neither; default: aligned_alloc(3), and mmap(2) for pieces of 2 MiB. alloc returns `size` bytes aligned to `align` (a power
-     * of two), preferably on NUMA node `node` (-1: any), or NULL; the contents do not matter. free is given the size again and never
-     * NULL. Both may be called from any thread that calls the library with this vm, also at the same time.
+     * [create] Memory. Both or neither; default: aligned_alloc(3), and mmap(2) for pieces of 2 MiB. alloc returns `size` bytes
+     * aligned to `align` (a power of two), preferably on NUMA node `node` (-1: any), or NULL; the contents do not matter. free is
+     * given the size again and never NULL. Both may be called from any thread that calls the library with this vm, also at the
+     * same time.
      */
     void *(*alloc)(void *ctx, size_t size, size_t align, int32_t node);
     void (*free)(void *ctx, void *ptr, size_t size);
     void *alloc_ctx;
 
     /*
-     * [create] Time. A monotonic clock in nanoseconds, callable from any thread, and its resolution; default: CLOCK_MONOTONIC_COARSE,
-     * or CLOCK_MONOTONIC where a rebind_min needs it. It is read once per burst and once per single call. A time setting that the clock
-     * cannot resolve eight times is -EINVAL.
+     * [create] Time. A monotonic clock in nanoseconds, callable from any thread, and its resolution; default:
+     * CLOCK_MONOTONIC_COARSE, or CLOCK_MONOTONIC where a rebind_min needs it. It is read once per burst and once per single call.
+     * A time setting that the clock cannot resolve eight times is -EINVAL.
      */
     uint64_t (*clock_ns)(void *ctx);
     void *clock_ctx;
@@ -207,7 +214,8 @@ struct flowq_vm_config {
 };
 
 /*
- * Makes a vm. It starts as a virtio device does after reset: one queue pair, every queue enabled, none being reset, nothing learned.
+ * Makes a vm. It starts as a virtio device does after reset: one queue pair, every queue enabled, none being reset, nothing
+ * learned.
  *
  * cfg   settings; NULL: all defaults
  * out   receives the vm; set to NULL on failure
@@ -223,16 +231,17 @@ struct flowq_vm_config {
 int flowq_vm_create(const struct flowq_vm_config *cfg, struct flowq_vm **out);
 
 /*
- * Unmakes a vm and frees all its memory. NULL is fine. Never waits: the caller guarantees that no call on this vm runs or will run.
- * Open sections do not matter. Since 0.9.
+ * Unmakes a vm and frees all its memory. NULL is fine. Never waits: the caller guarantees that no call on this vm runs or will
+ * run. Open sections do not matter. Since 0.9.
  */
 void flowq_vm_destroy(struct flowq_vm *vm);
 
 /*
- * Changes settings while the vm runs: every field not marked [create] takes the value in cfg (0: the default). [create] fields are not
- * looked at. All are checked before any is changed. Data-path calls running meanwhile see each old or new.
+ * Changes settings while the vm runs: every field not marked [create] takes the value in cfg (0: the default). [create] fields
+ * are not looked at. All are checked before any is changed. Data-path calls running meanwhile see each old or new.
  *
- * Changing key_vlan, tunnels or ports changes what the key of a packet is: bindings made before may no longer be found and age away.
+ * Changing key_vlan, tunnels or ports changes what the key of a packet is: bindings made before may no longer be found and age
+ * away.
  *
  * Returns 0, or
  *   -EINVAL   vm or cfg is NULL, or as for flowq_vm_create; active_ms or idle_ms that the vm's tick (flowq(7)) cannot resolve
@@ -244,21 +253,21 @@ int flowq_vm_configure(struct flowq_vm *vm, const struct flowq_vm_config *cfg);
 
 /* What flowq_vm_reset() resets. */
 #define FLOWQ_RESET_FLOWS 0x1u  /* forget all bindings and fragments: another guest is behind the NIC now */
-#define FLOWQ_RESET_QUEUES 0x2u /* one pair, all enabled, none resetting; bindings stay: the back end reconnected, the guest lives on */
+#define FLOWQ_RESET_QUEUES 0x2u /* one pair, all enabled, none resetting; bindings stay: the back end reconnected */
 #define FLOWQ_RESET_CONFIG 0x4u /* what the guest configured (RSS, hash types, tunnel hash) is off, as after a virtio reset */
 
 /*
- * Resets part of a vm: `what` is a combination of FLOWQ_RESET_*; unknown bits are ignored. A virtio device reset is all three. A flow
- * noted while this runs is forgotten or not. Needs no memory and cannot fail. NULL is fine. Thread-safe. Since 0.9.
+ * Resets part of a vm: `what` is a combination of FLOWQ_RESET_*; unknown bits are ignored. A virtio device reset is all three. A
+ * flow noted while this runs is forgotten or not. Needs no memory and cannot fail. NULL is fine. Thread-safe. Since 0.9.
  */
 void flowq_vm_reset(struct flowq_vm *vm, uint32_t what);
 
-/* ---- Threads ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Threads --------------------------------------------------------------------------------------------------------------- */
 
 /*
- * Any number of threads may call anything on any vm at once (but destroy). The first call of a thread registers it, which allocates;
- * this does it ahead of time. A thread that could not be registered still gets the fallback queue, and learns nothing, counted. A
- * thread that ends is unregistered, and sections it left open are closed.
+ * Any number of threads may call anything on any vm at once (but destroy). The first call of a thread registers it, which
+ * allocates; this does it ahead of time. A thread that could not be registered still gets the fallback queue, and learns nothing,
+ * counted. A thread that ends is unregistered, and sections it left open are closed.
  *
  * Returns 0 (also when registered already) or -ENOMEM: out of memory, or the thread is in its last rounds of destructors of
  * thread-specific data. The child of fork() begins unregistered, with no section open. Since 0.9.
@@ -266,9 +275,9 @@ void flowq_vm_reset(struct flowq_vm *vm, uint32_t what);
 int flowq_thread_register(void);
 
 /*
- * Opens a section on this thread; nests. Optional: every data-path call opens its own, but opening one costs about as much as the rest
- * of a single call, so hold one over one turn of a poll loop. While one is open, memory that others retired is not freed and tables
- * that were just grown do not grow again; nothing else waits for it.
+ * Opens a section on this thread; nests. Optional: every data-path call opens its own, but opening one costs about as much as the
+ * rest of a single call, so hold one over one turn of a poll loop. While one is open, memory that others retired is not freed and
+ * tables that were just grown do not grow again; nothing else waits for it.
  *
  * Returns 0, or -ENOMEM: the thread could not be registered (then do not call flowq_leave). Since 0.9.
  */
@@ -278,23 +287,23 @@ int flowq_enter(void);
 void flowq_leave(void);
 
 /*
- * Waits for all sections that are open now, on any thread. A queue setter followed by this has reached every caller: no thread still
- * acts on an answer it took, inside a section, before. Returns 0, or -EDEADLK inside a section of this thread (it does not wait). Blocks
- * (sleeps). Since 0.9.
+ * Waits for all sections that are open now, on any thread. A queue setter followed by this has reached every caller: no thread
+ * still acts on an answer it took, inside a section, before. Returns 0, or -EDEADLK inside a section of this thread (it does not
+ * wait). Blocks (sleeps). Since 0.9.
  */
 int flowq_synchronize(void);
 
-/* ---- The data path ------------------------------------------------------------------------------------------------------------ */
+/* ---- The data path --------------------------------------------------------------------------------------------------------- */
 
 /* What became of a note: the return value of flowq_tx_note() and the index into flowq_stats.note. */
 enum {
-    FLOWQ_NOTE_BOUND = 0,        /* the flow was unknown and is bound now */
-    FLOWQ_NOTE_REFRESHED = 1,    /* bound to this queue already */
-    FLOWQ_NOTE_MOVED = 2,        /* was bound to another queue, is bound to this one now */
-    FLOWQ_NOTE_SUPPRESSED = 3,   /* stays on its queue: rebind_min has not passed */
-    FLOWQ_NOTE_IMPLIED = 4,      /* embryonic, and on the queue that the fallback chooses anyway: not stored (S9) */
-    FLOWQ_NOTE_REFUSED = 5,      /* not learned: every place within reach holds an active flow, or there is no memory to grow (S9) */
-    FLOWQ_NOTE_BUSY = 6,         /* not learned this time: others were changing the same part of the table (S12) */
+    FLOWQ_NOTE_BOUND = 0,      /* the flow was unknown and is bound now */
+    FLOWQ_NOTE_REFRESHED = 1,  /* bound to this queue already */
+    FLOWQ_NOTE_MOVED = 2,      /* was bound to another queue, is bound to this one now */
+    FLOWQ_NOTE_SUPPRESSED = 3, /* stays on its queue: rebind_min has not passed */
+    FLOWQ_NOTE_IMPLIED = 4,    /* embryonic, and on the queue that the fallback chooses anyway: not stored (S9) */
+    FLOWQ_NOTE_REFUSED = 5, /* not learned: every place within reach holds an active flow, or there is no memory to grow (S9) */
+    FLOWQ_NOTE_BUSY = 6,    /* not learned this time: others were changing the same part of the table (S12) */
     FLOWQ_NOTE_NOT_IN_USE = 7,   /* qid names a queue that is not in use: nothing changed (S1) */
     FLOWQ_NOTE_SINGLE = 8,       /* one queue in use: nothing to learn (S0) */
     FLOWQ_NOTE_OFF = 9,          /* learning is switched off */
@@ -340,10 +349,10 @@ uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_
 void flowq_tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint32_t qid);
 
 /*
- * The receive queue for a packet that goes to the VM: one that was in use at some instant of the call, for any bytes; FLOWQ_DROP only
- * where virtio says that a device must drop (no queue in use; or, in RSS mode, the chosen queue is being reset). A call begun after a
- * queue setter returned obeys it. Thread-safe; never waits, never allocates, makes no system call (but the first call of a thread,
- * which registers it). Since 0.9.
+ * The receive queue for a packet that goes to the VM: one that was in use at some instant of the call, for any bytes; FLOWQ_DROP
+ * only where virtio says that a device must drop (no queue in use; or, in RSS mode, the chosen queue is being reset). A call
+ * begun after a queue setter returned obeys it. Thread-safe; never waits, never allocates, makes no system call (but the first
+ * call of a thread, which registers it). Since 0.9.
  */
 uint16_t flowq_rx_steer(struct flowq_vm *vm, const struct flowq_pkt *pkt);
 
@@ -377,18 +386,19 @@ struct flowq_run {
 size_t flowq_group(const uint16_t *qids, size_t n, uint16_t *order, struct flowq_run *runs, size_t max_runs);
 
 /*
- * Housekeeping in bounded steps, for hosts that have a timer: frees what has been retired, gives memory back after a peak. Optional:
- * notes do what is needed. Thread-safe, never waits; call it about once a second, or not at all. NULL is fine. Since 0.9.
+ * Housekeeping in bounded steps, for hosts that have a timer: frees what has been retired, gives memory back after a peak.
+ * Optional: notes do what is needed. Thread-safe, never waits; call it about once a second, or not at all. NULL is fine. Since
+ * 0.9.
  */
 void flowq_vm_maintain(struct flowq_vm *vm);
 
-/* ---- Queues -------------------------------------------------------------------------------------------------------------------- */
+/* ---- Queues ---------------------------------------------------------------------------------------------------------------- */
 
 /*
- * The guest uses pairs 0 to n-1 (virtio: VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET). A vhost-user back end sets the maximum once and passes on
- * which receive rings are enabled. Call it before the command is acknowledged, then flowq_synchronize().
- * Returns 0, or -EINVAL: vm is NULL, n is 0 or above max_queue_pairs; nothing is changed then. Thread-safe, does not allocate; a mutex
- * orders setters of one vm. Since 0.9.
+ * The guest uses pairs 0 to n-1 (virtio: VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET). A vhost-user back end sets the maximum once and passes
+ * on which receive rings are enabled. Call it before the command is acknowledged, then flowq_synchronize().
+ * Returns 0, or -EINVAL: vm is NULL, n is 0 or above max_queue_pairs; nothing is changed then. Thread-safe, does not allocate; a
+ * mutex orders setters of one vm. Since 0.9.
  */
 int flowq_vm_set_queue_pairs(struct flowq_vm *vm, uint32_t n);
 
@@ -399,12 +409,12 @@ int flowq_vm_set_queue_pairs(struct flowq_vm *vm, uint32_t n);
 int flowq_vm_set_queue_enabled(struct flowq_vm *vm, uint32_t qid, bool on);
 
 /*
- * Receive queue qid is being reset, or no longer (VIRTIO_F_RING_RESET): while it is, automatic steering chooses another queue and RSS
- * drops. Returns as flowq_vm_set_queue_enabled(). Thread-safe, does not allocate. Since 0.9.
+ * Receive queue qid is being reset, or no longer (VIRTIO_F_RING_RESET): while it is, automatic steering chooses another queue and
+ * RSS drops. Returns as flowq_vm_set_queue_enabled(). Thread-safe, does not allocate. Since 0.9.
  */
 int flowq_vm_set_queue_resetting(struct flowq_vm *vm, uint32_t qid, bool on);
 
-/* ---- Looking inside ------------------------------------------------------------------------------------------------------------ */
+/* ---- Looking inside -------------------------------------------------------------------------------------------------------- */
 
 /*
  * A flow as its incoming packets carry it: source is the remote end, destination is the VM. 48 bytes for ever.
@@ -443,18 +453,18 @@ struct flowq_binding {
  * Looks one flow up, without a trace.
  * Returns 0 and fills *out up to out->size bytes, or
  *   -ENOENT  the flow is not bound
- *   -EINVAL  vm, tuple or out is NULL; out->size below that of version 0.9; version neither 4 nor 6; n_vlans too large; an id above
- *            12 bits; reserved not zero
+ *   -EINVAL  vm, tuple or out is NULL; out->size below that of version 0.9; version neither 4 nor 6; n_vlans too large; an id
+ *            above 12 bits; reserved not zero
  *   -ENOMEM  the thread could not be registered
  * Thread-safe, does not allocate. Since 0.9.
  */
 int flowq_vm_lookup(struct flowq_vm *vm, const struct flowq_tuple *tuple, struct flowq_binding *out);
 
 /*
- * Calls fn for each binding until it returns non-zero. Bindings made, moved or displaced meanwhile are reported or not; one that was
- * there throughout is reported at least once. Runs inside a section: fn must not block, and must not call flowq_synchronize().
- * Returns fn's last result (0: all were shown), or -EINVAL: vm or fn is NULL; -ENOMEM: the thread could not be registered.
- * Thread-safe, does not allocate. Since 0.9.
+ * Calls fn for each binding until it returns non-zero. Bindings made, moved or displaced meanwhile are reported or not; one that
+ * was there throughout is reported at least once. Runs inside a section: fn must not block, and must not call
+ * flowq_synchronize(). Returns fn's last result (0: all were shown), or -EINVAL: vm or fn is NULL; -ENOMEM: the thread could not
+ * be registered. Thread-safe, does not allocate. Since 0.9.
  */
 int flowq_vm_flows(struct flowq_vm *vm, int (*fn)(void *ctx, const struct flowq_binding *binding), void *ctx);
 
@@ -507,16 +517,20 @@ struct flowq_queue_stats {
  */
 int flowq_vm_queue_stats(struct flowq_vm *vm, uint32_t qid, struct flowq_queue_stats *out);
 
-/* Short names of the constants FLOWQ_NOTE_*, FLOWQ_REASON_* ("bound", "icmp-error"), FLOWQ_CLASS_*; "unknown" for others; static storage. Since 0.9. */
+/* Short names of the constants FLOWQ_NOTE_*, FLOWQ_REASON_* ("bound", "icmp-error"), FLOWQ_CLASS_*; "unknown" for others; static
+ * storage. Since 0.9. */
 const char *flowq_note_name(uint32_t note);
 const char *flowq_reason_name(uint32_t reason);
 const char *flowq_class_name(uint32_t cls);
 
-/* ---- Short names ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Short names ----------------------------------------------------------------------------------------------------------- */
 
 #ifdef FLOWQ_SHORT_NAMES
 /* Inline aliases, for a host that says so before it includes this header. */
-static inline uint32_t tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_t qid) { return flowq_tx_note(vm, pkt, qid); }
+static inline uint32_t tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_t qid)
+{
+    return flowq_tx_note(vm, pkt, qid);
+}
 static inline uint16_t rx_steer(struct flowq_vm *vm, const struct flowq_pkt *pkt) { return flowq_rx_steer(vm, pkt); }
 static inline void tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint32_t qid)
 {

@@ -1,6 +1,6 @@
 /*
- * answer: the queue, where the first look at the table's line did not give it: flows in their second line, flows that are not bound or
- * whose queue is not in use, quotes, fragments, packets without a key.
+ * answer: the queue, where the first look at the table's line did not give it: flows in their second line, flows that are not
+ * bound or whose queue is not in use, quotes, fragments, packets without a key.
  */
 #ifndef FLOWQ_LIB_ANSWER_H
 #define FLOWQ_LIB_ANSWER_H

@@ -5,7 +5,8 @@
 #include <string.h>
 
 /* clang-format off */
-#define LIMIT(field, ...) {#field, offsetof(struct flowq_vm_config, field), sizeof(((struct flowq_vm_config *)0)->field), __VA_ARGS__}
+#define FIELD_SIZE(field) sizeof(((struct flowq_vm_config *)0)->field)
+#define LIMIT(field, ...) {#field, offsetof(struct flowq_vm_config, field), FIELD_SIZE(field), __VA_ARGS__}
 const struct config_limit config_limits[] = {
     /*                           default               minimum  maximum               off    fixed */
     LIMIT(max_queue_pairs,       256,                  1,       FLOWQ_MAX_QUEUE_PAIRS, false, true),

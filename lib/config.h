@@ -23,8 +23,9 @@ extern const struct config_limit config_limits[];
 extern const size_t config_n_limits;
 
 /*
- * Fills *out from *in (NULL: defaults): every field has a value in its range; 0 stands for "off" where there is one. initial_flows
- * stays 0 if it was. only_changes: what is fixed once the vm is made is not looked at, but has its default. Returns 0, -EINVAL or -E2BIG.
+ * Fills *out from *in (NULL: defaults): every field has a value in its range; 0 stands for "off" where there is one.
+ * initial_flows stays 0 if it was. only_changes: what is fixed once the vm is made is not looked at, but has its default. Returns
+ * 0, -EINVAL or -E2BIG.
  */
 int config_read(const struct flowq_vm_config *in, struct flowq_vm_config *out, bool only_changes);
 

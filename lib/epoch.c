@@ -33,8 +33,8 @@
  *
  *   G4  When a scan finds a floor above s, every section that may see what W unlinked has ended. Proof.
  *       Say R loads what W unlinked, the old value. Then F_R comes before F_W, or else R would have seen the unlinking (FACT);
- *       and F_W before F_P (G3). So the scan sees R's active = 1, or what was stored to that word later (FACT); R's record was put
- *       into the list before R, and so is seen too.
+ *       and F_W before F_P (G3). So the scan sees R's active = 1, or what was stored to that word later (FACT); R's record was
+ * put into the list before R, and so is seen too.
  *       - It saw active = 0: that is later than R's 1, so R has ended.
  *       - It saw active = 1 and since > s, stored by a later section of this record: then R has ended.
  *       - It saw active = 1 and since > s, stored by R or an earlier one: then R's owner had read now > s before R's loads, which

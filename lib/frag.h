@@ -1,11 +1,12 @@
 /*
  * frag: which queue the first fragment of a datagram went to (rule S5).
  *
- * Later fragments have no ports; they follow their first one for up to 30 s. A small fixed cache of one-word entries in sets of eight,
- * apart from the flow table, written by steering: the only thing that packets from the network write. An entry holds 29 bits of the
- * datagram's hash, its queue, and the time in ticks of 2^29 ns (20 bits, 6.5 days); zero is empty. A set is ordered by age, the newest
- * entry first: a newcomer moves the others up, and takes the place of the same datagram, else an empty one, else the oldest. Threads
- * that do so in one set at once may lose or double an entry, no more; readers take the newest of doubles.
+ * Later fragments have no ports; they follow their first one for up to 30 s. A small fixed cache of one-word entries in sets of
+ * eight, apart from the flow table, written by steering: the only thing that packets from the network write. An entry holds 29
+ * bits of the datagram's hash, its queue, and the time in ticks of 2^29 ns (20 bits, 6.5 days); zero is empty. A set is ordered
+ * by age, the newest entry first: a newcomer moves the others up, and takes the place of the same datagram, else an empty one,
+ * else the oldest. Threads that do so in one set at once may lose or double an entry, no more; readers take the newest of
+ * doubles.
  */
 #ifndef FLOWQ_LIB_FRAG_H
 #define FLOWQ_LIB_FRAG_H

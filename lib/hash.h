@@ -46,8 +46,8 @@ static inline uint64_t hash_fold(uint64_t a, uint64_t b)
 }
 
 /*
- * The keys of plain packets, two words or five: XXH3_64bits_withSecret() of 16 and of 40 bytes, written out, with the part of the secret
- * that the short one wants worked out beforehand. tests/check_hash.c compares them with the original.
+ * The keys of plain packets, two words or five: XXH3_64bits_withSecret() of 16 and of 40 bytes, written out, with the part of the
+ * secret that the short one wants worked out beforehand. tests/check_hash.c compares them with the original.
  */
 static inline uint64_t hash_words2(const struct hash_secret *s, const uint64_t word[2])
 {
@@ -64,9 +64,10 @@ static inline uint64_t hash_words5(const struct hash_secret *s, const uint64_t w
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
     uint64_t k[8];
     memcpy(k, s->bytes, sizeof(k));
-    return hash_nonzero_tag(s, XXH3_avalanche(KEY_V6_BYTES * XXH_PRIME64_1 + hash_fold(word[0] ^ k[0], word[1] ^ k[1]) +
-                                              hash_fold(word[3] ^ k[2], word[4] ^ k[3]) + hash_fold(word[2] ^ k[4], word[3] ^ k[5]) +
-                                              hash_fold(word[1] ^ k[6], word[2] ^ k[7])));
+    return hash_nonzero_tag(s,
+                            XXH3_avalanche(KEY_V6_BYTES * XXH_PRIME64_1 + hash_fold(word[0] ^ k[0], word[1] ^ k[1]) +
+                                           hash_fold(word[3] ^ k[2], word[4] ^ k[3]) + hash_fold(word[2] ^ k[4], word[3] ^ k[5]) +
+                                           hash_fold(word[1] ^ k[6], word[2] ^ k[7])));
 #else
     return hash_nonzero_tag(s, XXH3_64bits_withSecret(word, KEY_V6_BYTES, s->bytes, sizeof(s->bytes)));
 #endif

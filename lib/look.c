@@ -45,7 +45,8 @@ static void describe(const struct flowq_vm *vm, uint64_t word, uint64_t now_ns, 
         .cls = (uint8_t)(word_class(word) == WORD_FROZEN ? FLOWQ_CLASS_ESTABLISHED : word_class(word)),
         .in_use = queue_in_use(&vm->queues, queue),
         .id = word & t->tag_mask,
-        .age_ms = (uint32_t)(((uint64_t)note_age((uint32_t)(now_ns >> vm->ages.tick_shift), word) << vm->ages.tick_shift) / 1000000),
+        .age_ms =
+            (uint32_t)(((uint64_t)note_age((uint32_t)(now_ns >> vm->ages.tick_shift), word) << vm->ages.tick_shift) / 1000000),
     };
 }
 

@@ -22,8 +22,9 @@ void *memory_alloc(const struct memory *m, size_t size, size_t align);
 void memory_free(const struct memory *m, void *ptr, size_t size);
 
 /*
- * Huge pages, for memory of the C library's that begins and ends at a multiple of MEMORY_HUGE; a host's allocator is not interfered
- * with. The first touch of one takes the kernel 0.2 to 2 ms, so the data path does without and asks when all small pages are there.
+ * Huge pages, for memory of the C library's that begins and ends at a multiple of MEMORY_HUGE; a host's allocator is not
+ * interfered with. The first touch of one takes the kernel 0.2 to 2 ms, so the data path does without and asks when all small
+ * pages are there.
  */
 enum memory_when {
     MEMORY_AT_ONCE, /* the first touch makes it one: before anybody uses it */

@@ -5,7 +5,7 @@
 
 enum { AGAIN = 0xffff }; /* besides FLOWQ_NOTE_*: something changed under us, start again */
 
-/* ---- Class and age (S8) ------------------------------------------------------------------------------------------------------- */
+/* ---- Class and age (S8) ---------------------------------------------------------------------------------------------------- */
 
 struct note_ages note_ages_from(uint32_t tick_shift, uint64_t active_ns, uint64_t idle_ns)
 {
@@ -55,8 +55,9 @@ enum { RANK_EMPTY = 0, RANK_STALE = 1, RANK_NEVER = 0xffff };
 
 static uint32_t victim_rank(const struct note_context *c, uint64_t word)
 {
-    static const uint8_t by_class[] = {
-        [FLOWQ_CLASS_EMBRYONIC] = RANK_STALE + 1, [FLOWQ_CLASS_CLOSING] = RANK_STALE + 2, [FLOWQ_CLASS_ESTABLISHED] = RANK_STALE + 3};
+    static const uint8_t by_class[] = {[FLOWQ_CLASS_EMBRYONIC] = RANK_STALE + 1,
+                                       [FLOWQ_CLASS_CLOSING] = RANK_STALE + 2,
+                                       [FLOWQ_CLASS_ESTABLISHED] = RANK_STALE + 3};
     if (word == 0)
         return RANK_EMPTY;
     uint32_t age = note_age(note_tick(c), word), cls = word_class(word);
@@ -66,7 +67,7 @@ static uint32_t victim_rank(const struct note_context *c, uint64_t word)
     return rank << 16 | (0xffff - age);
 }
 
-/* ---- Binding times (S2) -------------------------------------------------------------------------------------------------------- */
+/* ---- Binding times (S2) ---------------------------------------------------------------------------------------------------- */
 
 static uint16_t bind_stamp(const struct note_context *c)
 {
@@ -80,7 +81,8 @@ static atomic_u16 *plane_slot(const struct table *t, const struct place *p)
     return shard_plane(t, p->shard) + line * LINE_SLOTS + (size_t)(p->slot - p->line->slot);
 }
 
-/* Has a flow that had this word and this binding time been bound within so many ticks? The time alone may have wrapped (note.h). */
+/* Has a flow that had this word and this binding time been bound within so many ticks? The time alone may have wrapped (note.h).
+ */
 static bool stamp_recent(const struct note_context *c, uint64_t word, uint16_t stamp, uint32_t ticks)
 {
     uint64_t noted_ago = (uint64_t)note_age(note_tick(c), word) << c->ages.tick_shift;
@@ -96,9 +98,10 @@ static bool bound_recently(const struct note_context *c, const struct place *p, 
     return stamp_recent(c, p->word, u16_load_relaxed(plane_slot(c->table, p)), ticks);
 }
 
-/* ---- A flow that is known ------------------------------------------------------------------------------------------------------- */
+/* ---- A flow that is known -------------------------------------------------------------------------------------------------- */
 
-/* Writes "long ago" over a binding time that is, before it wraps; but not over one that a note which moved the flow has just stored. */
+/* Writes "long ago" over a binding time that is, before it wraps; but not over one that a note which moved the flow has just
+ * stored. */
 static void expire(const struct note_context *c, const struct place *p, uint32_t ticks)
 {
     atomic_u16 *stamp = plane_slot(c->table, p);
@@ -133,7 +136,7 @@ static uint32_t update(const struct note_context *c, const struct place *p, enum
     return outcome;
 }
 
-/* ---- A flow that is not --------------------------------------------------------------------------------------------------------- */
+/* ---- A flow that is not ---------------------------------------------------------------------------------------------------- */
 
 static void count_in(struct line *l, int64_t by) { u64_store_release(&l->service, u64_load_relaxed(&l->service) + (uint64_t)by); }
 
@@ -179,8 +182,10 @@ static void write_off(const struct note_context *c, const struct place *p, uint3
     }
 }
 
-/* Puts `word` into the slot at p if that still holds p->word; `home` is the line to count in if p is in the flow's second line. */
-static bool put(const struct note_context *c, const struct place *p, uint32_t rank, struct line *home, uint64_t word, uint16_t stamp)
+/* Puts `word` into the slot at p if that still holds p->word; `home` is the line to count in if p is in the flow's second line.
+ */
+static bool put(const struct note_context *c, const struct place *p, uint32_t rank, struct line *home, uint64_t word,
+                uint16_t stamp)
 {
     bool secondary = p->line != home;
     uint64_t expected = p->word;
@@ -204,8 +209,8 @@ static bool put(const struct note_context *c, const struct place *p, uint32_t ra
     return true;
 }
 
-/* Moves a flow that is in its home line, `line`, over to its second one, if there is a place that nobody needs. *left is the slot that
-   it leaves, frozen. */
+/* Moves a flow that is in its home line, `line`, over to its second one, if there is a place that nobody needs. *left is the slot
+   that it leaves, frozen. */
 static bool move_aside(const struct note_context *c, struct shard *s, uint32_t line, struct place *left)
 {
     const struct table *t = c->table;
@@ -263,8 +268,8 @@ static uint32_t grow(const struct note_context *c, struct shard *s, uint64_t has
     return FLOWQ_NOTE_REFUSED;
 }
 
-/* Finds a place, in the order of S9: a free or a stale one, one that another flow can leave, a larger table, the least of the flows
-   within reach. */
+/* Finds a place, in the order of S9: a free or a stale one, one that another flow can leave, a larger table, the least of the
+   flows within reach. */
 static uint32_t insert_locked(const struct note_context *c, struct shard *s, uint64_t hash, enum note_kind kind)
 {
     const struct table *t = c->table;
@@ -309,7 +314,7 @@ static uint32_t insert(const struct note_context *c, uint64_t hash, enum note_ki
     return outcome;
 }
 
-/* ---- One note ------------------------------------------------------------------------------------------------------------------- */
+/* ---- One note -------------------------------------------------------------------------------------------------------------- */
 
 /* Waits, a bounded time, for whoever is moving the flow. */
 static bool let_move(const struct note_context *c, const struct place *p)
@@ -349,8 +354,8 @@ uint32_t note_flow(const struct note_context *c, uint64_t hash, enum note_kind k
 
 uint32_t note_missed(const struct note_context *c, const struct line *home, uint64_t hash, enum note_kind kind)
 {
-    /* A short cut to insert(), which looks again under the lock. Not where the answer hangs on the flow being unknown: the line may be of
-       a shard that an earlier packet of the batch has split. */
+    /* A short cut to insert(), which looks again under the lock. Not where the answer hangs on the flow being unknown: the line
+       may be of a shard that an earlier packet of the batch has split. */
     if ((kind == NOTE_CARRIES || kind == NOTE_CLOSES) && !line_overflowed(home)) {
         uint32_t outcome = insert(c, hash, kind);
         if (outcome != AGAIN)

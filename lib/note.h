@@ -7,13 +7,13 @@
  *
  * BINDING TIMES, where rebind_min is set, lie in the shard's plane: 16 bits of ticks of 2^16 ns (65 us, an eighth of the smallest
  * setting at most), 0: long ago. They wrap after 4.3 s. That is no ambiguity: a flow last noted longer ago than rebind_min
- * (1 s at most) was bound longer ago, too, which its last note tells; and a note that refreshes, at most once a tick, writes 0 over a
- * time that is older than rebind_min. What remains is a flow that falls silent within rebind_min after it was bound, and is noted again
- * when its last note's time has just wrapped (2048 ticks later, or within 16 before): it looks as if it had not been silent, and
- * may have to wait for rebind_min once more.
+ * (1 s at most) was bound longer ago, too, which its last note tells; and a note that refreshes, at most once a tick, writes 0
+ * over a time that is older than rebind_min. What remains is a flow that falls silent within rebind_min after it was bound, and
+ * is noted again when its last note's time has just wrapped (2048 ticks later, or within 16 before): it looks as if it had not
+ * been silent, and may have to wait for rebind_min once more.
  *
- *   N-A  The binding time is stored before the word of a new flow is, and after the word of one that moved: a note that comes between
- *        may see the older time and move the flow once more, as it might have done before.
+ *   N-A  The binding time is stored before the word of a new flow is, and after the word of one that moved: a note that comes
+ *        between may see the older time and move the flow once more, as it might have done before.
  */
 #ifndef FLOWQ_LIB_NOTE_H
 #define FLOWQ_LIB_NOTE_H
@@ -73,8 +73,8 @@ static inline uint32_t note_age(uint32_t now_tick, uint64_t word)
 bool note_stale(const struct note_ages *ages, uint32_t now_tick, uint64_t word);
 
 /*
- * The class of a flow after a note, by its class before. That of a frozen one is not known here: what stands for it only makes sure that
- * the word seems to change.
+ * The class of a flow after a note, by its class before. That of a frozen one is not known here: what stands for it only makes
+ * sure that the word seems to change.
  */
 static const uint8_t note_class[][4] = {
     [NOTE_DATAGRAM] = {1, FLOWQ_CLASS_ESTABLISHED, FLOWQ_CLASS_ESTABLISHED, FLOWQ_CLASS_CLOSING},
@@ -91,11 +91,12 @@ uint32_t note_flow(const struct note_context *c, uint64_t hash, enum note_kind k
 uint32_t note_missed(const struct note_context *c, const struct line *home, uint64_t hash, enum note_kind kind);
 
 /*
- * The same, inline, for a flow at home in this line; match: see probe.h. What most notes are takes a look at the line and writes nothing:
- * the flow is on this queue already, was noted in this tick and stays in its class. The next most frequent takes one compare-and-swap.
+ * The same, inline, for a flow at home in this line; match: see probe.h. What most notes are takes a look at the line and writes
+ * nothing: the flow is on this queue already, was noted in this tick and stays in its class. The next most frequent takes one
+ * compare-and-swap.
  */
-static inline __attribute__((always_inline)) uint32_t note_at_home(const struct note_context *c, uint64_t tag_mask, struct line *home,
-                                                                   uint64_t hash, enum note_kind kind,
+static inline __attribute__((always_inline)) uint32_t note_at_home(const struct note_context *c, uint64_t tag_mask,
+                                                                   struct line *home, uint64_t hash, enum note_kind kind,
                                                                    unsigned (*match)(const struct line *, uint64_t, uint64_t))
 {
     uint64_t probe = hash & tag_mask, mask = tag_mask | WORD_SECONDARY;

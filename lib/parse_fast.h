@@ -1,8 +1,10 @@
 /*
- * parse_fast: the plain packets, inline: Ethernet, IPv4 without options or IPv6 without extension headers, not a fragment, TCP or UDP.
+ * parse_fast: the plain packets, inline: Ethernet, IPv4 without options or IPv6 without extension headers, not a fragment, TCP or
+ * UDP.
  *
- * A masked compare decides; everything else, and whatever is cut too short, goes to parse_packet(), which starts afresh and believes
- * nothing seen here. Both give the same key (tests/check_parse_model.c). Little-endian machines only; elsewhere nothing is plain.
+ * A masked compare decides; everything else, and whatever is cut too short, goes to parse_packet(), which starts afresh and
+ * believes nothing seen here. Both give the same key (tests/check_parse_model.c). Little-endian machines only; elsewhere nothing
+ * is plain.
  */
 #ifndef FLOWQ_LIB_PARSE_FAST_H
 #define FLOWQ_LIB_PARSE_FAST_H
@@ -39,7 +41,8 @@ static inline uint32_t fast_u32(const uint8_t *p)
 
 static inline bool fast_l4(uint32_t protocol, uint32_t ports, uint64_t udp_filter)
 {
-    /* The destination port stands in network byte order in the upper half: its low byte is the topmost. A tunnel's port is not plain. */
+    /* The destination port stands in network byte order in the upper half: its low byte is the topmost. A tunnel's port is not
+     * plain. */
     return protocol == 6 || (protocol == 17 && !(udp_filter >> (ports >> 24 & 63) & 1));
 }
 

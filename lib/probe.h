@@ -1,9 +1,9 @@
 /*
  * probe: find a word in a line with vector compares.
  *
- * Each function gives the index of the slot in which (slot & mask) == probe, or LINE_SLOTS: the index of the service word, which never
- * compares equal. A vector load is not atomic for the language, so it only filters (T-C): the caller reads word[index] again as an
- * atomic and compares again. ThreadSanitizer and the test scheduler get the portable form.
+ * Each function gives the index of the slot in which (slot & mask) == probe, or LINE_SLOTS: the index of the service word, which
+ * never compares equal. A vector load is not atomic for the language, so it only filters (T-C): the caller reads word[index]
+ * again as an atomic and compares again. ThreadSanitizer and the test scheduler get the portable form.
  */
 #ifndef FLOWQ_LIB_PROBE_H
 #define FLOWQ_LIB_PROBE_H
@@ -38,7 +38,8 @@ static inline __attribute__((always_inline)) unsigned line_match_sse2(const stru
     return (unsigned)__builtin_ctz(words) / 2;
 }
 
-static inline __attribute__((always_inline, target("avx2,bmi,bmi2"))) unsigned line_match_avx2(const struct line *l, uint64_t probe, uint64_t mask)
+static inline __attribute__((always_inline, target("avx2,bmi,bmi2"))) unsigned line_match_avx2(const struct line *l,
+                                                                                               uint64_t probe, uint64_t mask)
 {
     const __m256i *v = (const __m256i *)(const void *)l;
     __m256i want = _mm256_set1_epi64x((long long)probe), keep = _mm256_set1_epi64x((long long)mask);

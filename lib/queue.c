@@ -18,7 +18,9 @@ static void publish_locked(struct queues *q)
     uint16_t lowest = FLOWQ_DROP;
     for (uint32_t w = 0; w < queues_words(q->max); w++) {
         uint32_t first = w * 64;
-        uint64_t paired = q->control->pairs >= first + 64 ? UINT64_MAX : q->control->pairs > first ? (UINT64_C(1) << (q->control->pairs - first)) - 1 : 0;
+        uint64_t paired = q->control->pairs >= first + 64 ? UINT64_MAX
+                          : q->control->pairs > first     ? (UINT64_C(1) << (q->control->pairs - first)) - 1
+                                                          : 0;
         u64_store_release(&q->in_use[w], paired & q->control->enabled[w] & ~q->control->resetting[w]);
     }
     for (uint32_t qid = 0; qid < q->control->pairs; qid++) {

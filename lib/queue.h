@@ -7,14 +7,14 @@
  *     in_use    a bit per queue: the last word on a single queue.
  *     list      the queues in use in ascending order: what the fallback hash is scaled over.
  *
- * Setters change these under `lock`, readers take no lock and write nothing. A reader's answer is a queue whose bit it found set, or
- * the lowest of a summary it read: either was in use at that instant. A setter has stored all three before it returns, so a call begun
- * afterwards obeys it. While a setter is at work list and in_use may disagree; a reader that notices looks again a few times and then
- * takes the lowest queue.
+ * Setters change these under `lock`, readers take no lock and write nothing. A reader's answer is a queue whose bit it found set,
+ * or the lowest of a summary it read: either was in use at that instant. A setter has stored all three before it returns, so a
+ * call begun afterwards obeys it. While a setter is at work list and in_use may disagree; a reader that notices looks again a few
+ * times and then takes the lowest queue.
  *
  * ORDERING
- *   Q-A  setters store in_use, then list, then summary (release); readers load summary first (acquire): the list a reader scales over is
- *        at least as new as its length, and entries beyond a newer, shorter list still hold valid queue numbers.
+ *   Q-A  setters store in_use, then list, then summary (release); readers load summary first (acquire): the list a reader scales
+ *        over is at least as new as its length, and entries beyond a newer, shorter list still hold valid queue numbers.
  */
 #ifndef FLOWQ_LIB_QUEUE_H
 #define FLOWQ_LIB_QUEUE_H

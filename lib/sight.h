@@ -15,7 +15,7 @@
 /* For tests and benchmarks: bursts do without wider instructions. */
 extern bool steer_narrow;
 
-/* ---- Packets that go to the VM -------------------------------------------------------------------------------------------------- */
+/* ---- Packets that go to the VM --------------------------------------------------------------------------------------------- */
 
 /* Packets that their own key does not send to the table. */
 enum odd { ODD_NOT, ODD_KEYLESS, ODD_LATER, ODD_QUOTE, ODD_SINGLE };
@@ -27,8 +27,8 @@ struct special {
     uint64_t later, first[2]; /* hashes of datagrams; later 0: none that could be known */
 };
 
-/* What a call needs to know of the vm, loaded once: a batch sees one directory. Stages take it by value, so that the compiler keeps it
-   in registers; as a pointer it would be loaded again after each store. */
+/* What a call needs to know of the vm, loaded once: a batch sees one directory. Stages take it by value, so that the compiler
+   keeps it in registers; as a pointer it would be loaded again after each store. */
 struct view {
     struct flowq_vm *vm;
     const struct hash_secret *secret;
@@ -72,8 +72,8 @@ static inline struct line *line_of(const struct view v, uint64_t hash)
 void sight_special(const struct view *v, const struct flowq_pkt *pkt, struct batch *b, unsigned at);
 
 /* whole: the same view, for those that are not inline. */
-static inline __attribute__((always_inline)) void sight_arriving(const struct view v, const struct view *whole, const struct flowq_pkt *pkt,
-                                                                 struct batch *b, unsigned at)
+static inline __attribute__((always_inline)) void sight_arriving(const struct view v, const struct view *whole,
+                                                                 const struct flowq_pkt *pkt, struct batch *b, unsigned at)
 {
     uint64_t word[5];
     enum plain plain = parse_fast(pkt, v.udp_filter, false, word);
@@ -86,7 +86,7 @@ static inline __attribute__((always_inline)) void sight_arriving(const struct vi
     __builtin_prefetch(b->line[at]);
 }
 
-/* ---- Packets that the VM sends --------------------------------------------------------------------------------------------------- */
+/* ---- Packets that the VM sends --------------------------------------------------------------------------------------------- */
 
 /* A packet on its way into the table, or the reason why it does not go there. */
 struct sent {

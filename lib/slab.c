@@ -82,7 +82,8 @@ static uint32_t take_first_free(struct slab *b)
 struct shard *shard_make(struct table *t, uint32_t depth)
 {
     struct slab *b = t->grow.slabs;
-    bool leave = b && b->bytes == MEMORY_HUGE && is_small(t) && !t->grow.to_make; /* so that it can go: the table was larger once */
+    bool leave =
+        b && b->bytes == MEMORY_HUGE && is_small(t) && !t->grow.to_make; /* so that it can go: the table was larger once */
     if (!b || b->n_used == b->n_shards || leave)
         b = slab_make(t);
     if (!b)

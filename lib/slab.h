@@ -1,8 +1,9 @@
 /*
  * slab: memory for the shards and directories of one table.
  *
- * The first shards are allocated one at a time. Once a table has SLAB_SINGLES bytes of them, shards come in slabs of one huge page: TLB
- * misses cost 15 to 50 % at a million flows. Slabs that notes make get their huge page later, from table_trim() or the kernel. Everything here is called under the table's grow lock (or before the table is shared).
+ * The first shards are allocated one at a time. Once a table has SLAB_SINGLES bytes of them, shards come in slabs of one huge
+ * page: TLB misses cost 15 to 50 % at a million flows. Slabs that notes make get their huge page later, from table_trim() or the
+ * kernel. Everything here is called under the table's grow lock (or before the table is shared).
  */
 #ifndef FLOWQ_LIB_SLAB_H
 #define FLOWQ_LIB_SLAB_H
@@ -36,7 +37,7 @@ void *slab_wanting_huge(struct table *t);
 struct directory *directory_make(struct table *t, uint32_t depth);
 void directory_free(struct table *t, struct directory *d);
 
-/* ---- What growing and trimming share (table_grow.c) ---------------------------------------------------------------------------- */
+/* ---- What growing and trimming share (table_grow.c) ------------------------------------------------------------------------ */
 
 /* Just unlinked (T-E); under the shard's lock. */
 void table_retire_shard(struct table *t, struct shard *s);
@@ -45,11 +46,12 @@ void table_retire_directory(struct table *t, struct directory *d);
 /* Names s for all hashes that share its depth's top bits with `hash`, with seq_cst exchanges (T-D). */
 void directory_name(const struct table *t, struct directory *d, struct shard *s, uint64_t hash);
 
-/* The shard at a position in the space of hashes, and the position where the next one begins (0: that was the last). A shard that is
-   split or merged meanwhile does not disturb a walk: positions do not move. */
+/* The shard at a position in the space of hashes, and the position where the next one begins (0: that was the last). A shard that
+   is split or merged meanwhile does not disturb a walk: positions do not move. */
 struct shard *table_walk(const struct table *t, uint64_t at, uint64_t *next);
 
-/* Binding times, between shards that nobody else sees yet, or that are frozen; atomic all the same, as notes read those of a frozen one. */
+/* Binding times, between shards that nobody else sees yet, or that are frozen; atomic all the same, as notes read those of a
+ * frozen one. */
 static inline void shard_copy_stamp(const struct table *t, struct shard *to, uint32_t to_at, struct shard *from, uint32_t from_at)
 {
     if (t->plane_at)
@@ -68,7 +70,7 @@ static inline uint32_t line_empty_slot(const struct line *l)
 /* A flow of this line lives in its second one; in a shard that nobody else sees yet. */
 static inline void line_count_overflow(struct line *l) { u64_store_relaxed(&l->service, u64_load_relaxed(&l->service) + 1); }
 
-/* ---- The end -------------------------------------------------------------------------------------------------------------------- */
+/* ---- The end --------------------------------------------------------------------------------------------------------------- */
 
 /* All that is left; the table is not used any more. */
 void slabs_free(struct table *t);

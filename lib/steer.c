@@ -7,10 +7,10 @@
  *     answer    steering: the queue that the line names; what it does not answer is in           answer.h
  *     note      noting: the flow is bound to the queue that the VM named                         note.h
  *
- * Bursts run each stage over up to BATCH packets before the next one, so that the table's cache misses overlap. Plain packets whose
- * flow is in its home line, bound to a queue in use, take no branch that depends on the data; all others are put on a list ("odd") and
- * worked off one by one afterwards. Single calls run the same stages on one packet. Steering writes nothing but the fragment cache and
- * counters.
+ * Bursts run each stage over up to BATCH packets before the next one, so that the table's cache misses overlap. Plain packets
+ * whose flow is in its home line, bound to a queue in use, take no branch that depends on the data; all others are put on a list
+ * ("odd") and worked off one by one afterwards. Single calls run the same stages on one packet. Steering writes nothing but the
+ * fragment cache and counters.
  */
 #include "answer.h"
 
@@ -25,7 +25,7 @@ static inline void fetch_headers(const struct flowq_pkt *pkts, size_t n)
         __builtin_prefetch(pkts[i].data);
 }
 
-/* ---- Steering: the stages -------------------------------------------------------------------------------------------------------- */
+/* ---- Steering: the stages -------------------------------------------------------------------------------------------------- */
 
 /* Fills qids and b->reason. Packet i goes to the vm of views[i * stride]: stride 0 is one vm for all, 1 is one for each. */
 static inline __attribute__((always_inline)) void answer(const struct view *views, unsigned stride, struct batch *b, unsigned n,
@@ -80,7 +80,8 @@ static inline void fetch_vm(struct flowq_vm *vm, const struct thread *thread)
 
 /* Packets for several vms: the same stages, with a view for each packet. */
 static inline __attribute__((always_inline)) void mixed_stages(const struct thread *thread, struct flowq_vm *const *vms,
-                                                               const struct flowq_pkt *pkts, unsigned n, uint16_t *qids, match_fn *match)
+                                                               const struct flowq_pkt *pkts, unsigned n, uint16_t *qids,
+                                                               match_fn *match)
 {
     struct view views[BATCH];
     struct batch b;
@@ -103,7 +104,7 @@ static inline __attribute__((always_inline)) void mixed_stages(const struct thre
     answer(views, 1, &b, n, qids, match);
 }
 
-/* ---- Noting: the stages ---------------------------------------------------------------------------------------------------------- */
+/* ---- Noting: the stages ---------------------------------------------------------------------------------------------------- */
 
 static void count(const struct flowq_vm *vm, const struct note_context *c, uint32_t outcome, size_t n)
 {
@@ -113,8 +114,8 @@ static void count(const struct flowq_vm *vm, const struct note_context *c, uint3
 }
 
 /* The last stage of a note; sent->line is prefetched by now. */
-static inline __attribute__((always_inline)) uint32_t note_sent(const struct note_context *c, uint64_t tag_mask, const struct sent *sent,
-                                                                match_fn *match)
+static inline __attribute__((always_inline)) uint32_t note_sent(const struct note_context *c, uint64_t tag_mask,
+                                                                const struct sent *sent, match_fn *match)
 {
     return sent->outcome == TO_THE_TABLE ? note_at_home(c, tag_mask, sent->line, sent->hash, sent->kind, match) : sent->outcome;
 }
@@ -140,7 +141,7 @@ static inline __attribute__((always_inline)) void note_stages(const struct view 
         count(view.vm, c, FLOWQ_NOTE_REFRESHED, refreshed);
 }
 
-/* ---- With the instructions every machine has, and with wider ones: chosen once per burst ------------------------------------------ */
+/* ---- With the instructions every machine has, and with wider ones: chosen once per burst ----------------------------------- */
 
 typedef void steer_fn(const struct view *v, const struct flowq_pkt *pkts, unsigned n, uint16_t *qids, struct batch *b);
 
@@ -149,9 +150,11 @@ static void steer_batch(const struct view *v, const struct flowq_pkt *pkts, unsi
     steer_stages(v, pkts, n, qids, b, line_match);
 }
 
-typedef void mixed_fn(const struct thread *thread, struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned n, uint16_t *qids);
+typedef void mixed_fn(const struct thread *thread, struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned n,
+                      uint16_t *qids);
 
-static void mixed_batch(const struct thread *thread, struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned n, uint16_t *qids)
+static void mixed_batch(const struct thread *thread, struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned n,
+                        uint16_t *qids)
 {
     mixed_stages(thread, vms, pkts, n, qids, line_match);
 }
@@ -163,8 +166,8 @@ static __attribute__((target("avx2,bmi,bmi2"))) void mixed_batch_wide(const stru
     mixed_stages(thread, vms, pkts, n, qids, line_match_avx2);
 }
 
-static __attribute__((target("avx2,bmi,bmi2"))) void steer_batch_wide(const struct view *v, const struct flowq_pkt *pkts, unsigned n,
-                                                                      uint16_t *qids, struct batch *b)
+static __attribute__((target("avx2,bmi,bmi2"))) void steer_batch_wide(const struct view *v, const struct flowq_pkt *pkts,
+                                                                      unsigned n, uint16_t *qids, struct batch *b)
 {
     steer_stages(v, pkts, n, qids, b, line_match_avx2);
 }
@@ -205,7 +208,7 @@ static steer_fn *best_steer(void) { return wide() ? steer_batch_wide : steer_bat
 static mixed_fn *best_mixed(void) { return wide() ? mixed_batch_wide : mixed_batch; }
 static note_fn *best_note(void) { return wide() ? note_batch_wide : note_batch; }
 
-/* ---- Steering: the calls ------------------------------------------------------------------------------------------------------------ */
+/* ---- Steering: the calls --------------------------------------------------------------------------------------------------- */
 
 /* Counts answers by queue, where that is asked for. */
 static __attribute__((noinline)) void count_queues(const struct view *v, const uint16_t *qids, size_t n)
@@ -325,7 +328,7 @@ void flowq_rx_steer_burst_vms(struct flowq_vm *const *vms, const struct flowq_pk
     }
 }
 
-/* ---- Noting: the calls ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- Noting: the calls ----------------------------------------------------------------------------------------------------- */
 
 static struct note_context context_of(struct flowq_vm *vm, const struct tally *tally, uint32_t qid)
 {

@@ -9,8 +9,8 @@
 
 struct line table_nowhere[SHARD_MAX_LINES];
 
-/* Flows per line that we plan for: 4 of 7 slots. At this load an insert that finds both its lines full, and no flow in them that can
-   move aside, is rarer than 1e-6, with room for the most loaded of some thousand shards (tests/check_table.c measures it). */
+/* Flows per line that we plan for: 4 of 7 slots. At this load an insert that finds both its lines full, and no flow in them that
+   can move aside, is rarer than 1e-6, with room for the most loaded of some thousand shards (tests/check_table.c measures it). */
 #define LINE_FLOWS 4
 
 /* A table that may need more shards than this has shards of the full size from the first one on. */
@@ -34,11 +34,12 @@ static uint32_t queue_bits(uint32_t max_queue_pairs)
 
 uint64_t table_tag_low(uint32_t max_queue_pairs) { return UINT64_C(1) << (WORD_QUEUE_SHIFT + queue_bits(max_queue_pairs)); }
 
-/* Shards of a few lines grow unevenly, so that the limit is reached while there is room elsewhere: so many flows are planned for at least. */
+/* Shards of a few lines grow unevenly, so that the limit is reached while there is room elsewhere: so many flows are planned for
+ * at least. */
 #define MIN_SHARD_FLOWS 64
 
-/* Lines of a shard: as many as the first flows want, so that many small vms stay small; but a table of many shards has large ones: in
-   small ones the flows spread less evenly, and each has a head and its entries in the directory. At most 256. */
+/* Lines of a shard: as many as the first flows want, so that many small vms stay small; but a table of many shards has large
+   ones: in small ones the flows spread less evenly, and each has a head and its entries in the directory. At most 256. */
 static uint32_t lines_for(const struct table_sizes *z)
 {
     uint32_t first = z->initial_flows ? z->initial_flows : z->max_flows;
@@ -67,8 +68,8 @@ static void lay_out(struct table *t, const struct table_sizes *z)
     uint32_t plane_bytes = z->plane ? lines * LINE_SLOTS * (uint32_t)sizeof(uint16_t) : 0;
     t->head_at = (lines * (uint32_t)sizeof(struct line) + plane_bytes + 63) / 64 * 64;
     t->shard_bytes = (t->head_at + (uint32_t)sizeof(struct shard_head) + 63) / 64 * 64;
-    /* An eighth more than the flows need when they spread evenly: for shards that got more than their share. But a table that begins
-       with all its shards has promised not to allocate any more; it does without. */
+    /* An eighth more than the flows need when they spread evenly: for shards that got more than their share. But a table that
+       begins with all its shards has promised not to allocate any more; it does without. */
     t->max_shards = z->initial_flows == z->max_flows ? shards : shards + (shards + 7) / 8;
 }
 
@@ -109,7 +110,7 @@ void table_fini(struct table *t)
     directories_free(t);
 }
 
-/* ---- Look-up of one flow ------------------------------------------------------------------------------------------------------ */
+/* ---- Look-up of one flow --------------------------------------------------------------------------------------------------- */
 
 static atomic_u64 *line_slot(struct line *l, uint64_t probe, uint64_t mask, uint64_t *word)
 {
@@ -135,7 +136,7 @@ struct place shard_find(const struct table *t, struct shard *s, uint64_t hash)
 
 struct place table_find(const struct table *t, uint64_t hash) { return shard_find(t, table_shard(t, hash), hash); }
 
-/* ---- Walks -------------------------------------------------------------------------------------------------------------------- */
+/* ---- Walks ----------------------------------------------------------------------------------------------------------------- */
 
 struct shard *table_walk(const struct table *t, uint64_t at, uint64_t *next)
 {
@@ -199,8 +200,8 @@ static uint64_t clear_locked(struct table *t, struct shard *s)
 uint64_t table_clear(struct table *t)
 {
     uint64_t n = 0, at = 0;
-    /* Against the lock order, which is safe: whoever holds a shard only tries for the grow lock. While it is held nothing is split or
-       freed, so no section is needed and the caller need not be registered. */
+    /* Against the lock order, which is safe: whoever holds a shard only tries for the grow lock. While it is held nothing is
+       split or freed, so no section is needed and the caller need not be registered. */
     spin_lock(&t->grow.lock);
     do {
         struct shard *s = table_walk(t, at, &at);

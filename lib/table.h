@@ -6,7 +6,7 @@
  *     directory, indexed by the top bits of the hash; doubles by copy
  *         |
  *         v
- *     shard = lines, then (with rebind_min) a plane of binding times, then a head        one allocation, at most 16 KiB + 640 B + 3.5 KiB
+ *     shard = lines, then (with rebind_min) a plane of binding times, then a head        one allocation, at most 20 KiB
  *         |
  *         v   line = low bits of the hash; second line = line xor (8 bits of the tag | 1), in the same shard
  *     line, 64 bytes:   slot 0 | 1 | 2 | 3 | 4 | 5 | 6 | service
@@ -14,10 +14,11 @@
  *     slot, 64 bits:    63                                  15+q  15    14       13         12..2     1..0
  *                       | tag: top bits of the hash          | queue | moving | secondary | last note | class |
  *
- * q bits hold a queue number: as many as max_queue_pairs needs; whatever they leave belongs to the tag. An empty slot is zero; tags never
- * are. "secondary": this is the flow's second line. "last note": ticks of about a second, 11 bits. "moving" is spare (always zero).
- * Class 0 means frozen (below). One word holds all, so one compare-and-swap covers tag, queue, class and time: a refresh, a move to
- * another queue or a change of class takes no lock and cannot hit a slot that was given to another flow meanwhile.
+ * q bits hold a queue number: as many as max_queue_pairs needs; whatever they leave belongs to the tag. An empty slot is zero;
+ * tags never are. "secondary": this is the flow's second line. "last note": ticks of about a second, 11 bits. "moving" is spare
+ * (always zero). Class 0 means frozen (below). One word holds all, so one compare-and-swap covers tag, queue, class and time: a
+ * refresh, a move to another queue or a change of class takes no lock and cannot hit a slot that was given to another flow
+ * meanwhile.
  *
  * A table without flows has no shard: its directory points at `nowhere`, a zeroed shard shared by all tables and never written.
  *
@@ -27,23 +28,25 @@
  *   directory, list of retired  the holder of the table's grow lock
  *
  * ORDERING (the code cites the letters)
- *   T-A  A flow that moves from its home line to its second line is frozen (class 0) by compare-and-swap, copied, and only then leaves
- *        its home slot. A rebind that lands before the freeze is in the copy; one that comes after fails and is retried. Readers go on
- *        using a frozen slot's queue.
- *   T-B  Whoever puts a flow into its second line counts it in the home line's service word first, and takes it from the home slot
- *        last. A reader looks at the slots of the home line, then (acquire) at the service word: if it missed the flow because it left,
- *        it sees the count, and looks at the second line. Flows never move back, so there is no third place.
+ *   T-A  A flow that moves from its home line to its second line is frozen (class 0) by compare-and-swap, copied, and only then
+ *        leaves its home slot. A rebind that lands before the freeze is in the copy; one that comes after fails and is retried.
+ *        Readers go on using a frozen slot's queue.
+ *   T-B  Whoever puts a flow into its second line counts it in the home line's service word first, and takes it from the home
+ *        slot last. A reader looks at the slots of the home line, then (acquire) at the service word: if it missed the flow
+ *        because it left, it sees the count, and looks at the second line. Flows never move back, so there is no third place.
  *   T-C  Filling a line from a vector register only filters: the slot found is read again as an atomic, and compared again.
- *   T-D  A shard that splits is frozen slot by slot and copied into two new ones; the directory names the new ones (each entry: one
- *        exchange, seq_cst) before any note can write to them; the old one stays as it was, whole, for readers that came before.
- *   T-E  What has been superseded is unlinked by a seq_cst read-modify-write and stamped afterwards (epoch.h); it is freed when the
- *        stamp has passed.
- *   T-F  A shard is not split while its parent is unreclaimed: a section that stays open costs at most as much memory again as the
- *        table has.
+ *   T-D  A shard that splits is frozen slot by slot and copied into two new ones; the directory names the new ones (each entry:
+ *        one exchange, seq_cst) before any note can write to them; the old one stays as it was, whole, for readers that came
+ *        before.
+ *   T-E  What has been superseded is unlinked by a seq_cst read-modify-write and stamped afterwards (epoch.h); it is freed when
+ *        the stamp has passed.
+ *   T-F  A shard is not split while its parent is unreclaimed: a section that stays open costs at most as much memory again as
+ *        the table has.
  *
  * LOCK ORDER: shard, then grow. Both are tried a bounded number of times from the data path, never waited for.
  *
- * PROGRESS: look-ups are wait-free. A refresh or rebind retries only when another thread changed the same flow. Inserts give up (S12).
+ * PROGRESS: look-ups are wait-free. A refresh or rebind retries only when another thread changed the same flow. Inserts give up
+ * (S12).
  *
  * Bucketised hashing with a per-bucket overflow count: Breslow et al., "Horton Tables", 2016. Growth by splitting behind a
  * directory: Fagin et al., "Extendible Hashing", 1979.
@@ -103,7 +106,8 @@ struct directory {
 };
 
 struct table {
-    /* Read by every call; written at creation, but for the directory pointer and the smallest directory, which lies here. One line. */
+    /* Read by every call; written at creation, but for the directory pointer and the smallest directory, which lies here. One
+     * line. */
     atomic_ptr directory;
     uint64_t tag_mask;
     uint32_t queue_mask;
@@ -134,7 +138,7 @@ struct table {
     } grow __attribute__((aligned(64)));
 };
 
-/* ---- Words ------------------------------------------------------------------------------------------------------------------- */
+/* ---- Words ----------------------------------------------------------------------------------------------------------------- */
 
 static inline uint32_t word_class(uint64_t w) { return (uint32_t)(w & WORD_CLASS_MASK); }
 static inline uint32_t word_tick(uint64_t w) { return (uint32_t)(w >> WORD_TICK_SHIFT & WORD_TICK_MASK); }
@@ -145,7 +149,7 @@ static inline uint64_t word_make(uint64_t tag, uint32_t queue, uint32_t tick, ui
     return tag | (uint64_t)queue << WORD_QUEUE_SHIFT | (tick & WORD_TICK_MASK) << WORD_TICK_SHIFT | cls;
 }
 
-/* ---- Places ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Places ---------------------------------------------------------------------------------------------------------------- */
 
 /* Index of the second line of a flow that is in its first, and the other way round. The bits are part of every tag. */
 static inline uint32_t other_line(const struct table *t, uint64_t tag, uint32_t line)
@@ -176,7 +180,7 @@ static inline atomic_u16 *shard_plane(const struct table *t, struct shard *s)
 
 static inline uint32_t home_line(const struct table *t, uint64_t hash) { return (uint32_t)hash & t->line_mask; }
 
-/* ---- Look-up ----------------------------------------------------------------------------------------------------------------- */
+/* ---- Look-up --------------------------------------------------------------------------------------------------------------- */
 
 /*
  * Index of the slot in which (slot & mask) == probe, or LINE_SLOTS. Acquire, for T-B. Vector forms in probe.h; this one is for
@@ -218,7 +222,7 @@ static inline uint64_t slot_freeze(atomic_u64 *slot)
 struct place shard_find(const struct table *t, struct shard *s, uint64_t hash);
 struct place table_find(const struct table *t, uint64_t hash);
 
-/* ---- Life cycle, growth ------------------------------------------------------------------------------------------------------- */
+/* ---- Life cycle, growth ---------------------------------------------------------------------------------------------------- */
 
 extern struct line table_nowhere[SHARD_MAX_LINES];
 static inline struct shard *nowhere(void) { return (struct shard *)table_nowhere; }
@@ -256,8 +260,9 @@ static inline bool table_has_retired(const struct table *t) { return u32_load_re
 /* Forgets every flow; returns how many. Waits for locks: not for the data path. */
 uint64_t table_clear(struct table *t);
 /*
- * A bounded step towards giving memory back after a peak: looks at some shards, from where the last step ended, and merges pairs that
- * are nearly empty but for flows for which stale() holds, and these go; also gives the last shard back when it is empty. Never waits.
+ * A bounded step towards giving memory back after a peak: looks at some shards, from where the last step ended, and merges pairs
+ * that are nearly empty but for flows for which stale() holds, and these go; also gives the last shard back when it is empty.
+ * Never waits.
  */
 struct table_trim {
     bool (*stale)(const void *ctx, uint64_t word);

@@ -2,8 +2,8 @@
  * table_grow: how a table grows, a shard at a time, under its readers' eyes.
  *
  * A shard that has no room becomes two (T-D): two new ones are made, the old one is frozen slot by slot while it is copied, the
- * directory names the new ones, and the old one is retired (T-E). All of it happens under the lock of the shard and the grow lock and
- * moves at most 256 lines. The way back is in table_trim.c.
+ * directory names the new ones, and the old one is retired (T-E). All of it happens under the lock of the shard and the grow lock
+ * and moves at most 256 lines. The way back is in table_trim.c.
  */
 #include "table.h"
 
@@ -12,7 +12,7 @@
 /* Top bits of the hash that a directory may use: they lie in every tag, above the bits that choose the second line. */
 #define MAX_DEPTH 24
 
-/* ---- What has been superseded (T-E) ------------------------------------------------------------------------------------------ */
+/* ---- What has been superseded (T-E) ---------------------------------------------------------------------------------------- */
 
 void table_retire_shard(struct table *t, struct shard *s)
 {
@@ -71,9 +71,10 @@ void table_reclaim(struct table *t)
     spin_unlock(&t->grow.lock);
 }
 
-/* ---- Copying ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Copying --------------------------------------------------------------------------------------------------------------- */
 
-/* In a shard that nobody else sees yet: flows in their second line go home where there is room again; the others are counted (T-B). */
+/* In a shard that nobody else sees yet: flows in their second line go home where there is room again; the others are counted
+ * (T-B). */
 static void send_home(const struct table *t, struct shard *s)
 {
     for (uint32_t l = 0; l <= t->line_mask; l++) {
@@ -94,7 +95,7 @@ static void send_home(const struct table *t, struct shard *s)
     }
 }
 
-/* ---- Directory (T-D) ---------------------------------------------------------------------------------------------------------- */
+/* ---- Directory (T-D) ------------------------------------------------------------------------------------------------------- */
 
 /* The directory with twice the entries; those of `s` are set by the caller. NULL: no memory. */
 static struct directory *doubled(struct table *t, const struct directory *old)
@@ -115,7 +116,7 @@ void directory_name(const struct table *t, struct directory *d, struct shard *s,
         (void)ptr_xchg_seq_cst(&d->shard[first + i], s);
 }
 
-/* ---- Growth ------------------------------------------------------------------------------------------------------------------- */
+/* ---- Growth ---------------------------------------------------------------------------------------------------------------- */
 
 static enum table_grown first_shard_locked(struct table *t)
 {
@@ -132,7 +133,8 @@ static enum table_grown first_shard_locked(struct table *t)
     return TABLE_GROWN;
 }
 
-/* Fills the two halves from s, whose flows differ in the hash bit below its depth. Touches every line of both for the first time. */
+/* Fills the two halves from s, whose flows differ in the hash bit below its depth. Touches every line of both for the first time.
+ */
 static void split_flows(struct table *t, struct shard *s, struct shard *half[2])
 {
     uint32_t bit = 63 - shard_head(t, s)->depth, live[2] = {0, 0};

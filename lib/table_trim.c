@@ -1,8 +1,9 @@
 /*
  * table_trim: gives memory back after a peak, two shards at a time (T-D, T-E; see table.h).
  *
- * Two neighbours (all bits of their prefix alike but the last) whose flows together, stale ones left out, fill no more than 3/8 of one
- * shard become one. A shard splits at about 3/4 full, so one that was just split is not merged again before half of its flows are gone.
+ * Two neighbours (all bits of their prefix alike but the last) whose flows together, stale ones left out, fill no more than 3/8
+ * of one shard become one. A shard splits at about 3/4 full, so one that was just split is not merged again before half of its
+ * flows are gone.
  */
 #include "slab.h"
 
@@ -103,9 +104,10 @@ static bool try_both(const struct table *t, struct shard *pair[2])
     return false;
 }
 
-/* Are so few of the flows in these two shards not stale? Nothing takes a stale flow away while nobody wants its place, so they have to be
-   looked at; no further than it takes to know. */
-static bool few_wanted(const struct table *t, const struct table_trim *trim, struct shard *pair[2], uint32_t room, uint32_t *n_lines)
+/* Are so few of the flows in these two shards not stale? Nothing takes a stale flow away while nobody wants its place, so they
+   have to be looked at; no further than it takes to know. */
+static bool few_wanted(const struct table *t, const struct table_trim *trim, struct shard *pair[2], uint32_t room,
+                       uint32_t *n_lines)
 {
     if (u32_load_relaxed(&shard_head(t, pair[0])->live) + u32_load_relaxed(&shard_head(t, pair[1])->live) <= room)
         return true;
@@ -178,7 +180,8 @@ void table_trim(struct table *t, struct table_trim *trim)
     if (!spin_try(&t->grow.lock))
         return;
     uint32_t merges = 0, n_lines = 0;
-    for (uint32_t looks = 0; looks < TRIM_LOOKS && n_lines < TRIM_LINES && merges < TRIM_MERGES && t->grow.n_shards > 1; looks++) {
+    for (uint32_t looks = 0; looks < TRIM_LOOKS && n_lines < TRIM_LINES && merges < TRIM_MERGES && t->grow.n_shards > 1;
+         looks++) {
         uint64_t at = t->grow.trim_at;
         struct shard *s = table_walk(t, at, &t->grow.trim_at);
         merges += try_merge(t, trim, s, at, &n_lines);

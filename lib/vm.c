@@ -11,7 +11,7 @@
 
 #define NS_PER_MS UINT64_C(1000000)
 
-/* ---- Time --------------------------------------------------------------------------------------------------------------------- */
+/* ---- Time ------------------------------------------------------------------------------------------------------------------ */
 
 static uint64_t read_clock(clockid_t id)
 {
@@ -56,7 +56,7 @@ static uint32_t tick_shift_for(uint64_t active_ns)
     return shift;
 }
 
-/* ---- Settings ----------------------------------------------------------------------------------------------------------------- */
+/* ---- Settings -------------------------------------------------------------------------------------------------------------- */
 
 static uint32_t rebind_ticks(uint32_t us) { return (uint32_t)(us * UINT64_C(1000) >> NOTE_BIND_SHIFT); }
 
@@ -109,7 +109,7 @@ struct parse_rules vm_parse_rules(const struct flowq_vm *vm)
     return r;
 }
 
-/* ---- Making ------------------------------------------------------------------------------------------------------------------- */
+/* ---- Making ---------------------------------------------------------------------------------------------------------------- */
 
 /* The block of memory: struct flowq_vm, and behind it, each at a multiple of 64 bytes: */
 struct parts {
@@ -129,7 +129,8 @@ static struct parts lay_out(const struct flowq_vm_config *cfg)
     p.frags = p.queues + queues_bytes(cfg->max_queue_pairs);
     p.noted = p.frags + round64(p.n_fragments * sizeof(atomic_u64));
     p.counted = p.noted + round64(cfg->max_queue_pairs * sizeof(atomic_u32));
-    p.end = p.counted + (cfg->queue_stats ? round64((size_t)STATS_STRIPES * cfg->max_queue_pairs * sizeof(struct queue_counters)) : 0);
+    p.end = p.counted +
+            (cfg->queue_stats ? round64((size_t)STATS_STRIPES * cfg->max_queue_pairs * sizeof(struct queue_counters)) : 0);
     return p;
 }
 
@@ -228,7 +229,7 @@ void flowq_vm_destroy(struct flowq_vm *vm)
     memory_free(&memory, vm, vm->bytes);
 }
 
-/* ---- Changing ----------------------------------------------------------------------------------------------------------------- */
+/* ---- Changing -------------------------------------------------------------------------------------------------------------- */
 
 int flowq_vm_configure(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
 {
@@ -300,7 +301,7 @@ void flowq_vm_maintain(struct flowq_vm *vm)
     tell_refused(vm);
 }
 
-/* ---- Queues ------------------------------------------------------------------------------------------------------------------- */
+/* ---- Queues ---------------------------------------------------------------------------------------------------------------- */
 
 int flowq_vm_set_queue_pairs(struct flowq_vm *vm, uint32_t n)
 {

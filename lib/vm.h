@@ -1,8 +1,8 @@
 /*
  * vm: one multiqueue NIC, put together from its parts.
  *
- * One block of memory holds the struct and the small arrays; the table's shards are separate. What every call reads comes first and is
- * written at creation or by the control path only; counters, which threads write, come last, in cache lines of their own.
+ * One block of memory holds the struct and the small arrays; the table's shards are separate. What every call reads comes first
+ * and is written at creation or by the control path only; counters, which threads write, come last, in cache lines of their own.
  */
 #ifndef FLOWQ_LIB_VM_H
 #define FLOWQ_LIB_VM_H
@@ -54,7 +54,8 @@ struct flowq_vm {
     atomic_u64 refused_told; /* refusals that the log has been told of */
     struct stats stats;
 };
-_Static_assert(offsetof(struct flowq_vm, secret) + offsetof(struct hash_secret, bytes) <= 64, "plain IPv4 needs the first line only");
+_Static_assert(offsetof(struct flowq_vm, secret) + offsetof(struct hash_secret, bytes) <= 64,
+               "plain IPv4 needs the first line only");
 
 /* What the parser must know, from the settings as they are now. */
 struct parse_rules vm_parse_rules(const struct flowq_vm *vm);
