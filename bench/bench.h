@@ -156,7 +156,7 @@ struct contestant {
     bool no_answer;      /* does not know the queues: its sums are not checked */
 };
 
-extern const struct contestant with_flowq, with_rte_hash, with_rte_hash_ahead, with_rte_hash_padded, with_ck_ht, with_lfht, with_tun,
+extern const struct contestant with_flowq, with_flowq_narrow, with_native, with_rte_hash, with_rte_hash_ahead, with_rte_hash_padded, with_ck_ht, with_lfht, with_tun,
     with_roofline, with_nothing;
 extern const struct contestant *const contestants[]; /* ended by NULL; flowq first */
 

@@ -3,6 +3,10 @@
 
 const struct contestant *const contestants[] = {
     &with_flowq,
+    &with_flowq_narrow,
+#ifdef HAVE_NATIVE
+    &with_native,
+#endif
 #ifdef HAVE_DPDK
     &with_rte_hash,
     &with_rte_hash_ahead,

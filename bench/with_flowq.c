@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "probe.h"
+#include "sight.h"
 #include "vm.h"
 
 static void *create(const struct shape *shape)
@@ -138,6 +139,15 @@ static void settle(void *vm)
         flowq_vm_maintain(vm);
 }
 
+/* As on a machine without AVX2. */
+static uint64_t steer_without(void *vm, const struct flowq_pkt *pkts, size_t n)
+{
+    steer_narrow = true;
+    uint64_t sum = steer(vm, pkts, n);
+    steer_narrow = false;
+    return sum;
+}
+
 const struct contestant with_flowq = {
     .name = "flowq",
     .what = "this library, after flowq_vm_maintain() as by a timer; ready keys through internals",
@@ -151,4 +161,11 @@ const struct contestant with_flowq = {
     .bytes = bytes,
     .settle = settle,
     .grows = true,
+};
+
+const struct contestant with_flowq_narrow = {
+    .name = "flowq-sse2",
+    .what = "the same table without the wider instructions",
+    .steer = steer_without,
+    .variant_of = &with_flowq,
 };

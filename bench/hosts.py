@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""The same guest behind several hosts: on which receive queue its packets arrive, and what the host spends on a packet.
+
+    bench/hosts.py BUILD [SVG]
+
+BUILD is the build directory of `./bootstrap check-system`, run as root, which fetches the guest. Open vSwitch is Debian's
+openvswitch-switch-dpdk; without it its rows are left out. Prints a table in Markdown, and writes a bar chart to SVG.
+
+One guest, four queues, four iperf3 senders over TCP, one after the other, each bound to a vCPU; what arrives are acknowledgements.
+CPU is that of the host's process; that of QEMU on a TAP cannot be told from its guest's.
+"""
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, '../tests/system'))
+sys.dont_write_bytecode = True
+
+from lab import Guest, Lab, Switch, until  # noqa: E402
+from stage import set_up_peer  # noqa: E402
+
+QUEUES = 4
+SECONDS = 2
+
+
+def cpu_seconds(pid):
+    with open(f'/proc/{pid}/stat', encoding='ascii') as stat:
+        fields = stat.read().rpartition(')')[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+
+def measure(guest, pid):
+    """Packets by queue, for each sender; nanoseconds of the host's process for each packet in either direction"""
+    guest.run('/usr/bin/ip addr add 10.77.0.2/24 dev eth0; /usr/bin/ip link set eth0 up')
+    until('the peer', 30, lambda: guest.run('ping -c 1 -W 1 10.77.0.1 >/dev/null; echo $?').strip() == '0')
+    rows, cpu, packets = [], 0.0, 0
+    count = 'cat /sys/class/net/eth0/statistics/rx_packets /sys/class/net/eth0/statistics/tx_packets'
+    for vcpu in range(QUEUES):
+        before, cpu_before = guest.received(), cpu_seconds(pid)
+        sum_before = sum(int(word) for word in guest.run(count).split())
+        guest.run(f'taskset {1 << vcpu:x} iperf3 -c 10.77.0.1 -p {5200 + vcpu} -t {SECONDS} >/tmp/iperf3', 60)
+        cpu += cpu_seconds(pid) - cpu_before
+        packets += sum(int(word) for word in guest.run(count).split()) - sum_before
+        rows.append([b - a for a, b in zip(before, guest.received())])
+    return rows, cpu / packets * 1e9
+
+
+def peer(netns, device):
+    set_up_peer(netns, device, 1, '10.77.0.1/24', 'fd77::1/64')
+    netns.run('ip', 'link', 'set', 'lo', 'up')
+    for i in range(QUEUES):
+        netns.start('iperf3', '-s', '-p', 5200 + i, stdout=-3, stderr=-3)
+    time.sleep(0.3)
+
+
+def with_vswitch(lab, steer):
+    netns, socket = lab.netns(), lab.path('guest')
+    switch = Switch(lab, f'vhost:{socket},steer={steer}', f'tap:peer@{netns.path}')
+    peer(netns, 'peer')
+    return measure(Guest(lab, 'guest', [(f'vhost:{socket}', QUEUES)]), switch.process.pid)
+
+
+def with_tap(lab):
+    """QEMU's own virtio-net on a TAP of the kernel: tun steers."""
+    netns = lab.netns()
+    guest = Guest(lab, 'guest', [('tap,ifname=peer,script=no,downscript=no,vhost=off,queues=4', QUEUES)], inside=netns.enter)
+    peer(netns, 'peer')
+    rows, _ = measure(guest, guest.process.pid)
+    return rows, None
+
+
+def with_ovs(lab, steering):
+    """Open vSwitch's userspace datapath, all of it in a namespace and a folder of its own."""
+    netns, folder = lab.netns(), lab.folder.name
+    database = f'unix:{folder}/db.sock'
+    environment = {**os.environ, 'OVS_RUNDIR': folder, 'OVS_LOGDIR': folder, 'OVS_DBDIR': folder}
+
+    def vsctl(*words):
+        subprocess.run(['ovs-vsctl', f'--db={database}', *words], check=True, env=environment, timeout=60)
+    subprocess.run(['ovsdb-tool', 'create', f'{folder}/conf.db', '/usr/share/openvswitch/vswitch.ovsschema'], check=True)
+    netns.start('ovsdb-server', f'{folder}/conf.db', f'--remote=p{database}', f'--unixctl={folder}/db.ctl', env=environment, stderr=-3)
+    until('ovsdb-server', 10, lambda: os.path.exists(f'{folder}/db.sock'))
+    vsctl('--no-wait', 'init')
+    vsctl('--no-wait', 'set', 'Open_vSwitch', '.', 'other_config:dpdk-init=true',
+          'other_config:dpdk-extra=--no-huge --legacy-mem --no-pci --no-telemetry -m 512')
+    daemon = netns.start('/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk', database, f'--unixctl={folder}/vs.ctl',
+                         env=environment, stdout=-3, stderr=open(f'{folder}/err', 'wb'))
+    vsctl('add-br', 'br0', '--', 'set', 'bridge', 'br0', 'datapath_type=netdev')
+    vsctl('add-port', 'br0', 'guest', '--', 'set', 'Interface', 'guest', 'type=dpdkvhostuser')
+    if steering is not None:
+        vsctl('set', 'Interface', 'guest', f'other_config:tx-steering={steering}')
+    peer(netns, 'br0')
+    return measure(Guest(lab, 'guest', [(f'vhost:{folder}/guest', QUEUES)]), daemon.pid)
+
+
+HOSTS = {
+    'vswitch, flowq': lambda lab: with_vswitch(lab, 'auto'),
+    'vswitch, hash': lambda lab: with_vswitch(lab, 'hash'),
+    'QEMU on a kernel TAP': with_tap,
+    'Open vSwitch, as it comes': lambda lab: with_ovs(lab, None),
+    'Open vSwitch, tx-steering=hash': lambda lab: with_ovs(lab, 'hash'),
+}
+
+
+def chart(results):
+    """Bars: how much arrived on the queue of the sending vCPU."""
+    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" width="720" height="{46 + 34 * len(results)}" font-family="sans-serif" '
+             'font-size="14">', '<rect width="100%" height="100%" fill="white"/>',
+             '<text x="10" y="24" font-size="15">Packets that arrived on the queue of the sending vCPU, percent</text>']
+    for i, (name, (share, *_)) in enumerate(results.items()):
+        y = 42 + 34 * i
+        lines.append(f'<text x="230" y="{y + 17}" text-anchor="end">{name}</text>')
+        lines.append(f'<rect x="240" y="{y}" width="{4 * share:.1f}" height="24" fill="{"#2a7" if "flowq" in name else "#789"}"/>')
+        lines.append(f'<text x="{248 + 4 * share:.1f}" y="{y + 17}">{share:.1f}</text>')
+    return '\n'.join(lines + ['</svg>', ''])
+
+
+def main():
+    build = os.path.abspath(sys.argv[1])
+    results = {}
+    print('| host | arrived on queue 0, 1, 2, 3 | on the queue of the sending vCPU | host CPU, ns a packet |\n|---|---|---|---|')
+    for name, play in HOSTS.items():
+        if 'Open vSwitch' in name and not os.path.exists('/usr/lib/openvswitch-switch-dpdk') or shutil.which('ovs-vsctl') is None:
+            print(f'{name}: left out, openvswitch-switch-dpdk is not installed', file=sys.stderr)
+            continue
+        with Lab(build) as lab:
+            rows, cost = play(lab)
+        total = sum(map(sum, rows))
+        share = 100 * sum(row[i] for i, row in enumerate(rows)) / total
+        queues = ', '.join(str(sum(column)) for column in zip(*rows))
+        results[name] = (share, queues, cost)
+        print(f'| {name} | {queues} | {share:.1f} % | {"within QEMU" if cost is None else f"{cost:.0f}"} |', flush=True)
+    if len(sys.argv) > 2:
+        with open(sys.argv[2], 'w', encoding='utf-8') as svg:
+            svg.write(chart(results))
+
+
+if __name__ == '__main__':
+    main()
