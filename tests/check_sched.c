@@ -15,6 +15,7 @@
 #include "sched.h"
 #include "seed.h"
 #include "thread.h"
+#include "vm.h"
 
 static uint64_t seed;
 static uint64_t n_runs = 20000;
@@ -407,6 +408,79 @@ START_TEST(synchronize_waits_for_open_sections)
 }
 END_TEST
 
+/* ---- Settings -------------------------------------------------------------------------------------------------------------- */
+
+/* Two whole configurations, which differ in all that the parser and the ageing must know. */
+static const struct flowq_vm_config settings[2] = {
+    {.size = sizeof(struct flowq_vm_config)},
+    {.size = sizeof(struct flowq_vm_config),
+     .key_vlan = FLOWQ_ON,
+     .tunnels = FLOWQ_TUNNEL_VXLAN | FLOWQ_TUNNEL_GTPU,
+     .vxlan_port = 1000,
+     .gtpu_port = 1001,
+     .idle_ms = 60000},
+};
+
+struct outcome {
+    struct parse_rules rules;
+    struct note_ages ages;
+};
+
+struct configured {
+    struct flowq_vm *vm;
+    struct outcome of[2]; /* what each alone leaves behind */
+};
+
+static struct outcome outcome_of(const struct flowq_vm *vm)
+{
+    struct outcome o;
+
+    memset(&o, 0, sizeof o);
+    o.rules = vm_parse_rules(vm);
+    o.ages = vm_ages(vm);
+    return o;
+}
+
+static bool is_outcome(const struct outcome *a, const struct outcome *b)
+{
+    return a->rules.udp_filter == b->rules.udp_filter && a->rules.tunnels == b->rules.tunnels &&
+           a->rules.key_vlan == b->rules.key_vlan && memcmp(a->rules.port, b->rules.port, sizeof a->rules.port) == 0 &&
+           a->ages.idle == b->ages.idle;
+}
+
+static void configure_mine(void *ctx)
+{
+    struct configured *c = ctx;
+
+    SCHED_CHECK(flowq_vm_configure(c->vm, &settings[sched_self() % 2]) == 0);
+}
+
+static bool one_of_them_won(void *ctx)
+{
+    struct configured *c = ctx;
+    struct outcome now = outcome_of(c->vm);
+
+    return is_outcome(&now, &c->of[0]) || is_outcome(&now, &c->of[1]);
+}
+
+/* Mutation: flowq_vm_configure() does not lock. */
+START_TEST(configurations_do_not_mix)
+{
+    struct configured c;
+    struct sched_scenario s = {.name = "configure", .n_threads = 3, .thread = {configure_mine, configure_mine, configure_mine},
+                               .check = one_of_them_won};
+
+    ck_assert_int_eq(flowq_vm_create(NULL, &c.vm), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        ck_assert_int_eq(flowq_vm_configure(c.vm, &settings[i]), 0);
+        c.of[i] = outcome_of(c.vm);
+    }
+    ck_assert(!is_outcome(&c.of[0], &c.of[1]));
+    must_hold(&s, &c);
+    flowq_vm_destroy(c.vm);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("sched");
@@ -425,6 +499,7 @@ int main(void)
     tcase_add_test(tc, locks_exclude);
     tcase_add_test(tc, nothing_is_freed_under_a_reader);
     tcase_add_test(tc, synchronize_waits_for_open_sections);
+    tcase_add_test(tc, configurations_do_not_mix);
     suite_add_tcase(suite, tc);
     srunner_run_all(runner, CK_NORMAL);
     failed = srunner_ntests_failed(runner);
