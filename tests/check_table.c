@@ -80,7 +80,7 @@ static __attribute__((target("avx2,bmi,bmi2"))) unsigned match_avx2(const struct
 START_TEST(probes_agree)
 {
     for (unsigned round = 0; round < 50000; round++) {
-        struct line l;
+        _Alignas(64) struct line l;
         uint64_t mask = ~(table_tag_low(1u << rng_below(&rng, 16)) - 1) | WORD_SECONDARY, probe = rng_next(&rng) & mask;
         uint32_t at = rng_below(&rng, 16);
         for (unsigned i = 0; i < LINE_SLOTS; i++)
