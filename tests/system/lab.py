@@ -88,14 +88,14 @@ class Lab:
 class Netns:
     def __init__(self, lab, pid):
         self.lab = lab
-        self.pid = pid
         self.path = f'/proc/{pid}/ns/net'
+        self.enter = ('nsenter', f'--net={self.path}')
 
     def start(self, *command, **kwargs):
-        return self.lab.start('nsenter', f'--net={self.path}', *command, **kwargs)
+        return self.lab.start(*self.enter, *command, **kwargs)
 
     def run(self, *command, check=True):
-        done = subprocess.run(['nsenter', f'--net={self.path}', *[str(word) for word in command]], text=True, capture_output=True,
+        done = subprocess.run([*self.enter, *[str(word) for word in command]], text=True, capture_output=True,
                               timeout=60, check=False)
         if check and done.returncode != 0:
             raise Failure(f'{shlex.join(map(str, command))}: {done.stdout}{done.stderr}')
@@ -151,12 +151,13 @@ class Guest:
 
     QEMU = 'guest/qemu/usr'
 
-    def __init__(self, lab, name, nics, vcpus=4):
-        """nics: for each a pair of arguments of -netdev (without id) and the number of queues"""
+    def __init__(self, lab, name, nics, vcpus=4, inside=()):
+        """nics: for each what -netdev takes, without id, or vhost:SOCKET, and the number of queues; inside: words before the command"""
         self.lab = lab
         self.name = name
         self.nics = nics
         self.vcpus = vcpus
+        self.inside = inside
         self.number = 0
         self.go()
 
@@ -171,12 +172,11 @@ class Guest:
                  '-append', 'console=ttyS0 quiet panic=-1 mitigations=off', '-serial', f'file:{self.console}',
                  '-serial', f'unix:{self.lab.path(self.name)}.serial,server=on,wait=off']
         for i, (netdev, queues) in enumerate(self.nics):
-            kind, _, rest = netdev.partition(':')
-            if kind == 'vhost':
-                words += ['-chardev', f'socket,id=c{i},path={rest},reconnect-ms=100']
+            if netdev.startswith('vhost:'):
+                words += ['-chardev', f'socket,id=c{i},path={netdev[6:]},reconnect-ms=100']
                 words += ['-netdev', f'vhost-user,id=n{i},chardev=c{i},queues={queues}']
             else:
-                words += ['-netdev', f'{rest},id=n{i}']
+                words += ['-netdev', f'{netdev},id=n{i}']
             words += ['-device', f'virtio-net-pci,netdev=n{i},romfile=,mq=on,vectors={2 * queues + 2},mac={self.mac(i)}']
         return words
 
@@ -191,7 +191,7 @@ class Guest:
         path = f'{self.lab.path(self.name)}.serial'
         if os.path.exists(path):
             os.unlink(path)
-        self.process = self.lab.start(*self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        self.process = self.lab.start(*self.inside, *self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                       stderr=open(self.lab.path(f'{self.name}.err'), 'wb'))
         until(f'QEMU for {self.name}', 10, lambda: os.path.exists(path) or self.ended())
         self.serial = socket.socket(socket.AF_UNIX)
