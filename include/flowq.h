@@ -183,7 +183,7 @@ struct flowq_vm_config {
                            default 1800000 */
 
     uint32_t queue_stats; /* [create] FLOWQ_ON: count per queue as well (costs about a nanosecond a packet); default FLOWQ_OFF */
-    uint32_t numa_node;   /* [create] 1 + the NUMA node that `alloc` is told to prefer; default 0: any */
+    uint32_t numa_node;   /* [create] 1 + the NUMA node that `alloc` is told to prefer, at most 4096; default 0: any */
     uint32_t reserved;    /* must be 0 */
 
     uint8_t secret[FLOWQ_SECRET_SIZE]; /* [create] what keys the hashes; default (all zero): random, from getrandom(2). Setting
@@ -201,8 +201,9 @@ struct flowq_vm_config {
 
     /*
      * [create] Time. A monotonic clock in nanoseconds, callable from any thread, and its resolution; default:
-     * CLOCK_MONOTONIC_COARSE, or CLOCK_MONOTONIC where a rebind_min needs it. It is read once per burst and once per single call.
-     * A time setting that the clock cannot resolve eight times is -EINVAL.
+     * CLOCK_MONOTONIC_COARSE, or CLOCK_MONOTONIC where a rebind_min needs it. It is read once per burst and once per single call
+     * (and once for each fragment in a burst for several vms). A time setting that the clock cannot resolve eight times is
+     * -EINVAL.
      */
     uint64_t (*clock_ns)(void *ctx);
     void *clock_ctx;
@@ -275,8 +276,8 @@ void flowq_vm_reset(struct flowq_vm *vm, uint32_t what);
 int flowq_thread_register(void);
 
 /*
- * Opens a section on this thread; nests. Optional: every data-path call opens its own, but opening one costs about as much as the
- * rest of a single call, so hold one over one turn of a poll loop. While one is open, memory that others retired is not freed and
+ * Opens a section on this thread; nests. Optional: every data-path call opens its own, but opening one takes up to 15 ns, as long
+ * as the rest of a single call, so hold one over one turn of a poll loop. While one is open, memory that others retired is not freed and
  * tables that were just grown do not grow again; nothing else waits for it.
  *
  * Returns 0, or -ENOMEM: the thread could not be registered (then do not call flowq_leave). Since 0.9.

@@ -9,32 +9,24 @@ static void uncount_bytes(struct table *t, size_t bytes) { u64_sub_relaxed(&t->g
 static void unlink_slab(struct table *t, struct slab *b)
 {
     *(b->prev ? &b->prev->next : &t->grow.slabs) = b->next;
-    if (b->next)
-        b->next->prev = b->prev;
+    *(b->next ? &b->next->prev : &t->grow.slabs_last) = b->prev;
 }
 
 static void push_front(struct table *t, struct slab *b)
 {
     b->prev = NULL;
     b->next = t->grow.slabs;
-    if (b->next)
-        b->next->prev = b;
+    *(b->next ? &b->next->prev : &t->grow.slabs_last) = b;
     t->grow.slabs = b;
 }
 
 /* Full slabs go behind all that have room, so that the first one tells whether any has. */
 static void push_back(struct table *t, struct slab *b)
 {
-    struct slab *last = t->grow.slabs;
-    if (!last) {
-        push_front(t, b);
-        return;
-    }
-    while (last->next)
-        last = last->next;
-    last->next = b;
-    b->prev = last;
     b->next = NULL;
+    b->prev = t->grow.slabs_last;
+    *(b->prev ? &b->prev->next : &t->grow.slabs) = b;
+    t->grow.slabs_last = b;
 }
 
 static bool is_small(const struct table *t) { return (size_t)t->grow.n_shards * t->shard_bytes < SLAB_SINGLES; }
@@ -135,6 +127,11 @@ void *slab_wanting_huge(struct table *t)
 static size_t directory_bytes(uint32_t depth)
 {
     return (sizeof(struct directory) + sizeof(atomic_ptr) * ((size_t)1 << depth) + 63) / 64 * 64;
+}
+
+size_t directory_counted(const struct table *t, const struct directory *d)
+{
+    return d == (const void *)t->small_directory ? 0 : directory_bytes(d->depth);
 }
 
 _Static_assert(sizeof(struct directory) + 2 * sizeof(atomic_ptr) <= sizeof(((struct table *)0)->small_directory), "depth 1 fits");

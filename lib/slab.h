@@ -36,6 +36,8 @@ void *slab_wanting_huge(struct table *t);
 /* Entries are not set. NULL: no memory. */
 struct directory *directory_make(struct table *t, uint32_t depth);
 void directory_free(struct table *t, struct directory *d);
+/* Bytes that were allocated for it. */
+size_t directory_counted(const struct table *t, const struct directory *d);
 
 /* ---- What growing and trimming share (table_grow.c) ------------------------------------------------------------------------ */
 

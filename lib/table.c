@@ -190,7 +190,8 @@ static uint64_t clear_locked(struct table *t, struct shard *s)
     uint64_t n = 0;
     for (uint32_t l = 0; l <= t->line_mask; l++) {
         for (uint32_t i = 0; i < LINE_SLOTS; i++)
-            n += u64_xchg_seq_cst(&s->line[l].slot[i], 0) != 0;
+            if (u64_load_relaxed(&s->line[l].slot[i]) != 0) /* nobody but us fills an empty one */
+                n += u64_xchg_seq_cst(&s->line[l].slot[i], 0) != 0;
         u64_store_release(&s->line[l].service, 0);
     }
     u32_store_relaxed(&shard_head(t, s)->live, 0);

@@ -127,7 +127,7 @@ struct table {
         uint32_t n_shards;  /* named by the directory */
         struct shard *retired_first, *retired_last;
         struct directory *directories_first, *directories_last;
-        struct slab *slabs; /* those with room first */
+        struct slab *slabs, *slabs_last; /* those with room first */
         uint32_t min_depth; /* shards of this depth are not merged: what initial_flows asked for */
         uint32_t to_make;   /* shards that creation still has to make; 0: the table is in use */
         bool small_used;    /* small_directory is a directory, in use or retired */

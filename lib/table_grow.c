@@ -39,6 +39,7 @@ void table_retire_directory(struct table *t, struct directory *d)
         t->grow.directories_first = d;
     t->grow.directories_last = d;
     u32_add_relaxed(&t->grow.pending, 1);
+    u64_add_relaxed(&t->grow.retired_bytes, directory_counted(t, d));
 }
 
 /* The lists are in the order of their stamps: the first that has not passed ends the round. */
@@ -58,6 +59,7 @@ static void reclaim_locked(struct table *t)
         t->grow.directories_first = d->retired_next;
         if (!t->grow.directories_first)
             t->grow.directories_last = NULL;
+        u64_sub_relaxed(&t->grow.retired_bytes, directory_counted(t, d));
         directory_free(t, d);
         u32_sub_relaxed(&t->grow.pending, 1);
     }
