@@ -277,8 +277,8 @@ int flowq_thread_register(void);
 
 /*
  * Opens a section on this thread; nests. Optional: every data-path call opens its own, but opening one takes up to 15 ns, as long
- * as the rest of a single call, so hold one over one turn of a poll loop. While one is open, memory that others retired is not freed and
- * tables that were just grown do not grow again; nothing else waits for it.
+ * as the rest of a single call, so hold one over one turn of a poll loop. While one is open, memory that others retired is not
+ * freed and tables that were just grown do not grow again; nothing else waits for it.
  *
  * Returns 0, or -ENOMEM: the thread could not be registered (then do not call flowq_leave). Since 0.9.
  */
