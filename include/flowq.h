@@ -212,6 +212,19 @@ struct flowq_vm_config {
     /* [create] What is worth a line in the host's log, without newline; default: silence. Never called by the data path. */
     void (*log)(void *ctx, int32_t level, const char *message);
     void *log_ctx;
+
+    /* What the host offers to the guest and what the guest's driver accepted; for flowq_vm_ctrl() and its relatives. A host that
+       serves none of it leaves all of this zero. */
+    uint64_t virtio_features;     /* the feature bits negotiated, as virtio numbers them: FLOWQ_VIRTIO_F_*, others are ignored;
+                                     default 0 */
+    uint32_t virtio_hash_types;   /* supported_hash_types: FLOWQ_HASH_TYPE_*; default FLOWQ_HASH_TYPE_ALL; FLOWQ_OFF: none */
+    uint32_t virtio_hash_tunnels; /* supported_tunnel_types: FLOWQ_HASH_TUNNEL_*; default FLOWQ_HASH_TUNNEL_ALL; or FLOWQ_OFF */
+    uint32_t virtio_max_key;      /* rss_max_key_size, in bytes: 40 to 255; default 40, as some versions of Linux refuse a device
+                                     with more */
+    uint32_t virtio_max_table;    /* rss_max_indirection_table_length, in entries: 128 to 32768; default 128 */
+    uint32_t virtio_big_endian;   /* FLOWQ_ON: the guest is big-endian, and without FLOWQ_VIRTIO_F_VERSION_1 so is its
+                                     virtqueue_pairs; default FLOWQ_OFF */
+    uint32_t virtio_reserved;     /* must be 0 */
 };
 
 /*
@@ -325,7 +338,7 @@ enum {
     FLOWQ_REASON_ICMP_ERROR = 3, /* an ICMP error: the queue of the bound flow that it quotes */
     FLOWQ_REASON_KEYLESS = 4,    /* no readable key: the lowest queue in use */
     FLOWQ_REASON_SINGLE = 5,     /* one queue in use: nothing was looked at */
-    FLOWQ_REASON_DROP = 6,       /* no queue in use */
+    FLOWQ_REASON_DROP = 6,       /* no queue in use; or RSS chose one that is being reset */
     FLOWQ_REASON_RSS = 7         /* receive-side scaling, configured by the guest, decided */
 };
 #define FLOWQ_REASON_SLOTS 16u /* length of flowq_stats.steer: room for more */
@@ -396,8 +409,9 @@ void flowq_vm_maintain(struct flowq_vm *vm);
 /* ---- Queues ---------------------------------------------------------------------------------------------------------------- */
 
 /*
- * The guest uses pairs 0 to n-1 (virtio: VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET). A vhost-user back end sets the maximum once and passes
- * on which receive rings are enabled. Call it before the command is acknowledged, then flowq_synchronize().
+ * The guest uses pairs 0 to n-1, and automatic steering (virtio: VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET). A vhost-user back end sets the
+ * maximum once and passes on which receive rings are enabled. Call it before the command is acknowledged, then
+ * flowq_synchronize().
  * Returns 0, or -EINVAL: vm is NULL, n is 0 or above max_queue_pairs; nothing is changed then. Thread-safe, does not allocate; a
  * mutex orders setters of one vm. Since 0.9.
  */
@@ -414,6 +428,160 @@ int flowq_vm_set_queue_enabled(struct flowq_vm *vm, uint32_t qid, bool on);
  * RSS drops. Returns as flowq_vm_set_queue_enabled(). Thread-safe, does not allocate. Since 0.9.
  */
 int flowq_vm_set_queue_resetting(struct flowq_vm *vm, uint32_t qid, bool on);
+
+/* ---- virtio: what the guest configures ------------------------------------------------------------------------------------- */
+
+/*
+ * A device model that reads the control queue hands the guest's commands to flowq_vm_ctrl(), or reads them itself and makes the
+ * typed calls. The last one accepted decides the mode: VQ_PAIRS_SET (flowq_vm_set_queue_pairs) means automatic steering,
+ * RSS_CONFIG (flowq_vm_set_rss) means that the guest's indirection table decides. Calls begun after one of these returned obey
+ * it. flowq-virtio(7) has the table of states and what is refused, with the reasons.
+ */
+
+/* Feature bits, as virtio numbers them. */
+#define FLOWQ_VIRTIO_F_MQ          (UINT64_C(1) << 22)
+#define FLOWQ_VIRTIO_F_VERSION_1   (UINT64_C(1) << 32)
+#define FLOWQ_VIRTIO_F_HASH_TUNNEL (UINT64_C(1) << 51)
+#define FLOWQ_VIRTIO_F_HASH_REPORT (UINT64_C(1) << 57)
+#define FLOWQ_VIRTIO_F_RSS         (UINT64_C(1) << 60)
+
+/* Classes and commands of the control queue that are served, and the answers. */
+enum {
+    FLOWQ_CTRL_OK = 0,
+    FLOWQ_CTRL_ERR = 1,
+    FLOWQ_CTRL_MQ = 4, /* class */
+    FLOWQ_CTRL_MQ_VQ_PAIRS_SET = 0,
+    FLOWQ_CTRL_MQ_RSS_CONFIG = 1,
+    FLOWQ_CTRL_MQ_HASH_CONFIG = 2,
+    FLOWQ_CTRL_HASH_TUNNEL = 7, /* class */
+    FLOWQ_CTRL_HASH_TUNNEL_SET = 0
+};
+
+/* What is hashed of which packets. _EX: IPv6 with extension headers. */
+enum {
+    FLOWQ_HASH_TYPE_IPV4 = 1 << 0,
+    FLOWQ_HASH_TYPE_TCPV4 = 1 << 1,
+    FLOWQ_HASH_TYPE_UDPV4 = 1 << 2,
+    FLOWQ_HASH_TYPE_IPV6 = 1 << 3,
+    FLOWQ_HASH_TYPE_TCPV6 = 1 << 4,
+    FLOWQ_HASH_TYPE_UDPV6 = 1 << 5,
+    FLOWQ_HASH_TYPE_IP_EX = 1 << 6,
+    FLOWQ_HASH_TYPE_TCP_EX = 1 << 7,
+    FLOWQ_HASH_TYPE_UDP_EX = 1 << 8,
+    FLOWQ_HASH_TYPE_ALL = (1 << 9) - 1
+};
+
+/* What was hashed: flowq_decision.hash_report. */
+enum {
+    FLOWQ_HASH_REPORT_NONE = 0,
+    FLOWQ_HASH_REPORT_IPV4 = 1,
+    FLOWQ_HASH_REPORT_TCPV4 = 2,
+    FLOWQ_HASH_REPORT_UDPV4 = 3,
+    FLOWQ_HASH_REPORT_IPV6 = 4,
+    FLOWQ_HASH_REPORT_TCPV6 = 5,
+    FLOWQ_HASH_REPORT_UDPV6 = 6,
+    FLOWQ_HASH_REPORT_IPV6_EX = 7,
+    FLOWQ_HASH_REPORT_TCPV6_EX = 8,
+    FLOWQ_HASH_REPORT_UDPV6_EX = 9
+};
+
+/* Tunnels of which the inner header is hashed: virtio's bits, not those of FLOWQ_TUNNEL_*, and apart from the setting `tunnels`.
+   The UDP ports are those of the settings. */
+enum {
+    FLOWQ_HASH_TUNNEL_GRE_2784 = 1 << 0,
+    FLOWQ_HASH_TUNNEL_GRE_2890 = 1 << 1,
+    FLOWQ_HASH_TUNNEL_GRE_7676 = 1 << 2,
+    FLOWQ_HASH_TUNNEL_GRE_UDP = 1 << 3,
+    FLOWQ_HASH_TUNNEL_VXLAN = 1 << 4,
+    FLOWQ_HASH_TUNNEL_VXLAN_GPE = 1 << 5,
+    FLOWQ_HASH_TUNNEL_GENEVE = 1 << 6,
+    FLOWQ_HASH_TUNNEL_IPIP = 1 << 7,
+    FLOWQ_HASH_TUNNEL_NVGRE = 1 << 8,
+    FLOWQ_HASH_TUNNEL_ALL = (1 << 9) - 1
+};
+
+/* What a host may offer with this vm, for the device's feature bits and its configuration space. */
+struct flowq_virtio_caps {
+    uint32_t size;            /* in: sizeof(struct flowq_virtio_caps); out: bytes written */
+    uint32_t max_queue_pairs; /* max_virtqueue_pairs */
+    uint64_t features;        /* FLOWQ_VIRTIO_F_*; all of them need VIRTIO_NET_F_CTRL_VQ, which is the host's */
+    uint32_t hash_types;      /* supported_hash_types */
+    uint32_t hash_tunnels;    /* supported_tunnel_types */
+    uint32_t max_key;         /* rss_max_key_size */
+    uint32_t max_table;       /* rss_max_indirection_table_length */
+};
+
+/*
+ * Writes what may be offered to *out, up to out->size bytes.
+ * Returns 0, or -EINVAL: vm or out is NULL, or out->size is below 8. Thread-safe, does not allocate. Since 0.9.
+ */
+int flowq_vm_virtio_caps(struct flowq_vm *vm, struct flowq_virtio_caps *out);
+
+/*
+ * Carries out a command of the control queue.
+ *
+ * cls, cmd   the first two bytes of the buffer
+ * iov        command-specific-data, as it lies in the guest's memory: iovcnt pieces; without class, command and ack
+ *
+ * Any bytes are safe, also when they change meanwhile: each is read at most once. Returns what to write into ack: FLOWQ_CTRL_OK,
+ * or FLOWQ_CTRL_ERR, and then nothing has changed: the feature was not negotiated (setting virtio_features), the class or command
+ * is not one of those above, the data is too short or too long, a value is not allowed, or, of RSS_CONFIG and HASH_CONFIG, there
+ * is no memory. Before the answer goes to the guest: flowq_synchronize(). Thread-safe. Allocates for RSS_CONFIG and HASH_CONFIG.
+ * Since 0.9.
+ */
+uint8_t flowq_vm_ctrl(struct flowq_vm *vm, uint8_t cls, uint8_t cmd, const struct iovec *iov, size_t iovcnt);
+
+/* RSS, for hosts that read the commands themselves. */
+struct flowq_rss {
+    uint32_t size;         /* sizeof(struct flowq_rss) */
+    uint32_t hash_types;   /* FLOWQ_HASH_TYPE_*; 0: nothing is hashed, all packets go to `unclassified` */
+    const uint16_t *table; /* queues; entry (hash & (table_length - 1)) takes the packet */
+    const void *key;       /* key_length bytes; a key that is too short goes on with zeros; may be NULL if that is 0 */
+    uint32_t table_length; /* a power of two, at most virtio_max_table */
+    uint32_t key_length;   /* at most virtio_max_key; not 0 unless hash_types is */
+    uint16_t unclassified; /* the queue for packets of which no hash is calculated */
+    uint16_t max_tx;       /* pairs that the guest transmits on: 1 to max_queue_pairs */
+    uint32_t reserved;     /* must be 0 */
+};
+
+/*
+ * The guest's table decides from now on (virtio: VIRTIO_NET_CTRL_MQ_RSS_CONFIG). max_tx pairs come into use, and every queue that
+ * the table names beside them. All is copied. What is learned stays, and notes go on learning, for when automatic steering comes
+ * back.
+ *
+ * Returns 0, or, and then nothing has changed,
+ *   -EINVAL   vm or rss is NULL; rss->size below that of version 0.9; a value out of range; a hash type or a queue that was not
+ * offered -E2BIG    rss has fields that this version does not know and they are not zero -ENOTSUP  FLOWQ_VIRTIO_F_RSS is not in
+ * virtio_features -ENOMEM   out of memory, or eight configurations that were replaced still wait for open sections to close
+ * Thread-safe. Allocates. Since 0.9.
+ */
+int flowq_vm_set_rss(struct flowq_vm *vm, const struct flowq_rss *rss);
+
+/*
+ * Hash types and key for reports in automatic mode (virtio: VIRTIO_NET_CTRL_MQ_HASH_CONFIG). With RSS negotiated they come from
+ * flowq_vm_set_rss(), in either mode. hash_types 0: nothing is reported.
+ *
+ * Returns 0, or, and then nothing has changed,
+ *   -EINVAL   vm is NULL; key is NULL and key_length is not 0; values as for flowq_vm_set_rss()
+ *   -ENOTSUP  FLOWQ_VIRTIO_F_HASH_REPORT is not in virtio_features, or FLOWQ_VIRTIO_F_RSS is
+ *   -ENOMEM   as for flowq_vm_set_rss()
+ * Thread-safe. Allocates. Since 0.9.
+ */
+int flowq_vm_set_hash(struct flowq_vm *vm, uint32_t hash_types, const void *key, uint32_t key_length);
+
+/*
+ * The tunnels of which the inner header is hashed, in either mode (virtio: VIRTIO_NET_CTRL_HASH_TUNNEL_SET); 0: none.
+ * Returns 0, or -EINVAL: vm is NULL, or a type was not offered; -ENOTSUP: FLOWQ_VIRTIO_F_HASH_TUNNEL is not in virtio_features.
+ * Thread-safe, does not allocate. Since 0.9.
+ */
+int flowq_vm_set_hash_tunnels(struct flowq_vm *vm, uint32_t types);
+
+/*
+ * Writes a decision's hash value and report into a virtio-net header of `size` bytes, 20 or more (struct virtio_net_hdr_v1_hash
+ * and longer ones), little-endian, at offset 12; the padding behind them becomes zero, all else stays as it is. Returns 0, or
+ * -EINVAL: hdr or decision is NULL, or size is below 20. Thread-safe, never allocates. Since 0.9.
+ */
+int flowq_hdr_set_hash(void *hdr, size_t size, const struct flowq_decision *decision);
 
 /* ---- Looking inside -------------------------------------------------------------------------------------------------------- */
 
@@ -495,6 +663,7 @@ struct flowq_stats {
     uint64_t table_bytes;           /* allocated for the flow table, retired_bytes included */
     uint64_t retired_bytes;         /* superseded, waiting for sections to close */
     uint64_t vm_bytes;              /* allocated for the vm in all, table included */
+    uint64_t rss_elsewhere;         /* packets whose queue by RSS was not enabled, so that the next one in use got them */
 };
 
 /*

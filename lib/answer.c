@@ -43,7 +43,7 @@ uint16_t answer_odd(const struct view *v, uint8_t kind, uint64_t hash, uint8_t *
         return lowest(v, reason, FLOWQ_REASON_KEYLESS);
     if (kind == ODD_SINGLE)
         return lowest(v, reason, FLOWQ_REASON_SINGLE);
-    if (kind == ODD_LATER)
+    if (kind == ODD_LATER || kind == ODD_RULED)
         return FLOWQ_DROP; /* has its turn in answer_special() */
     uint64_t word = look_again(v, hash);
     uint32_t qid = word_queue(&vm->table, word);
@@ -62,6 +62,11 @@ void answer_special(const struct view *views, unsigned stride, struct batch *b, 
         const struct view *v = &views[s->at * stride];
         struct flowq_vm *vm = v->vm;
         unsigned at = s->at;
+        if (b->odd_kind[at] == ODD_RULED) {
+            qids[at] = (uint16_t)s->later;
+            b->reason[at] = qids[at] == FLOWQ_DROP ? FLOWQ_REASON_DROP : FLOWQ_REASON_RSS;
+            continue;
+        }
         if (b->now_ns == 0 || stride != 0)
             b->now_ns = vm_now(vm);
         if (b->odd_kind[at] == ODD_LATER) {

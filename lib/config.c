@@ -28,6 +28,11 @@ const struct config_limit config_limits[] = {
     LIMIT(idle_ms,               1800000,              80,      2000000,               false, false),
     LIMIT(queue_stats,           FLOWQ_OFF,            1,       1,                     true,  true),
     LIMIT(numa_node,             0,                    1,       4096,                  false, true),
+    LIMIT(virtio_hash_types,     FLOWQ_HASH_TYPE_ALL,  1,       FLOWQ_HASH_TYPE_ALL,   true,  false),
+    LIMIT(virtio_hash_tunnels,   FLOWQ_HASH_TUNNEL_ALL,1,       FLOWQ_HASH_TUNNEL_ALL, true,  false),
+    LIMIT(virtio_max_key,        40,                   40,      255,                   false, false),
+    LIMIT(virtio_max_table,      128,                  128,     32768,                 false, false),
+    LIMIT(virtio_big_endian,     FLOWQ_OFF,            1,       1,                     true,  false),
 };
 /* clang-format on */
 const size_t config_n_limits = sizeof(config_limits) / sizeof(config_limits[0]);
@@ -101,7 +106,8 @@ int config_read(const struct flowq_vm_config *in, struct flowq_vm_config *out, b
         r = settle(out, &config_limits[i]);
     if (r)
         return r;
-    if (out->initial_flows > out->max_flows || out->idle_ms < out->active_ms || out->reserved != 0 || !out->alloc != !out->free)
+    if (out->initial_flows > out->max_flows || out->idle_ms < out->active_ms || out->reserved != 0 || out->virtio_reserved != 0 ||
+        !out->alloc != !out->free)
         return -EINVAL;
     out->size = sizeof(*out);
     return 0;

@@ -49,6 +49,7 @@ void parse_packet(const struct flowq_pkt *pkt, const struct parse_rules *rules, 
     w.at = (struct cursor){pkt->data, pkt->len < PARSE_MAX_BYTES ? pkt->len : PARSE_MAX_BYTES};
     w.rules = rules;
     w.out = out;
+    w.fields = NULL;
     w.vlans = 0;
     w.in_tunnel = w.in_quote = w.has_spare = false;
     out->kind = PARSE_KEYLESS;

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "parse_walk.h"
+#include "rss_parse.h"
 
 /* ---- Fragments (S5) -------------------------------------------------------------------------------------------------------- */
 
@@ -240,6 +241,10 @@ static void ipv6(struct walk *w, const uint8_t h[IP_MIN_BYTES])
 void ip_packet(struct walk *w, unsigned version)
 {
     uint8_t h[IP_MIN_BYTES];
+    if (w->fields) {
+        rss_ip(w, version);
+        return;
+    }
     if (!take(&w->at, h, sizeof(h)) || (version != 0 && h[0] >> 4 != version))
         return;
     if (h[0] >> 4 == 4)

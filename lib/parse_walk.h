@@ -62,6 +62,7 @@ struct walk {
     struct cursor at;
     const struct parse_rules *rules;
     struct parse_result *out;
+    struct rss_fields *fields; /* not NULL: IP headers are read for these instead (rss_parse.h) */
     uint64_t vlans; /* of the frame we are in, as key_vlan_add() builds it */
     bool in_tunnel; /* a tunnel has been entered: no second one is */
     bool in_quote;  /* inside an ICMP error */

@@ -2,6 +2,7 @@
 #include "queue.h"
 
 #include <errno.h>
+#include <string.h>
 
 static size_t round64(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
 
@@ -9,26 +10,25 @@ static size_t round64(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
 static size_t bitmap_bytes(uint32_t max) { return round64(queues_words(max) * sizeof(uint64_t)); }
 static size_t control_bytes(void) { return round64(sizeof(struct queue_control)); }
 
-size_t queues_bytes(uint32_t max) { return control_bytes() + 2 * bitmap_bytes(max) + round64(max * sizeof(uint16_t)); }
+size_t queues_bytes(uint32_t max) { return control_bytes() + 3 * bitmap_bytes(max) + round64(max * sizeof(uint16_t)); }
 
-/* Makes in_use, list and summary follow from pairs, enabled and resetting. Under lock. */
+/* Makes in_use, list and summary follow from pairs, named, enabled and resetting. Under lock. */
 static void publish_locked(struct queues *q)
 {
+    const struct queue_control *c = q->control;
     uint32_t n = 0;
     uint16_t lowest = FLOWQ_DROP;
     for (uint32_t w = 0; w < queues_words(q->max); w++) {
         uint32_t first = w * 64;
-        uint64_t paired = q->control->pairs >= first + 64 ? UINT64_MAX
-                          : q->control->pairs > first     ? (UINT64_C(1) << (q->control->pairs - first)) - 1
-                                                          : 0;
-        u64_store_release(&q->in_use[w], paired & q->control->enabled[w] & ~q->control->resetting[w]);
+        uint64_t paired = c->pairs >= first + 64 ? UINT64_MAX : c->pairs > first ? (UINT64_C(1) << (c->pairs - first)) - 1 : 0;
+        u64_store_release(&q->in_use[w], (paired | c->named[w]) & c->enabled[w] & ~u64_load_relaxed(&c->resetting[w]));
     }
-    for (uint32_t qid = 0; qid < q->control->pairs; qid++) {
+    for (uint32_t qid = 0; qid < q->max; qid++) {
         if (!queue_in_use(q, qid))
             continue;
         if (n == 0)
             lowest = (uint16_t)qid;
-        u16_store_relaxed(&q->control->list[n++], (uint16_t)qid);
+        u16_store_relaxed(&c->list[n++], (uint16_t)qid);
     }
     u32_store_release(&q->summary, n << 16 | lowest); /* Q-A */
 }
@@ -37,7 +37,8 @@ static void start(struct queues *q)
 {
     for (uint32_t w = 0; w < queues_words(q->max); w++) {
         q->control->enabled[w] = UINT64_MAX;
-        q->control->resetting[w] = 0;
+        u64_store_relaxed(&q->control->resetting[w], 0);
+        q->control->named[w] = 0;
     }
     q->control->pairs = 1;
     publish_locked(q);
@@ -51,7 +52,8 @@ int queues_init(struct queues *q, uint32_t max, atomic_u64 *in_use, void *mem)
     q->control = mem;
     q->control->enabled = (void *)(at + control_bytes());
     q->control->resetting = (void *)(at + control_bytes() + bitmap_bytes(max));
-    q->control->list = (void *)(at + control_bytes() + 2 * bitmap_bytes(max));
+    q->control->named = (void *)(at + control_bytes() + 2 * bitmap_bytes(max));
+    q->control->list = (void *)(at + control_bytes() + 3 * bitmap_bytes(max));
     if (pthread_mutex_init(&q->control->lock, NULL) != 0)
         return -ENOMEM;
     start(q);
@@ -60,24 +62,30 @@ int queues_init(struct queues *q, uint32_t max, atomic_u64 *in_use, void *mem)
 
 void queues_fini(struct queues *q) { pthread_mutex_destroy(&q->control->lock); }
 
-void queues_set_pairs(struct queues *q, uint32_t n)
-{
-    mutex_lock(&q->control->lock);
-    q->control->pairs = n;
-    publish_locked(q);
-    mutex_unlock(&q->control->lock);
-}
+void queues_set_pairs(struct queues *q, uint32_t n) { queues_set_named(q, n, NULL, 0); }
 
-static void set_bit(uint64_t *bitmap, uint32_t qid, bool on)
+static uint64_t with_bit(uint64_t word, uint32_t qid, bool on)
 {
     uint64_t bit = UINT64_C(1) << qid % 64;
-    bitmap[qid / 64] = on ? bitmap[qid / 64] | bit : bitmap[qid / 64] & ~bit;
+    return on ? word | bit : word & ~bit;
+}
+
+void queues_set_named(struct queues *q, uint32_t pairs, const uint16_t *named, uint32_t n)
+{
+    struct queue_control *c = q->control;
+    mutex_lock(&c->lock);
+    c->pairs = pairs;
+    memset(c->named, 0, queues_words(q->max) * sizeof(*c->named));
+    for (uint32_t i = 0; i < n; i++)
+        c->named[named[i] / 64] = with_bit(c->named[named[i] / 64], named[i], true);
+    publish_locked(q);
+    mutex_unlock(&c->lock);
 }
 
 void queues_set_enabled(struct queues *q, uint32_t qid, bool on)
 {
     mutex_lock(&q->control->lock);
-    set_bit(q->control->enabled, qid, on);
+    q->control->enabled[qid / 64] = with_bit(q->control->enabled[qid / 64], qid, on);
     publish_locked(q);
     mutex_unlock(&q->control->lock);
 }
@@ -85,7 +93,8 @@ void queues_set_enabled(struct queues *q, uint32_t qid, bool on)
 void queues_set_resetting(struct queues *q, uint32_t qid, bool on)
 {
     mutex_lock(&q->control->lock);
-    set_bit(q->control->resetting, qid, on);
+    atomic_u64 *word = &q->control->resetting[qid / 64];
+    u64_store_release(word, with_bit(u64_load_relaxed(word), qid, on)); /* before in_use: see queue_is_resetting() */
     publish_locked(q);
     mutex_unlock(&q->control->lock);
 }
@@ -103,4 +112,16 @@ uint32_t queues_pairs(struct queues *q)
     uint32_t pairs = q->control->pairs;
     mutex_unlock(&q->control->lock);
     return pairs;
+}
+
+uint16_t queue_next_in_use(const struct queues *q, uint32_t qid)
+{
+    uint32_t words = queues_words(q->max), at = qid / 64;
+    uint64_t beyond = qid % 64 == 63 ? 0 : UINT64_MAX << (qid % 64 + 1);
+    uint64_t word = u64_load_relaxed(&q->in_use[at]) & beyond;
+    for (uint32_t i = 0; i < words && !word; i++) { /* at last the word we began with, whole */
+        at = (at + 1) % words;
+        word = u64_load_relaxed(&q->in_use[at]);
+    }
+    return word ? (uint16_t)(at * 64 + (uint32_t)__builtin_ctzll(word)) : FLOWQ_DROP;
 }

@@ -27,8 +27,9 @@
 /* What only setters touch, and list. */
 struct queue_control {
     atomic_u16 *list;    /* max */
+    atomic_u64 *resetting; /* queues_words(max); written under lock */
     uint64_t *enabled;   /* queues_words(max); this and the rest under lock */
-    uint64_t *resetting; /* queues_words(max) */
+    uint64_t *named;     /* queues_words(max): in use beside the pairs, as RSS names them */
     uint32_t pairs;
     pthread_mutex_t lock;
 };
@@ -36,7 +37,9 @@ struct queue_control {
 struct queues {
     atomic_u32 summary; /* number in use << 16 | lowest in use; 0 << 16 | FLOWQ_DROP: none */
     uint16_t max;       /* queue numbers are below this */
-    bool counted;       /* the vm counts by queue (setting queue_stats); here because every packet's way leads past */
+    /* Here because every packet's way leads past: */
+    bool counted;    /* the vm counts by queue (setting queue_stats) */
+    atomic_u8 ruled; /* 1: an indirection table chooses, not flows (virtio.h) */
     atomic_u64 *in_use; /* queues_words(max) */
     struct queue_control *control;
 };
@@ -56,8 +59,9 @@ size_t queues_bytes(uint32_t max);
 int queues_init(struct queues *q, uint32_t max, atomic_u64 *in_use, void *mem);
 void queues_fini(struct queues *q);
 
-/* The setters of the public interface; arguments are valid already. */
+/* The setters of the public interface; arguments are valid already. Setting the pairs forgets the queues that are named. */
 void queues_set_pairs(struct queues *q, uint32_t n);
+void queues_set_named(struct queues *q, uint32_t pairs, const uint16_t *named, uint32_t n); /* queues beside the pairs */
 void queues_set_enabled(struct queues *q, uint32_t qid, bool on);
 void queues_set_resetting(struct queues *q, uint32_t qid, bool on);
 void queues_reset(struct queues *q);
@@ -71,6 +75,15 @@ static inline bool queue_in_use(const struct queues *q, uint32_t qid)
 {
     return u64_load_relaxed(&q->in_use[qid / 64]) >> qid % 64 & 1;
 }
+
+/* qid: as above. Whoever finds a queue not in use may learn here why. */
+static inline bool queue_is_resetting(const struct queues *q, uint32_t qid)
+{
+    return u64_load_acquire(&q->control->resetting[qid / 64]) >> qid % 64 & 1;
+}
+
+/* The next one in use behind qid, the lowest after the highest; FLOWQ_DROP if there are none. */
+uint16_t queue_next_in_use(const struct queues *q, uint32_t qid);
 
 /* The fallback: hash scaled over the queues in use by multiply-shift. FLOWQ_DROP if there are none. */
 static inline uint16_t queue_pick(const struct queues *q, uint64_t hash)

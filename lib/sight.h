@@ -18,9 +18,9 @@ extern bool steer_narrow;
 /* ---- Packets that go to the VM --------------------------------------------------------------------------------------------- */
 
 /* Packets that their own key does not send to the table. */
-enum odd { ODD_NOT, ODD_KEYLESS, ODD_LATER, ODD_QUOTE, ODD_SINGLE };
+enum odd { ODD_NOT, ODD_KEYLESS, ODD_LATER, ODD_QUOTE, ODD_SINGLE, ODD_RULED };
 
-/* A packet that concerns the fragment cache. */
+/* A packet that concerns the fragment cache; or (ODD_RULED) one whose queue RSS chose, which is in `later`. */
 struct special {
     uint8_t at; /* in the batch */
     uint8_t n_first;

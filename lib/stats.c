@@ -52,7 +52,8 @@ static void fill(struct flowq_vm *vm, struct flowq_stats *s)
     s->grow_delayed = stats_sum(from, STAT_GROW_DELAYED);
     s->table_bytes = u64_load_relaxed(&vm->table.grow.bytes);
     s->retired_bytes = u64_load_relaxed(&vm->table.grow.retired_bytes);
-    s->vm_bytes = vm->bytes + s->table_bytes;
+    s->vm_bytes = vm->bytes + s->table_bytes + u64_load_relaxed(&vm->virtio.bytes);
+    s->rss_elsewhere = stats_sum(from, STAT_RSS_ELSEWHERE);
 }
 
 /* Writes as much as the caller has room for, and says how much that was. */

@@ -25,10 +25,11 @@ enum stat {
     STAT_SHRUNK,
     STAT_GROW_FAILED,
     STAT_GROW_DELAYED,
+    STAT_RSS_ELSEWHERE,
     STAT_N = 40
 };
 _Static_assert(STAT_NOTE + FLOWQ_NOTE_UNREGISTERED < STAT_STEER && STAT_STEER + FLOWQ_REASON_RSS < STAT_DISPLACED + 1, "all fit");
-_Static_assert(STAT_DISPLACED + FLOWQ_CLASS_CLOSING < STAT_RECLAIMED && STAT_GROW_DELAYED < STAT_N, "all fit");
+_Static_assert(STAT_DISPLACED + FLOWQ_CLASS_CLOSING < STAT_RECLAIMED && STAT_RSS_ELSEWHERE < STAT_N, "all fit");
 _Static_assert(STAT_N * sizeof(uint64_t) % 64 == 0, "stripes share no cache line");
 
 struct stripe {

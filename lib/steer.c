@@ -15,6 +15,7 @@
 #include "answer.h"
 
 #include "probe.h"
+#include "rss.h"
 
 typedef unsigned match_fn(const struct line *l, uint64_t probe, uint64_t mask);
 
@@ -70,6 +71,17 @@ static inline __attribute__((always_inline)) void steer_stages(const struct view
     answer(v, 0, b, n, qids, match);
 }
 
+/* The guest's table decides, not its flows (S0): then rss.c has the way of the packet. */
+static inline bool is_ruled(const struct flowq_vm *vm) { return __builtin_expect(u8_load_relaxed(&vm->queues.ruled) != 0, 0); }
+
+/* This packet needs no look at the table. */
+static inline void no_line(const struct view *v, struct batch *b, unsigned at, enum odd kind)
+{
+    b->odd_kind[at] = (uint8_t)kind;
+    b->hash[at] = v->secret->tag_low;
+    b->line[at] = table_nowhere;
+}
+
 /* What a packet will need of its vm: the lines of struct flowq_vm, and its counter. */
 static inline void fetch_vm(struct flowq_vm *vm, const struct thread *thread)
 {
@@ -92,13 +104,15 @@ static inline __attribute__((always_inline)) void mixed_stages(const struct thre
         fetch_vm(vms[i], thread);
     fetch_headers(pkts, n);
     for (unsigned i = 0; i < n; i++) {
+        uint16_t qid;
         views[i] = view_of(vms[i], thread);
-        if (queues_n(u32_load_acquire(&vms[i]->queues.summary)) > 1) {
+        if (is_ruled(vms[i]) && rss_steer_inside(vms[i], thread, &pkts[i], &qid)) {
+            no_line(&views[i], &b, i, ODD_RULED);
+            b.special[b.n_special++] = (struct special){.at = (uint8_t)i, .later = qid};
+        } else if (queues_n(u32_load_acquire(&vms[i]->queues.summary)) > 1) {
             sight_arriving(views[i], &views[i], &pkts[i], &b, i);
         } else {
-            b.odd_kind[i] = ODD_SINGLE;
-            b.hash[i] = vms[i]->secret.tag_low;
-            b.line[i] = table_nowhere;
+            no_line(&views[i], &b, i, ODD_SINGLE);
         }
     }
     answer(views, 1, &b, n, qids, match);
@@ -252,6 +266,8 @@ uint16_t flowq_rx_steer(struct flowq_vm *vm, const struct flowq_pkt *pkt)
     struct batch b;
     uint16_t qid;
     b.now_ns = 0;
+    if (is_ruled(vm) && rss_steer(vm, thread, pkt, 1, &qid, NULL))
+        return qid;
     if (one_for_all(vm, thread, 1, &qid, &b.reason[0]))
         return qid;
     enter(thread);
@@ -269,6 +285,8 @@ void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, siz
     struct batch b;
     uint16_t qid;
     b.now_ns = 0;
+    if (is_ruled(vm) && rss_steer(vm, thread, pkts, n, qids, NULL))
+        return;
     if (one_for_all(vm, thread, n, &qid, &b.reason[0])) {
         for (size_t i = 0; i < n; i++)
             qids[i] = qid;
@@ -295,9 +313,9 @@ static void decide(const struct view *v, const struct flowq_pkt *pkts, unsigned 
         count_queues(v, qids, n);
 }
 
-void flowq_rx_decide_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, struct flowq_decision *out)
+static void decide_all(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts, size_t n,
+                       struct flowq_decision *out)
 {
-    struct thread *thread = thread_self();
     struct flowq_decision same = {.qid = 0};
     struct batch b;
     b.now_ns = 0;
@@ -311,6 +329,16 @@ void flowq_rx_decide_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, si
     for (size_t i = 0; i < n; i += BATCH)
         decide(&v, pkts + i, n - i < BATCH ? (unsigned)(n - i) : BATCH, out + i, &b);
     leave(thread);
+}
+
+void flowq_rx_decide_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, struct flowq_decision *out)
+{
+    struct thread *thread = thread_self();
+    if (is_ruled(vm) && rss_steer(vm, thread, pkts, n, NULL, out))
+        return;
+    decide_all(vm, thread, pkts, n, out);
+    if (ptr_load_acquire(&vm->virtio.reports) != NULL)
+        rss_add_reports(vm, thread, pkts, n, out);
 }
 
 void flowq_rx_steer_burst_vms(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)

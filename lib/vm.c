@@ -182,7 +182,12 @@ static int fill(struct flowq_vm *vm, const struct flowq_vm_config *cfg, const st
     if (r)
         return r;
     vm->queues.counted = cfg->queue_stats != 0;
-    r = table_init(&vm->table, &sizes, &vm->memory);
+    r = virtio_init(vm, cfg);
+    if (r == 0) {
+        r = table_init(&vm->table, &sizes, &vm->memory);
+        if (r)
+            virtio_fini(vm);
+    }
     if (r)
         queues_fini(&vm->queues);
     return r;
@@ -224,6 +229,7 @@ void flowq_vm_destroy(struct flowq_vm *vm)
         return;
     struct memory memory = vm->memory;
     table_fini(&vm->table);
+    virtio_fini(vm);
     queues_fini(&vm->queues);
     explicit_bzero(&vm->secret, sizeof(vm->secret));
     memory_free(&memory, vm, vm->bytes);
@@ -245,9 +251,10 @@ int flowq_vm_configure(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
         return r;
     if ((known.rebind_min_tcp_us || known.rebind_min_other_us) && !vm->can_rebind_late)
         return -ENOTSUP;
-    mutex_lock(&vm->queues.control->lock); /* two at once must not leave a mix */
+    mutex_lock(&vm->virtio.lock); /* two at once must not leave a mix */
     apply(vm, &known);
-    mutex_unlock(&vm->queues.control->lock);
+    virtio_configure_locked(vm, &known);
+    mutex_unlock(&vm->virtio.lock);
     return 0;
 }
 
@@ -255,6 +262,8 @@ void flowq_vm_reset(struct flowq_vm *vm, uint32_t what)
 {
     if (!vm)
         return;
+    if (what & FLOWQ_RESET_CONFIG)
+        virtio_reset(vm);
     if (what & FLOWQ_RESET_QUEUES)
         queues_reset(&vm->queues);
     if (what & FLOWQ_RESET_FLOWS) {
@@ -293,6 +302,7 @@ void flowq_vm_maintain(struct flowq_vm *vm)
     struct note_context now = {.ages = vm_ages(vm), .now_ns = vm_now(vm)};
     struct table_trim trim = {.stale = stale_now, .ctx = &now};
     table_reclaim(&vm->table);
+    virtio_maintain(vm);
     thread_enter(thread);
     table_trim(&vm->table, &trim);
     thread_leave(thread);
@@ -307,7 +317,7 @@ int flowq_vm_set_queue_pairs(struct flowq_vm *vm, uint32_t n)
 {
     if (!vm || n == 0 || n > vm->queues.max)
         return -EINVAL;
-    queues_set_pairs(&vm->queues, n);
+    virtio_set_pairs(vm, n);
     return 0;
 }
 

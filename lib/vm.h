@@ -15,6 +15,7 @@
 #include "queue.h"
 #include "stats.h"
 #include "table.h"
+#include "virtio.h"
 
 /* Settings that may change while the vm runs; each word for itself, so a call sees each old or new. */
 struct settings {
@@ -40,6 +41,7 @@ struct flowq_vm {
 
     struct queue_counters *counted; /* per stripe and queue; NULL unless queue_stats */
     struct settings settings;
+    struct virtio virtio;
     struct frags frags;
     struct note_ages ages; /* fixed at creation; but active and idle are settings */
     bool can_rebind_late;  /* made with a rebind_min: shards have a plane */

@@ -25,15 +25,26 @@ static void counted_copy(void *dst, const unsigned char *src, size_t n)
 #define tunnel_ip counted_tunnel_ip
 #define tunnel_gre counted_tunnel_gre
 #define tunnel_udp counted_tunnel_udp
+#define rss_parse counted_rss_from
+#define rss_ip counted_rss_ip
 void counted_parse_from(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct parse_result *out);
+void counted_rss_from(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct rss_fields *out);
+void counted_rss_ip(struct walk *w, unsigned version);
 
 #include "../lib/parse.c"
 #include "../lib/parse_ip.c"
 #include "../lib/parse_link.c"
 #include "../lib/parse_tunnel.c"
+#include "../lib/rss_parse.c"
 
 void counted_parse_packet(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct parse_result *out)
 {
     packet = pkt->data;
     counted_parse_from(pkt, rules, out);
+}
+
+void counted_rss_parse(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct rss_fields *out)
+{
+    packet = pkt->data;
+    counted_rss_from(pkt, rules, out);
 }

@@ -7,6 +7,7 @@
 #define FLOWQ_TESTS_COUNTED_PARSE_H
 
 #include "parse.h"
+#include "rss_parse.h"
 
 #define COUNTED_MAX 1024
 
@@ -14,5 +15,6 @@
 extern unsigned parse_reads[COUNTED_MAX];
 
 void counted_parse_packet(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct parse_result *out);
+void counted_rss_parse(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct rss_fields *out);
 
 #endif

@@ -2,7 +2,7 @@
  * Feeds inputs to a fuzzing entry point without a fuzzer. Inputs are lines of hexadecimal digits; lines that begin with # are
  * comments.
  *
- *     replay [file...]            runs each line; without arguments, of tests/fuzz/parse.seeds
+ *     replay [file...]            runs each line; without arguments, of the seeds that it was built for
  *     replay -o folder file...    writes each line as a file of bytes into the folder, for libFuzzer
  *
  * SPDX-License-Identifier: BSD-2-Clause
@@ -14,6 +14,11 @@
 #include <string.h>
 
 #define MAX_INPUT 4096
+
+/* The seeds of this program, in tests/fuzz. */
+#ifndef SEEDS
+#define SEEDS "parse.seeds"
+#endif
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -83,7 +88,7 @@ int main(int argc, char **argv)
         first = 3;
     }
     if (first == argc) {
-        snprintf(seeds, sizeof(seeds), "%s/tests/fuzz/parse.seeds", top ? top : ".");
+        snprintf(seeds, sizeof(seeds), "%s/tests/fuzz/" SEEDS, top ? top : ".");
         if (!each_line(seeds, folder, &n))
             return 1;
     }

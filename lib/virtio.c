@@ -1,0 +1,336 @@
+/*
+ * virtio: see virtio.h. Public interface; every errno that leaves is documented in flowq.h.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "virtio.h"
+
+#include <errno.h>
+#include <stddef.h>
+
+#include "rss.h"
+#include "vm.h"
+
+/* ---- Inner headers --------------------------------------------------------------------------------------------------------- */
+
+/* FLOWQ_TUNNEL_* by virtio's bit. IPIP is RFC 2003 there: IPv4 in IPv4. */
+static const uint32_t tunnel_of_bit[] = {
+    FLOWQ_TUNNEL_GRE_2784,  FLOWQ_TUNNEL_GRE_2890, FLOWQ_TUNNEL_GRE_7676, FLOWQ_TUNNEL_GRE_UDP, FLOWQ_TUNNEL_VXLAN,
+    FLOWQ_TUNNEL_VXLAN_GPE, FLOWQ_TUNNEL_GENEVE,   FLOWQ_TUNNEL_IPIP,     FLOWQ_TUNNEL_NVGRE,
+};
+_Static_assert(FLOWQ_HASH_TUNNEL_ALL == (1 << sizeof(tunnel_of_bit) / sizeof(tunnel_of_bit[0])) - 1, "one for each");
+
+static const uint32_t tunnel_of_port[PARSE_N_PORTS] = {
+    [PARSE_PORT_VXLAN] = FLOWQ_TUNNEL_VXLAN,         [PARSE_PORT_VXLAN_LINUX] = FLOWQ_TUNNEL_VXLAN,
+    [PARSE_PORT_VXLAN_GPE] = FLOWQ_TUNNEL_VXLAN_GPE, [PARSE_PORT_GENEVE] = FLOWQ_TUNNEL_GENEVE,
+    [PARSE_PORT_GRE_UDP] = FLOWQ_TUNNEL_GRE_UDP,
+};
+
+struct parse_rules virtio_rules(const struct flowq_vm *vm)
+{
+    const struct virtio *v = &vm->virtio;
+    struct parse_rules r = {.tunnels = u32_load_relaxed(&v->tunnels)};
+    if (r.tunnels == 0)
+        return r;
+    uint64_t ports[2] = {u64_load_relaxed(&v->ports[0]), u64_load_relaxed(&v->ports[1])};
+    for (unsigned i = 0; i < PARSE_N_PORTS; i++) {
+        r.port[i] = (uint16_t)(ports[i / 4] >> i % 4 * 16);
+        if (r.tunnels & tunnel_of_port[i])
+            r.udp_filter |= UINT64_C(1) << (r.port[i] & 63);
+    }
+    return r;
+}
+
+/* ---- A configuration takes another one's place ----------------------------------------------------------------------------- */
+
+void virtio_discard_locked(struct flowq_vm *vm, struct rss *r)
+{
+    u64_sub_relaxed(&vm->virtio.bytes, r->bytes);
+    rss_free(vm, r);
+}
+
+static void reclaim_locked(struct flowq_vm *vm)
+{
+    struct virtio *v = &vm->virtio;
+    for (struct rss **at = &v->retired; *at;) {
+        struct rss *r = *at;
+        if (epoch_passed(r->retired_stamp)) {
+            *at = r->retired_next;
+            v->n_retired--;
+            virtio_discard_locked(vm, r);
+        } else {
+            at = &r->retired_next;
+        }
+    }
+}
+
+/* r: the source of hash types and key from now on, NULL: there is none. rules: its table chooses the queue. */
+static void replace_locked(struct flowq_vm *vm, struct rss *r, bool rules)
+{
+    struct virtio *v = &vm->virtio;
+    struct rss *old = v->last;
+    v->last = r;
+    (void)ptr_xchg_seq_cst(&v->reports, v->features & FLOWQ_VIRTIO_F_HASH_REPORT ? r : NULL); /* V-A */
+    (void)ptr_xchg_seq_cst(&v->decides, rules ? r : NULL);
+    u8_store_release(&vm->queues.ruled, rules); /* V-B */
+    if (old && old != r) {
+        old->retired_stamp = epoch_stamp();
+        old->retired_next = v->retired;
+        v->retired = old;
+        v->n_retired++;
+    }
+    reclaim_locked(vm);
+}
+
+struct rss *virtio_new_locked(struct flowq_vm *vm, uint32_t n)
+{
+    struct virtio *v = &vm->virtio;
+    reclaim_locked(vm);
+    struct rss *r = v->n_retired < VIRTIO_MAX_RETIRED ? rss_create(vm, n) : NULL;
+    if (r)
+        u64_add_relaxed(&v->bytes, r->bytes);
+    return r;
+}
+
+/* ---- What the guest may ask for -------------------------------------------------------------------------------------------- */
+
+static int check_hash(const struct virtio *v, const struct virtio_hash *hash)
+{
+    if (hash->types & ~v->hash_types || hash->key_length > v->max_key)
+        return -EINVAL;
+    return hash->types && hash->key_length == 0 ? -EINVAL : 0; /* every hash would be 0 */
+}
+
+int virtio_check_table_locked(const struct virtio *v, uint32_t n)
+{
+    return n == 0 || n > v->max_table || n & (n - 1) ? -EINVAL : 0;
+}
+
+static int check_queues(const struct flowq_vm *vm, const struct rss *r, uint32_t max_tx)
+{
+    if (max_tx == 0 || max_tx > vm->queues.max)
+        return -EINVAL;
+    for (uint32_t i = 0; i <= r->table_mask + 1; i++)
+        if (r->table[i] >= vm->queues.max)
+            return -EINVAL;
+    return 0;
+}
+
+int virtio_set_rss_locked(struct flowq_vm *vm, struct rss *r, uint32_t max_tx, const struct virtio_hash *hash)
+{
+    struct virtio *v = &vm->virtio;
+    if (!(v->features & FLOWQ_VIRTIO_F_RSS))
+        return -ENOTSUP;
+    if (check_hash(v, hash) || check_queues(vm, r, max_tx))
+        return -EINVAL;
+    rss_set_hash(r, hash->types, hash->key, hash->key_length);
+    queues_set_named(&vm->queues, max_tx, r->table, r->table_mask + 2);
+    replace_locked(vm, r, true);
+    return 0;
+}
+
+int virtio_set_hash_locked(struct flowq_vm *vm, const struct virtio_hash *hash)
+{
+    struct virtio *v = &vm->virtio;
+    if (!(v->features & FLOWQ_VIRTIO_F_HASH_REPORT) || v->features & FLOWQ_VIRTIO_F_RSS)
+        return -ENOTSUP;
+    if (check_hash(v, hash))
+        return -EINVAL;
+    struct rss *r = virtio_new_locked(vm, 1);
+    if (!r)
+        return -ENOMEM;
+    rss_set_hash(r, hash->types, hash->key, hash->key_length);
+    replace_locked(vm, r, false);
+    return 0;
+}
+
+int virtio_set_tunnels_locked(struct flowq_vm *vm, uint32_t types)
+{
+    struct virtio *v = &vm->virtio;
+    uint32_t tunnels = 0;
+    if (!(v->features & FLOWQ_VIRTIO_F_HASH_TUNNEL))
+        return -ENOTSUP;
+    if (types & ~v->hash_tunnels)
+        return -EINVAL;
+    for (unsigned bit = 0; types >> bit; bit++)
+        if (types >> bit & 1)
+            tunnels |= tunnel_of_bit[bit];
+    u32_store_release(&v->tunnels, tunnels);
+    return 0;
+}
+
+void virtio_set_pairs_locked(struct flowq_vm *vm, uint32_t n)
+{
+    replace_locked(vm, vm->virtio.last, false);
+    queues_set_pairs(&vm->queues, n);
+}
+
+/* ---- The same as calls ----------------------------------------------------------------------------------------------------- */
+
+#define RSS_SIZE_MIN (offsetof(struct flowq_rss, reserved) + sizeof(uint32_t))
+
+/* As copy_known() in config.c. */
+static int read_rss(const struct flowq_rss *in, struct flowq_rss *out)
+{
+    if (!in || in->size < RSS_SIZE_MIN)
+        return -EINVAL;
+    for (size_t i = sizeof(*out); i < in->size; i++)
+        if (((const char *)in)[i] != 0)
+            return -E2BIG;
+    memcpy(out, in, sizeof(*out));
+    return !out->table || (out->key_length && !out->key) || out->reserved ? -EINVAL : 0;
+}
+
+int flowq_vm_set_rss(struct flowq_vm *vm, const struct flowq_rss *rss)
+{
+    struct flowq_rss known;
+    int r = vm ? read_rss(rss, &known) : -EINVAL;
+    if (r)
+        return r;
+    struct virtio *v = &vm->virtio;
+    mutex_lock(&v->lock);
+    r = v->features & FLOWQ_VIRTIO_F_RSS ? virtio_check_table_locked(v, known.table_length) : -ENOTSUP;
+    struct rss *made = r ? NULL : virtio_new_locked(vm, known.table_length);
+    if (made) {
+        const struct virtio_hash hash = {known.hash_types, known.key_length, known.key};
+        memcpy(made->table, known.table, known.table_length * sizeof(*known.table));
+        made->table[known.table_length] = known.unclassified;
+        r = virtio_set_rss_locked(vm, made, known.max_tx, &hash);
+        if (r)
+            virtio_discard_locked(vm, made);
+    } else if (r == 0) {
+        r = -ENOMEM;
+    }
+    mutex_unlock(&v->lock);
+    return r;
+}
+
+int flowq_vm_set_hash(struct flowq_vm *vm, uint32_t hash_types, const void *key, uint32_t key_length)
+{
+    const struct virtio_hash hash = {hash_types, key_length, key};
+    if (!vm || (key_length && !key))
+        return -EINVAL;
+    mutex_lock(&vm->virtio.lock);
+    int r = virtio_set_hash_locked(vm, &hash);
+    mutex_unlock(&vm->virtio.lock);
+    return r;
+}
+
+int flowq_vm_set_hash_tunnels(struct flowq_vm *vm, uint32_t types)
+{
+    if (!vm)
+        return -EINVAL;
+    mutex_lock(&vm->virtio.lock);
+    int r = virtio_set_tunnels_locked(vm, types);
+    mutex_unlock(&vm->virtio.lock);
+    return r;
+}
+
+void virtio_set_pairs(struct flowq_vm *vm, uint32_t n)
+{
+    mutex_lock(&vm->virtio.lock);
+    virtio_set_pairs_locked(vm, n);
+    mutex_unlock(&vm->virtio.lock);
+}
+
+/* ---- What a host may offer, and what it hands to the guest ----------------------------------------------------------------- */
+
+int flowq_vm_virtio_caps(struct flowq_vm *vm, struct flowq_virtio_caps *out)
+{
+    if (!vm || !out || out->size < 8)
+        return -EINVAL;
+    struct virtio *v = &vm->virtio;
+    uint32_t room = out->size;
+    mutex_lock(&v->lock);
+    struct flowq_virtio_caps all = {
+        .size = room < sizeof(all) ? room : (uint32_t)sizeof(all),
+        .max_queue_pairs = vm->queues.max,
+        .features = FLOWQ_VIRTIO_F_MQ | (v->hash_types ? FLOWQ_VIRTIO_F_RSS | FLOWQ_VIRTIO_F_HASH_REPORT : 0) |
+                    (v->hash_types && v->hash_tunnels ? FLOWQ_VIRTIO_F_HASH_TUNNEL : 0),
+        .hash_types = v->hash_types,
+        .hash_tunnels = v->hash_tunnels,
+        .max_key = v->max_key,
+        .max_table = v->max_table,
+    };
+    mutex_unlock(&v->lock);
+    memcpy(out, &all, all.size);
+    return 0;
+}
+
+/* struct virtio_net_hdr_v1_hash: hash_value, hash_report and padding follow the 12 bytes of the header without them. */
+#define HDR_HASH_AT    12
+#define HDR_HASH_BYTES 8
+
+int flowq_hdr_set_hash(void *hdr, size_t size, const struct flowq_decision *decision)
+{
+    if (!hdr || !decision || size < HDR_HASH_AT + HDR_HASH_BYTES)
+        return -EINVAL;
+    uint32_t value = decision->hash_value;
+    const uint8_t le[HDR_HASH_BYTES] = {(uint8_t)value, (uint8_t)(value >> 8), (uint8_t)(value >> 16), (uint8_t)(value >> 24),
+                                        decision->hash_report};
+    memcpy((char *)hdr + HDR_HASH_AT, le, sizeof(le));
+    return 0;
+}
+
+/* ---- Life cycle ------------------------------------------------------------------------------------------------------------ */
+
+void virtio_configure_locked(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
+{
+    struct virtio *v = &vm->virtio;
+    const uint16_t port[PARSE_N_PORTS] = {
+        [PARSE_PORT_VXLAN] = cfg->vxlan_port,         [PARSE_PORT_VXLAN_LINUX] = cfg->vxlan_linux_port,
+        [PARSE_PORT_VXLAN_GPE] = cfg->vxlan_gpe_port, [PARSE_PORT_GENEVE] = cfg->geneve_port,
+        [PARSE_PORT_GRE_UDP] = cfg->gre_udp_port,
+    };
+    uint64_t ports[2] = {0, 0};
+    for (unsigned i = 0; i < PARSE_N_PORTS; i++)
+        ports[i / 4] |= (uint64_t)port[i] << i % 4 * 16;
+    u64_store_relaxed(&v->ports[0], ports[0]);
+    u64_store_relaxed(&v->ports[1], ports[1]);
+    v->features = cfg->virtio_features;
+    v->hash_types = cfg->virtio_hash_types;
+    v->hash_tunnels = cfg->virtio_hash_tunnels;
+    v->max_key = cfg->virtio_max_key;
+    v->max_table = cfg->virtio_max_table;
+    v->big_endian = cfg->virtio_big_endian && !(cfg->virtio_features & FLOWQ_VIRTIO_F_VERSION_1);
+    (void)ptr_xchg_seq_cst(&v->reports, v->features & FLOWQ_VIRTIO_F_HASH_REPORT ? v->last : NULL);
+}
+
+int virtio_init(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
+{
+    if (pthread_mutex_init(&vm->virtio.lock, NULL) != 0)
+        return -ENOMEM;
+    virtio_configure_locked(vm, cfg); /* nobody sees it yet */
+    return 0;
+}
+
+void virtio_fini(struct flowq_vm *vm)
+{
+    struct virtio *v = &vm->virtio;
+    if (v->last)
+        virtio_discard_locked(vm, v->last);
+    while (v->retired) {
+        struct rss *r = v->retired;
+        v->retired = r->retired_next;
+        virtio_discard_locked(vm, r);
+    }
+    pthread_mutex_destroy(&v->lock);
+}
+
+void virtio_reset(struct flowq_vm *vm)
+{
+    struct virtio *v = &vm->virtio;
+    mutex_lock(&v->lock);
+    replace_locked(vm, NULL, false);
+    u32_store_release(&v->tunnels, 0);
+    queues_set_pairs(&vm->queues, queues_pairs(&vm->queues)); /* those that the table named besides are in use no longer */
+    mutex_unlock(&v->lock);
+}
+
+void virtio_maintain(struct flowq_vm *vm)
+{
+    if (pthread_mutex_trylock(&vm->virtio.lock) != 0)
+        return;
+    reclaim_locked(vm);
+    mutex_unlock(&vm->virtio.lock);
+}

@@ -1,0 +1,78 @@
+/*
+ * virtio: what the guest configures through the control queue, as commands or as calls, and what it makes of a vm.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
+ * The last accepted command decides the mode. In RSS mode `decides` names the configuration; `reports` names it in either mode if
+ * VIRTIO_NET_F_HASH_REPORT was negotiated; both are read by steering threads inside a section. `last` is the same, seen by the
+ * control path: hash types and key outlive the mode. Setters work under `lock`, which comes before that of the queues. All of
+ * them but those that bring a new configuration need no memory.
+ *
+ * ORDERING
+ *   V-A  A configuration is unlinked from both pointers by seq_cst exchanges before its stamp is taken, and freed when the stamp
+ * has passed (G1 to G5 in epoch.c). At most VIRTIO_MAX_RETIRED wait: what a guest can make a host hold stays bounded, also while
+ * a section does not end. V-B  queues.ruled follows `decides` and only saves looking at it: whoever sees it set enters a section
+ * and looks.
+ */
+#ifndef FLOWQ_LIB_VIRTIO_H
+#define FLOWQ_LIB_VIRTIO_H
+
+#include <pthread.h>
+
+#include "atomic.h"
+#include "parse.h"
+
+#define VIRTIO_MAX_RETIRED 8
+
+struct rss;
+
+struct virtio {
+    atomic_ptr decides;   /* struct rss *; NULL: automatic steering */
+    atomic_ptr reports;   /* struct rss *; NULL: no hash is reported */
+    atomic_u32 tunnels;   /* of FLOWQ_TUNNEL_*: whose inner header is hashed */
+    atomic_u64 ports[2];  /* parse_rules.port, four to a word, whatever the setting `tunnels` says */
+    atomic_u64 bytes;     /* of all configurations, retired ones included */
+    pthread_mutex_t lock; /* of what follows */
+    uint64_t features;    /* as negotiated */
+    uint32_t hash_types, hash_tunnels, max_key, max_table; /* as offered */
+    bool big_endian;                                       /* of a legacy guest */
+    struct rss *last;
+    struct rss *retired;
+    uint32_t n_retired;
+};
+
+/* vm->virtio is zeroed; cfg: as config_read() makes it. Returns 0 or -ENOMEM (no mutex). */
+int virtio_init(struct flowq_vm *vm, const struct flowq_vm_config *cfg);
+void virtio_fini(struct flowq_vm *vm);
+void virtio_configure_locked(struct flowq_vm *vm, const struct flowq_vm_config *cfg);
+/* What the guest configured is off. */
+void virtio_reset(struct flowq_vm *vm);
+/* The pairs, and automatic steering. */
+void virtio_set_pairs(struct flowq_vm *vm, uint32_t n);
+/* Frees what is free to go, unless a setter is at work. */
+void virtio_maintain(struct flowq_vm *vm);
+
+/* The parser's rules for the fields of a hash. */
+struct parse_rules virtio_rules(const struct flowq_vm *vm);
+
+/* ---- For ctrl.c: under the lock, before anything is checked but what the length of a table needs --------------------------- */
+
+struct virtio_hash {
+    uint32_t types;
+    uint32_t key_length;
+    const uint8_t *key;
+};
+
+/* 0, -EINVAL: a table of n entries is not possible. */
+int virtio_check_table_locked(const struct virtio *v, uint32_t n);
+/* Room for a configuration with a table of n entries, for the caller to fill in; NULL: none now. */
+struct rss *virtio_new_locked(struct flowq_vm *vm, uint32_t n);
+void virtio_discard_locked(struct flowq_vm *vm, struct rss *r);
+/* RSS as r says: 0 and r is taken over, or -ENOTSUP, -EINVAL and nothing has changed. */
+int virtio_set_rss_locked(struct flowq_vm *vm, struct rss *r, uint32_t max_tx, const struct virtio_hash *hash);
+/* 0, -ENOTSUP, -EINVAL, -ENOMEM. */
+int virtio_set_hash_locked(struct flowq_vm *vm, const struct virtio_hash *hash);
+int virtio_set_tunnels_locked(struct flowq_vm *vm, uint32_t types);
+void virtio_set_pairs_locked(struct flowq_vm *vm, uint32_t n);
+
+#endif
