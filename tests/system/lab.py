@@ -68,6 +68,8 @@ class Lab:
         return os.path.join(self.folder.name, name)
 
     def start(self, *command, **kwargs):
+        # DPDK keeps its files there, and leaves them when it is killed.
+        kwargs['env'] = {**kwargs.get('env', os.environ), 'RUNTIME_DIRECTORY': self.folder.name}
         child = subprocess.Popen([str(word) for word in command], preexec_fn=die_with_parent, **kwargs)
         self.children.append(child)
         return child
