@@ -61,6 +61,11 @@ static const struct goal {
     {"idle vm, bytes", ABSOLUTE, "vms/idle", "bytes", 16384, 16384, NULL},
     {"while 1M new flows/s are noted, times", ABSOLUTE, "attack/new-flows", "times", 1.3, 1.3, NULL},
     {"while queues are switched, times", ABSOLUTE, "attack/queues", "times", 1.1, 1.1, NULL},
+    {"Toeplitz by tables, 12 bytes", FASTER_THAN, "toeplitz/12", "softrss_be", 6, 8, NULL},
+    {"Toeplitz by tables, 36 bytes", FASTER_THAN, "toeplitz/36", "softrss_be", 4, 6, NULL},
+    {"Toeplitz with GFNI, 12 bytes", FASTER_THAN, "toeplitz/12", "softrss_be", 6, 20, "flowq-gfni"},
+    {"Toeplitz with GFNI, 36 bytes", FASTER_THAN, "toeplitz/36", "softrss_be", 4, 35, "flowq-gfni"},
+    {"automatic, times by RSS, 64k", AT_LEAST, "rss/steer32-v4-64k", "times", 1, 1, NULL},
     {"most nested packet, times an ordinary one", ABSOLUTE, "nested/most", "times", 4, 4, NULL},
 };
 
