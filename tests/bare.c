@@ -8,7 +8,7 @@
 
 #define POISON 0xdd
 
-/* ---- Memory ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- Memory ------------------------------------------------------------------------------------------------------------- */
 
 static void *counting_alloc(void *ctx, size_t size, size_t align, int32_t node)
 {
@@ -56,7 +56,7 @@ static bool empty_quarantine(struct bare *b)
     return clean;
 }
 
-/* ---- Life cycle ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Life cycle --------------------------------------------------------------------------------------------------------- */
 
 static uint64_t clock_of(void *ctx) { return ((struct bare *)ctx)->now_ns; }
 
@@ -99,7 +99,7 @@ void bare_make_sized(struct bare *b, uint32_t max_flows, uint32_t initial_flows)
         abort();
 }
 
-/* ---- Notes ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- Notes -------------------------------------------------------------------------------------------------------------- */
 
 static struct note_context context_of(struct bare *b, uint32_t qid)
 {
@@ -159,7 +159,7 @@ uint64_t bare_displaced(const struct bare *b)
            bare_stat(b, STAT_DISPLACED + FLOWQ_CLASS_ESTABLISHED);
 }
 
-/* ---- What must hold -------------------------------------------------------------------------------------------------------------- */
+/* ---- What must hold ----------------------------------------------------------------------------------------------------- */
 
 /* Places in a line that hold this flow, as its first or its second. */
 static unsigned copies_in(const struct bare *b, const struct line *l, uint64_t probe)

@@ -1,6 +1,6 @@
 /*
- * bare: a flow table without packets around it, for tests that choose hashes, time and memory themselves; and what must hold of any
- * table while no call is running.
+ * bare: a flow table without packets around it, for tests that choose hashes, time and memory themselves; and what must hold of
+ * any table while no call is running.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -16,7 +16,7 @@
 #include "vm.h"
 
 #define BARE_TICK_SHIFT 30 /* about a second, as by default */
-#define BARE_SECOND UINT64_C(1000000000)
+#define BARE_SECOND     UINT64_C(1000000000)
 
 /* Sanitizers, and emulated processors, take so many times as long: tests do so much less. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(__aarch64__)
@@ -60,9 +60,9 @@ uint64_t bare_displaced(const struct bare *b); /* all classes */
 
 /*
  * What must hold when no call is running; NULL, or what does not:
- * a shard's count of flows is that of its slots; a line's service word is the number of flows at home there that live in their second
- * line; no flow is there twice, frozen, or in a shard that is not its own; each shard is named by all entries that are its; counters:
- * inserted == live + displaced + reclaimed + forgotten.
+ * a shard's count of flows is that of its slots; a line's service word is the number of flows at home there that live in their
+ * second line; no flow is there twice, frozen, or in a shard that is not its own; each shard is named by all entries that are
+ * its; counters: inserted == live + displaced + reclaimed + forgotten.
  */
 const char *bare_wrong(struct bare *b);
 

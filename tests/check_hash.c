@@ -1,5 +1,6 @@
 /*
- * check_hash: the hashes written out in hash.h are XXH3's; what the table and the fallback take from them is independent and even.
+ * check_hash: the hashes written out in hash.h are XXH3's; what the table and the fallback take from them is independent and
+ * even.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -82,7 +83,8 @@ START_TEST(secrets_matter_and_repeat)
 }
 END_TEST
 
-/* Chi-square of counts against an even spread: its mean is n - 1, its deviation sqrt(2 (n - 1)). Seven deviations are too many. */
+/* Chi-square of counts against an even spread: its mean is n - 1, its deviation sqrt(2 (n - 1)). Seven deviations are too many.
+ */
 static void must_be_even(const uint32_t *counts, unsigned n, const char *what)
 {
     double sum = 0, chi = 0;
@@ -94,10 +96,12 @@ static void must_be_even(const uint32_t *counts, unsigned n, const char *what)
     ck_assert_msg(above * above < 49.0 * 2 * (n - 1) || above < 0, "%s is uneven: chi-square %.0f for %u bins", what, chi, n);
 }
 
-/* Flows that differ little: ports count up. Lines, second lines, shards and the fallback are even, each for itself and in pairs. */
+/* Flows that differ little: ports count up. Lines, second lines, shards and the fallback are even, each for itself and in pairs.
+ */
 START_TEST(what_is_taken_is_even)
 {
-    static uint32_t lines[256], offsets[256], shards[256], fallbacks[256], line_and_shard[4096], line_and_fallback[4096], shard_and_fallback[4096];
+    static uint32_t lines[256], offsets[256], shards[256], fallbacks[256], line_and_shard[4096], line_and_fallback[4096],
+        shard_and_fallback[4096];
     struct hash_secret s = random_secret(256);
     for (uint32_t i = 0; i < 400000; i++) {
         uint64_t word[2] = {UINT64_C(0x0100000a0100a8c0), 6ull << 32 | 4ull << 40 | (uint64_t)(i & 0xffff) << 16 | i >> 16};

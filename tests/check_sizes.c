@@ -1,9 +1,11 @@
 /*
- * check_sizes: max_flows flows can be learned together, with fewer than one loss in a million (S9), in the memory that flowq(7) states.
+ * check_sizes: max_flows flows can be learned together, with fewer than one loss in a million (S9), in the memory that flowq(7)
+ * states.
  *
  * A round makes a table and notes max_flows new flows, established and active, so that none may give way to another. Losses are
- * refusals and displacements. The bound is on the mean, so losses are added up over rounds, and a size fails when there are more than a
- * rate of one in a million explains. As there are hardly any, a second look tells how far away they are: it goes on until the first one.
+ * refusals and displacements. The bound is on the mean, so losses are added up over rounds, and a size fails when there are more
+ * than a rate of one in a million explains. As there are hardly any, a second look tells how far away they are: it goes on until
+ * the first one.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -24,12 +26,18 @@ static const struct size {
     double bytes_a_flow; /* at most, with all flows learned: flowq(7) */
     bool only_long;
 } sizes[] = {
-    {8, 0, 96, false},         {8, 8, 96, false},         {16, 0, 64, false},         {16, 16, 64, false},
-    {64, 0, 48, false},        {64, 64, 32, false},       {100, 0, 48, false},        {100, 100, 32, false},
-    {1000, 0, 34, false},      {1000, 1000, 20, false},   {1024, 0, 34, false},       {1024, 1024, 20, false},
-    {4096, 0, 34, false},      {4096, 4096, 20, false},   {4096, 8, 34, false},       {65536, 0, 42, false},
-    {65536, 65536, 20, false}, {65536, 1, 42, false},     {100000, 0, 42, false},     {100000, 100000, 24, false},
-    {1 << 20, 0, 20, true},    {1 << 20, 1 << 20, 20, true}, {1 << 20, 1, 20, true},
+    {8, 0, 96, false},         {8, 8, 96, false},
+    {16, 0, 64, false},        {16, 16, 64, false},
+    {64, 0, 48, false},        {64, 64, 32, false},
+    {100, 0, 48, false},       {100, 100, 32, false},
+    {1000, 0, 34, false},      {1000, 1000, 20, false},
+    {1024, 0, 34, false},      {1024, 1024, 20, false},
+    {4096, 0, 34, false},      {4096, 4096, 20, false},
+    {4096, 8, 34, false},      {65536, 0, 42, false},
+    {65536, 65536, 20, false}, {65536, 1, 42, false},
+    {100000, 0, 42, false},    {100000, 100000, 24, false},
+    {1 << 20, 0, 20, true},    {1 << 20, 1 << 20, 20, true},
+    {1 << 20, 1, 20, true},
 };
 #define N_SIZES (int)(sizeof(sizes) / sizeof(sizes[0]))
 
@@ -93,10 +101,11 @@ START_TEST(so_many_flows_can_be_learned)
         least = first < least ? first : least;
         sum += first;
     }
-    printf("max_flows %7u, initial_flows %7u: %llu lost of %llu (95 %%: below %.1e); at most %.1f bytes a flow, while growing too; first "
+    printf("max_flows %7u, initial_flows %7u: %llu lost of %llu (95 %%: below %.1e); at most %.1f bytes a flow, while growing "
+           "too; first "
            "loss at %.2f times max_flows, never before %.2f\n",
-           z->max_flows, z->initial_flows, (unsigned long long)n_lost, (unsigned long long)n,
-           n_lost ? NAN : 3.0 / (double)n, (double)max_bytes / z->max_flows, sum / rounds, least);
+           z->max_flows, z->initial_flows, (unsigned long long)n_lost, (unsigned long long)n, n_lost ? NAN : 3.0 / (double)n,
+           (double)max_bytes / z->max_flows, sum / rounds, least);
     ck_assert_uint_le(n_lost, explained((double)n * RATE));
     if (z->max_flows >= 1000)
         ck_assert_double_gt(least, 1.05);

@@ -1,7 +1,7 @@
 /*
- * check_stress: everything at once on real threads, for ThreadSanitizer and AddressSanitizer, and for the races that only processors
- * make: noters, steerers, setters of queues, a table that grows and is trimmed under a clock that runs fast, resets, look-ups, walks,
- * statistics, threads that end inside a section, vms that come and go.
+ * check_stress: everything at once on real threads, for ThreadSanitizer and AddressSanitizer, and for the races that only
+ * processors make: noters, steerers, setters of queues, a table that grows and is trimmed under a clock that runs fast, resets,
+ * look-ups, walks, statistics, threads that end inside a section, vms that come and go.
  *
  * What must hold meanwhile: each answer was in use at some instant of the call. What must hold afterwards: bare_wrong().
  *
@@ -16,9 +16,9 @@
 #include "frames.h"
 #include "seed.h"
 
-#define PAIRS 16
-#define N_FLOWS 6000
-#define BURST 48
+#define PAIRS       16
+#define N_FLOWS     6000
+#define BURST       48
 #define MAX_THREADS 16
 
 static uint64_t seed;
@@ -35,10 +35,10 @@ static void wrong(const char *what)
         fprintf(stderr, "wrong: %s\n", what);
 }
 
-/* ---- Which queues may be in use ----------------------------------------------------------------------------------------------------- */
+/* ---- Which queues may be in use ----------------------------------------------------------------------------------------- */
 
 #define NONE_IN_USE (UINT64_C(1) << 63)
-#define VERSIONS 4096
+#define VERSIONS    4096
 
 /* The setter's diary: what may be in use, by version. While it sets, what was and what will be both may. */
 static atomic_u64 diary[VERSIONS], version;
@@ -75,7 +75,8 @@ static void *set_queues(void *arg)
     uint32_t pairs = PAIRS;
     while (!atomic_load(&over)) {
         uint64_t between = 0;
-        uint32_t what = rng_below(&rng, 4), qid = rng_below(&rng, PAIRS), n = rng_range(&rng, rng_percent(&rng, 10) ? 1 : 10, PAIRS);
+        uint32_t what = rng_below(&rng, 4), qid = rng_below(&rng, PAIRS),
+                 n = rng_range(&rng, rng_percent(&rng, 10) ? 1 : 10, PAIRS);
         bool on = rng_percent(&rng, 80);
         if (what == 0)
             pairs = n;
@@ -111,7 +112,7 @@ static void *set_queues(void *arg)
     return NULL;
 }
 
-/* ---- Notes and steering ----------------------------------------------------------------------------------------------------------------- */
+/* ---- Notes and steering ------------------------------------------------------------------------------------------------- */
 
 static uint32_t some_packets(struct rng *rng, const struct frame *from, struct flowq_pkt *pkts)
 {
@@ -175,7 +176,7 @@ static void *steer_flows(void *arg)
     return NULL;
 }
 
-/* ---- Housekeeping, looking ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Housekeeping, looking ---------------------------------------------------------------------------------------------- */
 
 /* Time flies: half an hour in a fraction of a second. */
 static void *keep_house(void *arg)
@@ -219,7 +220,8 @@ static void *look_around(void *arg)
         if (s.table_bytes > 64u << 20 || s.retired_bytes > 64u << 20)
             wrong("statistics that make no sense");
         for (unsigned i = 0; i < 50; i++) {
-            struct flowq_tuple t = tuple_v4(FRAME_PROTO_TCP, 0xc0a80001, (uint16_t)rng_range(&rng, 10000, 10000 + N_FLOWS), 0x0a000001, 80);
+            struct flowq_tuple t =
+                tuple_v4(FRAME_PROTO_TCP, 0xc0a80001, (uint16_t)rng_range(&rng, 10000, 10000 + N_FLOWS), 0x0a000001, 80);
             struct flowq_binding binding = {.size = sizeof(binding)};
             if (flowq_vm_lookup(b.vm, &t, &binding) == 0)
                 see(&n, &binding);
@@ -229,7 +231,7 @@ static void *look_around(void *arg)
     return NULL;
 }
 
-/* ---- Threads and vms that come and go ------------------------------------------------------------------------------------------------------ */
+/* ---- Threads and vms that come and go ----------------------------------------------------------------------------------- */
 
 static void *end_inside(void *arg)
 {
@@ -280,7 +282,7 @@ static void *make_vms(void *arg)
     return NULL;
 }
 
-/* ---- All of them ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- All of them -------------------------------------------------------------------------------------------------------- */
 
 static void prepare(const struct flowq_vm_config *with)
 {
@@ -291,7 +293,8 @@ static void prepare(const struct flowq_vm_config *with)
     ck_assert_int_eq(flowq_vm_create(&plain, &other), 0);
     flowq_vm_set_queue_pairs(other, PAIRS);
     for (uint32_t i = 0; i < N_FLOWS; i++) {
-        struct flowq_tuple t = tuple_v4(i % 3 ? FRAME_PROTO_TCP : FRAME_PROTO_UDP, 0x0a000001, 80, 0xc0a80001, (uint16_t)(10000 + i));
+        struct flowq_tuple t =
+            tuple_v4(i % 3 ? FRAME_PROTO_TCP : FRAME_PROTO_UDP, 0x0a000001, 80, 0xc0a80001, (uint16_t)(10000 + i));
         struct flowq_tuple back = tuple_reverse(&t);
         frame_flow(&sent[i], &t, i % 7 == 1 ? FRAME_SYN : i % 11 == 1 ? FRAME_FIN : FRAME_ACK);
         frame_flow(&arriving[i], &back, FRAME_ACK);
@@ -305,8 +308,8 @@ static void prepare(const struct flowq_vm_config *with)
 
 static void all_at_once(const struct flowq_vm_config *cfg, double seconds)
 {
-    static void *(*const what[])(void *) = {note_flows, note_flows, note_flows, steer_flows, steer_flows, set_queues,
-                                            keep_house, look_around, start_threads, make_vms};
+    static void *(*const what[])(void *) = {note_flows, note_flows, note_flows,  steer_flows,   steer_flows,
+                                            set_queues, keep_house, look_around, start_threads, make_vms};
     enum { N = sizeof(what) / sizeof(what[0]) };
     pthread_t id[N];
     prepare(cfg);
@@ -319,13 +322,14 @@ static void all_at_once(const struct flowq_vm_config *cfg, double seconds)
         pthread_join(id[i], NULL);
     struct flowq_stats s = {.size = sizeof(s)};
     flowq_vm_stats(b.vm, &s);
-    printf("%llu notes, %llu packets steered (%llu bound), %llu changes of queues, %llu resets, %llu walks, %llu threads ended, %llu vms; "
+    printf("%llu notes, %llu packets steered (%llu bound), %llu changes of queues, %llu resets, %llu walks, %llu threads ended, "
+           "%llu vms; "
            "%llu inserted, %llu displaced, %llu reclaimed, %llu forgotten, %llu grown, %llu shrunk, %llu busy\n",
-           (unsigned long long)n_notes, (unsigned long long)n_steers, (unsigned long long)n_bound, (unsigned long long)n_queue_changes,
-           (unsigned long long)n_resets, (unsigned long long)n_walks, (unsigned long long)n_threads_ended, (unsigned long long)n_vms,
-           (unsigned long long)s.inserted, (unsigned long long)bare_displaced(&b), (unsigned long long)s.reclaimed,
-           (unsigned long long)s.forgotten, (unsigned long long)s.grown, (unsigned long long)s.shrunk,
-           (unsigned long long)s.note[FLOWQ_NOTE_BUSY]);
+           (unsigned long long)n_notes, (unsigned long long)n_steers, (unsigned long long)n_bound,
+           (unsigned long long)n_queue_changes, (unsigned long long)n_resets, (unsigned long long)n_walks,
+           (unsigned long long)n_threads_ended, (unsigned long long)n_vms, (unsigned long long)s.inserted,
+           (unsigned long long)bare_displaced(&b), (unsigned long long)s.reclaimed, (unsigned long long)s.forgotten,
+           (unsigned long long)s.grown, (unsigned long long)s.shrunk, (unsigned long long)s.note[FLOWQ_NOTE_BUSY]);
     fflush(stdout);
     const char *left = bare_wrong(&b);
     ck_assert_msg(left == NULL, "%s", left);
@@ -343,10 +347,7 @@ static const struct flowq_vm_config configs[] = {
     {.max_flows = 2048, .rebind_min_tcp_us = 20000, .rebind_min_other_us = 1000000}, /* with binding times */
 };
 
-START_TEST(everything_at_once)
-{
-    all_at_once(&configs[_i], seed_long() ? 60 : 1.5);
-}
+START_TEST(everything_at_once) { all_at_once(&configs[_i], seed_long() ? 60 : 1.5); }
 END_TEST
 
 int main(void)

@@ -1,0 +1,387 @@
+/*
+ * check_orders_notes: notes side by side (S12), the ordering of binding times, N-A, and of queues, Q-A, under the scheduler of
+ * sched.h.
+ *
+ * Each scenario names the mutations of the library that make it fail; that is what it was tried out with. One that no mutation
+ * makes fail shows nothing.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "orders.h"
+
+/* ---- Inserting, displacing, resetting ----------------------------------------------------------------------------------- */
+
+static void empty_table(void *ctx)
+{
+    (void)ctx;
+    make(0, 0);
+    x.f[0] = &pool[3][2][0][0];
+}
+
+static void empty_shard(void *ctx)
+{
+    (void)ctx;
+    make(16, 0);
+    x.f[0] = &pool[3][2][0][0];
+}
+
+static void note_mine(void *ctx)
+{
+    (void)ctx;
+    x.outcome[sched_self()] = note(x.f[0], 1 + sched_self());
+}
+
+static bool one_copy(void *ctx)
+{
+    unsigned bound = 0, moved = 0, busy = 0;
+    (void)ctx;
+    for (unsigned i = 0; i < 3; i++) {
+        bound += x.outcome[i] == FLOWQ_NOTE_BOUND;
+        moved += x.outcome[i] == FLOWQ_NOTE_MOVED;
+        busy += x.outcome[i] == FLOWQ_NOTE_BUSY;
+    }
+    SCHED_CHECK(bound == 1);
+    SCHED_CHECK(bound + moved + busy == 3);
+    SCHED_CHECK(table_live(x.b.table) == 1);
+    return quiet();
+}
+
+/* Mutations: insert() does not lock; insert() does not look again under the lock; first_shard_locked() does not look again. */
+START_TEST(one_flow_noted_by_three)
+{
+    struct sched_scenario s = {.name = "first flow of a table",
+                               .n_threads = 3,
+                               .thread = {note_mine, note_mine, note_mine},
+                               .setup = empty_table,
+                               .check = one_copy};
+    must_hold(&s);
+    s.name = "one flow, three noters";
+    s.setup = empty_shard;
+    must_hold(&s);
+}
+END_TEST
+
+/* Two newcomers whose flows count in the same service word, and one that leaves it. */
+static void two_lines_nearly_full(void *ctx)
+{
+    (void)ctx;
+    make(16, 0);
+    fill_line(0, 0, 0);
+    x.f[0] = &pool[0][0][0][7];
+    x.f[1] = &pool[1][0][0][0];
+    x.f[2] = &pool[2][1][0][0];
+}
+
+static void newcomer_0(void *ctx)
+{
+    (void)ctx;
+    x.outcome[0] = note(x.f[0], 5);
+}
+static void newcomer_1(void *ctx)
+{
+    (void)ctx;
+    x.outcome[1] = note(x.f[1], 5);
+}
+
+static void steer_newcomers(void *ctx)
+{
+    (void)ctx;
+    for (unsigned i = 0; i < 2; i++) {
+        bool before = x.outcome[i] == FLOWQ_NOTE_BOUND;
+        struct flowq_decision d = decide(x.f[i]);
+        SCHED_CHECK(!before || (d.reason == FLOWQ_REASON_BOUND && d.qid == 5)); /* S1 */
+    }
+}
+
+static bool newcomers_check(void *ctx)
+{
+    (void)ctx;
+    for (unsigned i = 0; i < 3; i++) {
+        SCHED_CHECK(x.outcome[i] == FLOWQ_NOTE_BOUND || x.outcome[i] == FLOWQ_NOTE_BUSY);
+        SCHED_CHECK((bare_queue(&x.b, x.f[i]->hash) == 5) == (x.outcome[i] == FLOWQ_NOTE_BOUND));
+    }
+    return quiet();
+}
+
+/* Mutations: insert() does not lock: service words and counts go wrong; put() does not count in the home line. */
+START_TEST(newcomers_side_by_side)
+{
+    struct sched_scenario s = {.name = "newcomers",
+                               .n_threads = 4,
+                               .thread = {newcomer_0, newcomer_1, newcomer_2, steer_newcomers},
+                               .setup = two_lines_nearly_full,
+                               .check = newcomers_check};
+    must_hold(&s);
+}
+END_TEST
+
+/* Everything within the newcomer's reach is active, but for one flow that was not noted for a while; it comes first or is
+ * displaced. */
+static void one_may_give_way(void *ctx)
+{
+    (void)ctx;
+    make(16, 0);
+    x.f[0] = &pool[0][0][0][3];
+    note(x.f[0], 1);
+    x.b.now_ns += 60 * BARE_SECOND;
+    for (unsigned i = 0; i < LINE_SLOTS; i++) {
+        if (i != 3)
+            note(&pool[0][0][0][i], 1);
+        note(&pool[0][1][0][i], 1);
+    }
+    x.f[2] = &pool[0][0][0][7];
+}
+
+static bool displacement_check(void *ctx)
+{
+    (void)ctx;
+    /* Noted, by whatever way: it is active now, and nobody may take its place afterwards. */
+    if (x.outcome[0] == FLOWQ_NOTE_MOVED || x.outcome[0] == FLOWQ_NOTE_BOUND)
+        SCHED_CHECK(bare_queue(&x.b, x.f[0]->hash) == 2);
+    else
+        SCHED_CHECK(x.outcome[0] == FLOWQ_NOTE_REFUSED && x.outcome[2] == FLOWQ_NOTE_BOUND);
+    SCHED_CHECK((bare_queue(&x.b, x.f[2]->hash) == 5) == (x.outcome[2] == FLOWQ_NOTE_BOUND));
+    return quiet();
+}
+
+/* Mutation: put() stores instead of comparing and swapping: the flow is lost after its note. */
+START_TEST(refresh_while_displacing)
+{
+    struct sched_scenario s = {.name = "displacing",
+                               .n_threads = 2,
+                               .thread = {newcomer_2, rebind_0},
+                               .setup = one_may_give_way,
+                               .check = displacement_check};
+    must_hold(&s);
+}
+END_TEST
+
+/* ---- N-A: binding times ------------------------------------------------------------------------------------------------- */
+
+static void empty_with_times(void *ctx)
+{
+    (void)ctx;
+    make(16, 1000000);
+    x.f[0] = &pool[3][2][0][0];
+}
+
+static bool bound_once(void *ctx)
+{
+    unsigned bound = 0, waits = 0;
+    (void)ctx;
+    for (unsigned i = 0; i < 3; i++) {
+        bound += x.outcome[i] == FLOWQ_NOTE_BOUND;
+        waits += x.outcome[i] == FLOWQ_NOTE_SUPPRESSED || x.outcome[i] == FLOWQ_NOTE_BUSY;
+    }
+    SCHED_CHECK(bound == 1 && waits == 2); /* none moves it: it was bound just now */
+    return quiet();
+}
+
+/* Mutation: put() stores the binding time after the word. */
+START_TEST(a_new_flow_has_its_binding_time)
+{
+    struct sched_scenario s = {.name = "binding time",
+                               .n_threads = 3,
+                               .thread = {note_mine, note_mine, note_mine},
+                               .setup = empty_with_times,
+                               .check = bound_once};
+    must_hold(&s);
+}
+END_TEST
+
+static void refresh_0(void *ctx)
+{
+    (void)ctx;
+    x.outcome[0] = note(x.f[0], 1);
+}
+
+static void one_may_give_way_in_time(void *ctx)
+{
+    (void)ctx;
+    make(16, 1000000);
+    x.f[0] = &pool[0][0][0][3];
+    note(x.f[0], 1);
+    x.b.now_ns += 60 * BARE_SECOND;
+    for (unsigned i = 0; i < LINE_SLOTS; i++) {
+        if (i != 3)
+            note(&pool[0][0][0][i], 1);
+        note(&pool[0][1][0][i], 1);
+    }
+    x.f[2] = &pool[0][0][0][7];
+}
+
+static bool keeps_its_time(void *ctx)
+{
+    (void)ctx;
+    if (x.outcome[0] == FLOWQ_NOTE_REFRESHED)
+        SCHED_CHECK(note(x.f[0], 2) == FLOWQ_NOTE_MOVED); /* bound a minute ago: it may */
+    return quiet();
+}
+
+/* Mutation: put() does not give the former time back when it fails. */
+START_TEST(a_newcomer_that_fails_leaves_no_time)
+{
+    struct sched_scenario s = {.name = "failed newcomer",
+                               .n_threads = 2,
+                               .thread = {newcomer_2, refresh_0},
+                               .setup = one_may_give_way_in_time,
+                               .check = keeps_its_time};
+    must_hold(&s);
+}
+END_TEST
+
+/* ---- Q-A: queues -------------------------------------------------------------------------------------------------------- */
+
+#define NONE_IN_USE (UINT64_C(1) << 63)
+
+/* While a setter runs, what was and what will be may both be in use. */
+static void queues_become(uint64_t bits)
+{
+    x.may |= bits;
+    for (unsigned i = 0; i < 8; i++)
+        x.may_have[i] |= x.may;
+}
+
+static void queues_are(uint64_t bits) { x.may = bits; }
+
+static void setters(void *ctx)
+{
+    struct flowq_vm *vm = x.b.vm;
+    (void)ctx;
+    queues_become(0x03);
+    flowq_vm_set_queue_pairs(vm, 2);
+    queues_are(0x03);
+    flowq_vm_set_queue_enabled(vm, 5, false);
+    queues_become(0x02);
+    flowq_vm_set_queue_resetting(vm, 0, true);
+    queues_are(0x02);
+    queues_become(0xde);
+    flowq_vm_set_queue_pairs(vm, 8);
+    queues_are(0xde);
+}
+
+static void more_setters(void *ctx)
+{
+    struct flowq_vm *vm = x.b.vm;
+    (void)ctx;
+    queues_become(0x01);
+    flowq_vm_set_queue_pairs(vm, 1);
+    queues_are(0x01);
+    queues_become(NONE_IN_USE);
+    flowq_vm_set_queue_enabled(vm, 0, false);
+    queues_are(NONE_IN_USE);
+    queues_become(0x0e);
+    flowq_vm_set_queue_pairs(vm, 4);
+    queues_are(0x0e);
+}
+
+static void steer_all(void *ctx)
+{
+    unsigned me = sched_self();
+    (void)ctx;
+    for (unsigned i = 0; i < 6; i++) {
+        const struct flow *f = &pool[i][me % 4][0][7]; /* not bound */
+        x.may_have[me] = x.may;
+        struct flowq_decision d = decide(f);
+        SCHED_CHECK(x.may_have[me] & (d.qid == FLOWQ_DROP ? NONE_IN_USE : UINT64_C(1) << d.qid));
+        x.may_have[me] = x.may;
+        d = decide(x.f[0]); /* on queue 6 */
+        SCHED_CHECK(x.may_have[me] & (d.qid == FLOWQ_DROP ? NONE_IN_USE : UINT64_C(1) << d.qid));
+    }
+}
+
+/* Queue 1 stays in use whatever the setters do: a flow that is bound to it must not notice them. */
+static void steer_untouched(void *ctx)
+{
+    (void)ctx;
+    for (unsigned i = 0; i < 6; i++) {
+        struct flowq_decision d = decide(x.f[1]);
+        SCHED_CHECK(d.qid == 1);
+        SCHED_CHECK(d.reason == FLOWQ_REASON_BOUND || d.reason == FLOWQ_REASON_SINGLE);
+    }
+}
+
+static void all_in_use(void *ctx)
+{
+    (void)ctx;
+    make(16, 0);
+    x.f[0] = &pool[0][0][0][0];
+    x.f[1] = &pool[0][0][0][1];
+    note(x.f[0], 6);
+    note(x.f[1], 1);
+    x.may = 0xff;
+}
+
+static bool queues_check(void *ctx)
+{
+    struct flowq_stats s = {.size = sizeof(s)};
+    (void)ctx;
+    flowq_vm_stats(x.b.vm, &s);
+    SCHED_CHECK(s.queues_in_use == (x.may == NONE_IN_USE ? 0 : (uint32_t)__builtin_popcountll(x.may)));
+    return quiet();
+}
+
+/*
+ * Mutations: queue_pick() does not look at in_use and setters store the summary before the list (either alone is made good by the
+ * other); publish_locked() clears in_use before it sets it; setters do not lock; publish_locked() leaves the summary as it was.
+ */
+START_TEST(setters_while_steering)
+{
+    struct sched_scenario s = {.name = "queues",
+                               .n_threads = 4,
+                               .thread = {setters, steer_all, steer_all, steer_untouched},
+                               .setup = all_in_use,
+                               .check = queues_check};
+    must_hold(&s);
+    s = (struct sched_scenario){.name = "few queues",
+                                .n_threads = 3,
+                                .thread = {more_setters, steer_all, steer_all},
+                                .setup = all_in_use,
+                                .check = queues_check};
+    must_hold(&s);
+}
+END_TEST
+
+static void enable_mine(void *ctx)
+{
+    (void)ctx;
+    flowq_vm_set_queue_enabled(x.b.vm, sched_self(), false);
+    flowq_vm_set_queue_resetting(x.b.vm, 4 + sched_self(), true);
+}
+
+static bool both_are_off(void *ctx)
+{
+    x.may = 0xff & ~0x33u;
+    return queues_check(ctx);
+}
+
+START_TEST(setters_side_by_side)
+{
+    struct sched_scenario s = {
+        .name = "setters", .n_threads = 2, .thread = {enable_mine, enable_mine}, .setup = all_in_use, .check = both_are_off};
+    must_hold(&s);
+}
+END_TEST
+
+int main(void)
+{
+    seed = seed_get("check_orders_notes");
+    n_runs = (seed_long() ? 50 * n_runs : n_runs) / BARE_SLOWNESS;
+    Suite *suite = suite_create("orders_notes");
+    TCase *tc = tcase_create("orders_notes");
+    fill_pool();
+    tcase_set_timeout(tc, seed_long() ? 1200 : 60);
+    tcase_add_test(tc, one_flow_noted_by_three);
+    tcase_add_test(tc, newcomers_side_by_side);
+    tcase_add_test(tc, refresh_while_displacing);
+    tcase_add_test(tc, a_new_flow_has_its_binding_time);
+    tcase_add_test(tc, a_newcomer_that_fails_leaves_no_time);
+    tcase_add_test(tc, setters_while_steering);
+    tcase_add_test(tc, setters_side_by_side);
+    suite_add_tcase(suite, tc);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}

@@ -1,0 +1,234 @@
+/*
+ * orders: flows that are picked by where their hashes put them, a table of a few lines for them, and what threads do to it under
+ * the scheduler. A program that includes this is linked with libflowq_sched and has one run at a time.
+ *
+ * Everything goes through the public calls, on real packets.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#ifndef FLOWQ_TESTS_ORDERS_H
+#define FLOWQ_TESTS_ORDERS_H
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bare.h"
+#include "frames.h"
+#include "sched.h"
+#include "seed.h"
+#include "thread.h"
+
+#define PAIRS   8
+#define N_LINES 4
+
+static uint64_t seed;
+static uint64_t n_runs = 6000;
+
+/* ---- Flows -------------------------------------------------------------------------------------------------------------- */
+
+struct flow {
+    struct flowq_tuple in_tuple;
+    struct frame ack, in, error; /* what the VM sends; what it receives; an ICMP error about what it sent */
+    uint64_t hash;
+};
+
+/* By the top three bits of the hash, which choose the shard; the home line; whether the second line is that one xor 1 or xor 3.
+ */
+static struct flow pool[8][N_LINES][2][LINE_SLOTS + 1];
+static unsigned n_pool[8][N_LINES][2];
+
+static inline uint64_t hash_of(struct flowq_vm *vm, const struct frame *in)
+{
+    struct parse_rules rules = vm_parse_rules(vm);
+    struct parse_result r;
+    struct flowq_pkt pkt = frame_pkt(in);
+    parse_packet(&pkt, &rules, &r);
+    return hash_key(&vm->secret, &r.key);
+}
+
+static inline void fill_pool(void)
+{
+    struct bare b = {.vm = NULL};
+    struct flowq_vm_config cfg = {.max_flows = 16, .max_queue_pairs = PAIRS};
+    unsigned n = 0;
+    if (bare_make(&b, &cfg, PAIRS) != 0 || b.table->line_mask != N_LINES - 1)
+        abort();
+    for (uint32_t i = 0; n < 8 * N_LINES * 2 * (LINE_SLOTS + 1); i++) {
+        struct flowq_tuple t = tuple_v4(FRAME_PROTO_TCP, 0x0a000001, 80, 0xc0a80001 + i / 50000, (uint16_t)(10000 + i % 50000));
+        struct flowq_tuple from_router = tuple_v4(FRAME_PROTO_ICMP, 0xc0000201, 0, 0x0a000001, 0);
+        struct flow f = {.in_tuple = tuple_reverse(&t)};
+        frame_flow(&f.ack, &t, FRAME_ACK);
+        frame_flow(&f.in, &f.in_tuple, FRAME_ACK);
+        frame_icmp_error(&f.error, &from_router, &t, 28);
+        f.hash = hash_of(b.vm, &f.in);
+        uint32_t home = (uint32_t)f.hash % N_LINES, far = other_line(b.table, f.hash, home) == (home ^ 3);
+        unsigned *at = &n_pool[f.hash >> 61][home][far];
+        if (*at == LINE_SLOTS + 1)
+            continue;
+        pool[f.hash >> 61][home][far][(*at)++] = f;
+        n++;
+    }
+    bare_free(&b);
+}
+
+/* ---- A run -------------------------------------------------------------------------------------------------------------- */
+
+#define NOT_YET 0xffffu
+
+static struct {
+    struct bare b;
+    bool made;
+    struct flow *f[4];    /* those that the scenario is about */
+    uint32_t outcome[8];  /* of notes, by thread */
+    uint64_t may;         /* queues that are in use, or are just being made so or not; with a bit for none */
+    uint64_t may_have[8]; /* by thread: all that may has been during its call */
+    uint64_t bytes;
+} x;
+
+static inline uint32_t note(const struct flow *f, uint32_t qid)
+{
+    struct flowq_pkt pkt = frame_pkt(&f->ack);
+    return flowq_tx_note(x.b.vm, &pkt, qid);
+}
+
+static inline struct flowq_decision decide_frame(const struct frame *f)
+{
+    struct flowq_pkt pkt = frame_pkt(f);
+    struct flowq_decision d;
+    flowq_rx_decide_burst(x.b.vm, &pkt, 1, &d);
+    return d;
+}
+
+static inline struct flowq_decision decide(const struct flow *f) { return decide_frame(&f->in); }
+
+/* The same through the other two ways to the table. */
+static inline struct flowq_decision decide_error(const struct flow *f) { return decide_frame(&f->error); }
+
+static inline struct flowq_decision look_up(const struct flow *f)
+{
+    struct flowq_binding binding = {.size = sizeof(binding)};
+    int r = flowq_vm_lookup(x.b.vm, &f->in_tuple, &binding);
+    return (struct flowq_decision){.qid = binding.qid, .reason = r ? FLOWQ_REASON_FALLBACK : FLOWQ_REASON_BOUND};
+}
+
+static inline void make(uint32_t initial_flows, uint32_t rebind_us)
+{
+    struct flowq_vm_config cfg = {
+        .max_flows = 16, .max_queue_pairs = PAIRS, .initial_flows = initial_flows, .rebind_min_tcp_us = rebind_us};
+    flowq_synchronize();
+    if (x.made)
+        bare_free(&x.b);
+    memset(&x, 0, sizeof(x));
+    for (unsigned i = 0; i < 8; i++)
+        x.outcome[i] = NOT_YET;
+    if (bare_make(&x.b, &cfg, PAIRS) != 0)
+        abort();
+    x.made = x.b.quarantine = true;
+}
+
+/* A line's seven places, by flows at home there. */
+static inline void fill_line(unsigned top, uint32_t home, unsigned far)
+{
+    for (unsigned i = 0; i < LINE_SLOTS; i++)
+        if (note(&pool[top][home][far][i], 1) != FLOWQ_NOTE_BOUND)
+            abort();
+}
+
+/* The flow in the first place of a line that fill_line() filled: the first to move aside. */
+static inline struct flow *first_of(unsigned top, uint32_t home, unsigned far)
+{
+    uint64_t word = atomic_load(&table_shard(x.b.table, (uint64_t)top << 61)->line[home].slot[0]);
+    unsigned i = 0;
+    while ((pool[top][home][far][i].hash ^ word) & x.b.table->tag_mask)
+        i++;
+    return &pool[top][home][far][i];
+}
+
+/* Nothing is left half done: what holds of every table, and nobody used memory after its end. */
+static inline bool quiet(void)
+{
+    const char *wrong = bare_wrong(&x.b);
+    x.b.now_ns += BARE_SECOND;
+    if (wrong)
+        sched_fail(__FILE__, __LINE__, wrong);
+    x.made = false;
+    return bare_free(&x.b) && !wrong;
+}
+
+/* A flow that was on queue 1 and was noted on 2 meanwhile, or would have been. */
+static inline void came_out(const struct flow *f, uint32_t outcome)
+{
+    uint32_t qid = bare_queue(&x.b, f->hash);
+    SCHED_CHECK(outcome == FLOWQ_NOTE_MOVED || outcome == FLOWQ_NOTE_BUSY);
+    SCHED_CHECK(qid == (outcome == FLOWQ_NOTE_MOVED ? 2 : 1));
+}
+
+/* A flow that is bound all the time is never steered otherwise, and its queue changes from 1 to 2 once. */
+static inline void watch(const struct flow *f, struct flowq_decision (*way)(const struct flow *f), uint8_t reason)
+{
+    uint16_t last = 1;
+    for (int i = 0; i < 3; i++) {
+        struct flowq_decision d = way(f);
+        SCHED_CHECK(d.reason == reason);
+        SCHED_CHECK(d.qid == 1 || d.qid == 2);
+        SCHED_CHECK(d.qid >= last);
+        last = d.qid;
+    }
+}
+
+static inline void watch_0(void *ctx)
+{
+    (void)ctx;
+    watch(x.f[0], decide, FLOWQ_REASON_BOUND);
+}
+static inline void watch_1(void *ctx)
+{
+    (void)ctx;
+    watch(x.f[1], decide, FLOWQ_REASON_BOUND);
+}
+static inline void watch_errors_0(void *ctx)
+{
+    (void)ctx;
+    watch(x.f[0], decide_error, FLOWQ_REASON_ICMP_ERROR);
+}
+static inline void look_up_0(void *ctx)
+{
+    (void)ctx;
+    watch(x.f[0], look_up, FLOWQ_REASON_BOUND);
+}
+static inline void rebind_0(void *ctx)
+{
+    (void)ctx;
+    x.outcome[0] = note(x.f[0], 2);
+}
+static inline void rebind_1(void *ctx)
+{
+    (void)ctx;
+    x.outcome[1] = note(x.f[1], 2);
+}
+static inline void newcomer_2(void *ctx)
+{
+    (void)ctx;
+    x.outcome[2] = note(x.f[2], 5);
+}
+
+/* The second call frees what the first one superseded. */
+static inline void maintain(void *ctx)
+{
+    (void)ctx;
+    flowq_vm_maintain(x.b.vm);
+    flowq_vm_maintain(x.b.vm);
+}
+
+static inline void must_hold(const struct sched_scenario *scenario)
+{
+    uint64_t bad;
+    if (sched_explore(scenario, NULL, seed, n_runs, &bad))
+        return;
+    sched_print(stdout);
+    fflush(stdout);
+    ck_abort_msg("%s: seed %llu", scenario->name, (unsigned long long)bad);
+}
+
+#endif
