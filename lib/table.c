@@ -10,7 +10,7 @@
 struct line table_nowhere[SHARD_MAX_LINES];
 
 /* Flows per line that we plan for: 4 of 7 slots. At this load an insert that finds both its lines full, and no flow in them that
-   can move aside, is rarer than 1e-6, with room for the most loaded of some thousand shards (tests/check_table.c measures it). */
+   can move aside, is rarer than 1e-6, with room for the most loaded of some thousand shards (tests/check_sizes.c measures it). */
 #define LINE_FLOWS 4
 
 /* A table that may need more shards than this has shards of the full size from the first one on. */
