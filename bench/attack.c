@@ -1,6 +1,6 @@
 /*
- * attack: does the speed of steering bound flows hold while another thread notes a million new flows a second, or while queues are
- * switched on and off? CPU time per packet, over that of the same thread alone.
+ * attack: does the speed of steering bound flows hold while another thread notes a million new flows a second, or while queues
+ * are switched on and off? CPU time per packet, over that of the same thread alone.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */

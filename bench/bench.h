@@ -3,10 +3,10 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * A figure on a shared machine means little by itself; a ratio inside one run means much. So one process holds all contestants with
- * the same flows, slots and pages, and they take turns within each repetition (A B C A B C ...). A turn takes some milliseconds of
- * thread CPU time. A run consists of several such processes, each of which allocates in another order; the parent puts the samples of all
- * of them together (report.c, goals.c).
+ * A figure on a shared machine means little by itself; a ratio inside one run means much. So one process holds all contestants
+ * with the same flows, slots and pages, and they take turns within each repetition (A B C A B C ...). A turn takes some
+ * milliseconds of thread CPU time. A run consists of several such processes, each of which allocates in another order; the parent
+ * puts the samples of all of them together (report.c, goals.c).
  */
 #ifndef FLOWQ_BENCH_H
 #define FLOWQ_BENCH_H
@@ -24,15 +24,15 @@ enum {
     MISS = 1000 /* what a look-up that misses adds to the sum that is checked */
 };
 
-/* ---- One process (process.c) ------------------------------------------------------------------------------------------------------ */
+/* ---- One process (process.c) ----------------------------------------------------------------------------------------------- */
 
 /* How this process measures. */
 struct process {
-    unsigned number;       /* of several: rotates the order of allocation */
-    const char *only;      /* names of workloads: those that contain one of these words, comma-separated; NULL: all */
-    bool goals;            /* only what a goal depends on */
-    bool quick;            /* few, short turns: to see that everything works */
-    int cpu[64];           /* to run on; the first is the main thread's */
+    unsigned number;  /* of several: rotates the order of allocation */
+    const char *only; /* names of workloads: those that contain one of these words, comma-separated; NULL: all */
+    bool goals;       /* only what a goal depends on */
+    bool quick;       /* few, short turns: to see that everything works */
+    int cpu[64];      /* to run on; the first is the main thread's */
     unsigned n_cpus;
 };
 extern struct process process;
@@ -61,7 +61,7 @@ void huge_free(void *ptr, size_t bytes);
 /* Anything computed must be used. */
 static inline void keep(uint64_t value) { __asm__ volatile("" : : "r"(value)); }
 
-/* ---- Flows and frames (flows.c) --------------------------------------------------------------------------------------------------- */
+/* ---- Flows and frames (flows.c) -------------------------------------------------------------------------------------------- */
 
 /* Queue that flow `id` is bound to; 32 flows in a row have the same, so that they can be noted in one burst. */
 static inline uint32_t flow_queue(uint64_t id) { return (uint32_t)(id / BURST) % QUEUES; }
@@ -98,9 +98,10 @@ enum order {
 };
 
 /* Flows for a stream: `ids[i]` for i < n. */
-void choose_all(uint32_t *ids, size_t n, uint64_t n_flows);                          /* 0, 1, 2, ... again and again */
+void choose_all(uint32_t *ids, size_t n, uint64_t n_flows); /* 0, 1, 2, ... again and again */
 void choose_uniform(uint32_t *ids, size_t n, uint64_t n_flows, uint64_t *state);
-void choose_hits(uint32_t *ids, size_t n, uint64_t n_flows, unsigned percent, uint64_t *state); /* the others have ids from n_flows on */
+void choose_hits(uint32_t *ids, size_t n, uint64_t n_flows, unsigned percent,
+                 uint64_t *state); /* the others have ids from n_flows on */
 void choose_zipf(uint32_t *ids, size_t n, uint64_t n_flows, double skew, uint64_t *state);
 
 /* A frame of flow `id`; returns its length. */
@@ -114,20 +115,20 @@ void stream_free(struct stream *s);
 /* Sum of the queues of packets from..from+n-1; flows from n_flows on count as MISS. */
 uint64_t stream_sum(const struct stream *s, size_t from, size_t n, uint64_t n_flows);
 
-/* ---- Contestants ------------------------------------------------------------------------------------------------------------------- */
+/* ---- Contestants ----------------------------------------------------------------------------------------------------------- */
 
 struct shape {
-    uint32_t version;    /* 4 or 6 */
-    uint64_t n_flows;    /* to hold */
-    uint64_t slots;      /* 2 x the next power of two: for those who want a size at creation */
-    bool grows;          /* starts small */
-    bool room_made;      /* all room is made at creation: nothing grows */
+    uint32_t version; /* 4 or 6 */
+    uint64_t n_flows; /* to hold */
+    uint64_t slots;   /* 2 x the next power of two: for those who want a size at creation */
+    bool grows;       /* starts small */
+    bool room_made;   /* all room is made at creation: nothing grows */
     bool queue_stats;
 };
 
 /*
- * A way to remember which flow goes to which queue. NULL where it cannot do something. All work in bursts of BURST (the last may be
- * shorter) but the functions named single; all return the sum of the queues chosen.
+ * A way to remember which flow goes to which queue. NULL where it cannot do something. All work in bursts of BURST (the last may
+ * be shorter) but the functions named single; all return the sum of the queues chosen.
  */
 struct contestant {
     const char *name;
@@ -150,14 +151,14 @@ struct contestant {
     void (*thread_begin)(void);
     void (*thread_end)(void);
     const struct contestant *variant_of; /* shares that one's table */
-    uint64_t most_flows; /* 0: any number */
-    bool grows;          /* can start small */
-    bool minor;          /* few goals speak of it */
-    bool no_answer;      /* does not know the queues: its sums are not checked */
+    uint64_t most_flows;                 /* 0: any number */
+    bool grows;                          /* can start small */
+    bool minor;                          /* few goals speak of it */
+    bool no_answer;                      /* does not know the queues: its sums are not checked */
 };
 
-extern const struct contestant with_flowq, with_flowq_narrow, with_native, with_rte_hash, with_rte_hash_ahead, with_rte_hash_padded, with_ck_ht, with_lfht, with_tun,
-    with_roofline, with_nothing;
+extern const struct contestant with_flowq, with_flowq_narrow, with_native, with_rte_hash, with_rte_hash_ahead,
+    with_rte_hash_padded, with_ck_ht, with_lfht, with_tun, with_roofline, with_nothing;
 extern const struct contestant *const contestants[]; /* ended by NULL; flowq first */
 
 /* What is not here, and why: printed at the top. */
@@ -169,7 +170,7 @@ struct entrant {
     void *table;
 };
 
-/* ---- Workloads --------------------------------------------------------------------------------------------------------------------- */
+/* ---- Workloads ------------------------------------------------------------------------------------------------------------- */
 
 void run_scenes(void);  /* scene.c: look up, steer, note, at every size */
 void run_growth(void);  /* growth.c */
@@ -185,7 +186,7 @@ uint32_t softrss_be(uint32_t *words, unsigned bytes);
 /* In this very process: returns the exit status. */
 int run_smoke(void);
 
-/* ---- The parent -------------------------------------------------------------------------------------------------------------------- */
+/* ---- The parent ------------------------------------------------------------------------------------------------------------ */
 
 /* Samples of one workload, contestant and unit. */
 struct series {

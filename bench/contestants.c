@@ -2,24 +2,18 @@
 #include "bench.h"
 
 const struct contestant *const contestants[] = {
-    &with_flowq,
-    &with_flowq_narrow,
+    &with_flowq,    &with_flowq_narrow,
 #ifdef HAVE_NATIVE
     &with_native,
 #endif
 #ifdef HAVE_DPDK
-    &with_rte_hash,
-    &with_rte_hash_ahead,
-    &with_rte_hash_padded,
+    &with_rte_hash, &with_rte_hash_ahead, &with_rte_hash_padded,
 #endif
     &with_ck_ht,
 #ifdef HAVE_URCU
     &with_lfht,
 #endif
-    &with_tun,
-    &with_roofline,
-    &with_nothing,
-    NULL,
+    &with_tun,      &with_roofline,       &with_nothing,         NULL,
 };
 
 const char *const missing_contestants[] = {

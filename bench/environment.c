@@ -45,8 +45,8 @@ void environment_each(void (*fn)(void *ctx, const char *key, const char *value),
     fn(ctx, "processor", value);
     snprintf(value, sizeof(value), "%ld", sysconf(_SC_NPROCESSORS_ONLN));
     fn(ctx, "processors", value);
-    snprintf(value, sizeof(value), "%ld KiB / %ld KiB / %ld KiB", sysconf(_SC_LEVEL1_DCACHE_SIZE) / 1024, sysconf(_SC_LEVEL2_CACHE_SIZE) / 1024,
-             sysconf(_SC_LEVEL3_CACHE_SIZE) / 1024);
+    snprintf(value, sizeof(value), "%ld KiB / %ld KiB / %ld KiB", sysconf(_SC_LEVEL1_DCACHE_SIZE) / 1024,
+             sysconf(_SC_LEVEL2_CACHE_SIZE) / 1024, sysconf(_SC_LEVEL3_CACHE_SIZE) / 1024);
     fn(ctx, "caches", value);
     snprintf(value, sizeof(value), "%ld MiB", sysconf(_SC_PHYS_PAGES) / 1024 * (sysconf(_SC_PAGESIZE) / 1024));
     fn(ctx, "memory", value);

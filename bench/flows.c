@@ -8,7 +8,8 @@
 
 enum { VM_PORT = 443, FIRST_REMOTE_PORT = 1024, TCP_ACK = 0x10 };
 
-/* The parts of a flow that differ from flow to flow: 24 bits of the address, 8 of the port. Odd multiplier: no two flows are the same. */
+/* The parts of a flow that differ from flow to flow: 24 bits of the address, 8 of the port. Odd multiplier: no two flows are the
+ * same. */
 static uint32_t spread(uint64_t id) { return (uint32_t)id * 0x9e3779b1u; }
 
 static void put16(uint8_t *p, uint32_t v)
@@ -80,7 +81,7 @@ void flow_key(uint64_t *word, uint32_t version, uint64_t id)
     memcpy(word, bytes, 2 * address + sizeof(l4));
 }
 
-/* ---- Which flows ------------------------------------------------------------------------------------------------------------------- */
+/* ---- Which flows ----------------------------------------------------------------------------------------------------------- */
 
 void choose_all(uint32_t *ids, size_t n, uint64_t n_flows)
 {
@@ -124,7 +125,7 @@ void choose_zipf(uint32_t *ids, size_t n, uint64_t n_flows, double skew, uint64_
     }
 }
 
-/* ---- Streams ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- Streams --------------------------------------------------------------------------------------------------------------- */
 
 static void shuffle(struct flowq_pkt *pkts, uint32_t *ids, size_t n)
 {

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MISSED "MISSED"
+#define MISSED    "MISSED"
 #define TOLERANCE 1.05 /* a must missed by no more than this is put down to the machine */
 
 enum { MAX_PROCESSES = 16 };
@@ -112,7 +112,8 @@ void goals_each(const struct results *r, void (*fn)(void *ctx, const struct goal
 {
     for (size_t i = 0; i < sizeof(goals) / sizeof(*goals); i++) {
         const struct goal *g = &goals[i];
-        struct goal_result result = {.figure = g->figure, .must = g->must, .aim = g->aim, .ours = NAN, .theirs = NAN, .against = ""};
+        struct goal_result result = {
+            .figure = g->figure, .must = g->must, .aim = g->aim, .ours = NAN, .theirs = NAN, .against = ""};
         double value[MAX_PROCESSES];
         size_t n = 0;
         for (unsigned p = 0; p < r->processes && n < MAX_PROCESSES; p++) {

@@ -32,7 +32,8 @@ static void report(const char *contestant, float *ns, float cost, bool warm_up)
     static const struct {
         const char *workload;
         double part;
-    } points[] = {{"growth/p50", 0.5}, {"growth/p99", 0.99}, {"growth/p99.9", 0.999}, {"growth/p99.99", 0.9999}, {"growth/max", 1}};
+    } points[] = {
+        {"growth/p50", 0.5}, {"growth/p99", 0.99}, {"growth/p99.9", 0.999}, {"growth/p99.99", 0.9999}, {"growth/max", 1}};
     if (warm_up)
         return;
     qsort(ns, N_FLOWS, sizeof(*ns), by_time);

@@ -124,11 +124,17 @@ struct choice {
 /* Returns false if there is nothing more to do than exit with *status. */
 static bool read_options(struct choice *c, int argc, char **argv, int *status)
 {
-    static const struct option options[] = {
-        {"goals", no_argument, NULL, 'g'}, {"only", required_argument, NULL, 'o'},  {"processes", required_argument, NULL, 'p'},
-        {"quick", no_argument, NULL, 'q'}, {"tsv", no_argument, NULL, 't'},         {"json", no_argument, NULL, 'j'},
-        {"smoke", no_argument, NULL, 's'}, {"save", required_argument, NULL, 'd'},  {"child", required_argument, NULL, 'c'},
-        {"help", no_argument, NULL, 'h'},  {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"goals", no_argument, NULL, 'g'},
+                                            {"only", required_argument, NULL, 'o'},
+                                            {"processes", required_argument, NULL, 'p'},
+                                            {"quick", no_argument, NULL, 'q'},
+                                            {"tsv", no_argument, NULL, 't'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"smoke", no_argument, NULL, 's'},
+                                            {"save", required_argument, NULL, 'd'},
+                                            {"child", required_argument, NULL, 'c'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         process.goals |= option == 'g';
         process.quick |= option == 'q';

@@ -15,7 +15,8 @@ trap 'rm -rf "$data"' EXIT
 over_size() {
     awk -F '\t' -v name="$data/$1" -v workload="$2/v4-" -v unit="$3" '
         BEGIN { n["1k"] = 1024; n["64k"] = 65536; n["1M"] = 1048576; n["8M"] = 8388608 }
-        index($1, workload) == 1 && $3 == unit { print n[substr($1, length(workload) + 1)], $4, $5, $6 >(name "-" $2) }' "$directory/bench.tsv"
+        index($1, workload) == 1 && $3 == unit { print n[substr($1, length(workload) + 1)], $4, $5, $6 >(name "-" $2) }
+    ' "$directory/bench.tsv"
 }
 
 # as_table NAME PREFIX UNIT: a row for each workload that begins so, a column for each contestant.
@@ -33,7 +34,8 @@ as_table() {
             print ""
             for (r = 1; r <= n_rows; r++) {
                 printf "%s", rows[r]
-                for (c = 1; c <= n_columns; c++) printf " %s", ((rows[r], columns[c]) in value) ? value[rows[r], columns[c]] : "NaN"
+                for (c = 1; c <= n_columns; c++)
+                    printf " %s", ((rows[r], columns[c]) in value) ? value[rows[r], columns[c]] : "NaN"
                 print ""
             }
         }' "$directory/bench.tsv" >"$data/$1"

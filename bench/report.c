@@ -5,13 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- Text ------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Text ------------------------------------------------------------------------------------------------------------------ */
 
 static void text_environment(void *ctx, const char *key, const char *value) { fprintf(ctx, "%-24s%s\n", key, value); }
 
 static void text(FILE *to, const struct results *r)
 {
-    fprintf(to, "flowq-bench: %u processes, each with all contestants, which take turns; medians (smallest - largest of n)\n\n", r->processes);
+    fprintf(to, "flowq-bench: %u processes, each with all contestants, which take turns; medians (smallest - largest of n)\n\n",
+            r->processes);
     environment_each(text_environment, to);
     for (unsigned i = 0; contestants[i]; i++)
         fprintf(to, "%-24s%s\n", contestants[i]->name, contestants[i]->what);
@@ -24,8 +25,8 @@ static void text(FILE *to, const struct results *r)
     for (size_t i = 0; i < r->n; i++) {
         const struct series *s = &r->series[i];
         double ours = series_median(results_find(r, s->workload, "flowq", s->unit)), m = series_median(s);
-        fprintf(to, "%-24s %-12s %9.4g %-7s (%.4g - %.4g, %zu)", strcmp(last, s->workload) ? s->workload : "", s->contestant, m, s->unit,
-                series_min(s), series_max(s), s->n);
+        fprintf(to, "%-24s %-12s %9.4g %-7s (%.4g - %.4g, %zu)", strcmp(last, s->workload) ? s->workload : "", s->contestant, m,
+                s->unit, series_min(s), series_max(s), s->n);
         if (strcmp(s->contestant, "flowq") != 0 && !isnan(ours))
             fprintf(to, "  %.2f x flowq", m / ours);
         fprintf(to, "\n");
@@ -33,7 +34,7 @@ static void text(FILE *to, const struct results *r)
     }
 }
 
-/* ---- TSV -------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- TSV ------------------------------------------------------------------------------------------------------------------- */
 
 static void tsv_environment(void *ctx, const char *key, const char *value) { fprintf(ctx, "# %s\t%s\n", key, value); }
 
@@ -45,12 +46,12 @@ static void tsv(FILE *to, const struct results *r)
     fprintf(to, "workload\tcontestant\tunit\tmedian\tmin\tmax\tn\n");
     for (size_t i = 0; i < r->n; i++) {
         const struct series *s = &r->series[i];
-        fprintf(to, "%s\t%s\t%s\t%.4f\t%.4f\t%.4f\t%zu\n", s->workload, s->contestant, s->unit, series_median(s), series_min(s), series_max(s),
-                s->n);
+        fprintf(to, "%s\t%s\t%s\t%.4f\t%.4f\t%.4f\t%zu\n", s->workload, s->contestant, s->unit, series_median(s), series_min(s),
+                series_max(s), s->n);
     }
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------------------------------------ */
 
 struct json {
     FILE *to;
@@ -113,7 +114,9 @@ static void json(FILE *to, const struct results *r)
     for (size_t i = 0; i < r->n; i++) {
         const struct series *s = &r->series[i];
         json_next(&j, "    ");
-        fprintf(to, "{\"workload\": \"%s\", \"contestant\": \"%s\", \"unit\": \"%s\", \"median\": %.4f, \"min\": %.4f, \"max\": %.4f, \"n\": %zu}",
+        fprintf(to,
+                "{\"workload\": \"%s\", \"contestant\": \"%s\", \"unit\": \"%s\", \"median\": %.4f, \"min\": %.4f, \"max\": "
+                "%.4f, \"n\": %zu}",
                 s->workload, s->contestant, s->unit, series_median(s), series_min(s), series_max(s), s->n);
     }
     fprintf(to, "\n  ],\n  \"goals\": [");
@@ -122,7 +125,7 @@ static void json(FILE *to, const struct results *r)
     fprintf(to, "\n  ]\n}\n");
 }
 
-/* ------------------------------------------------------------------------------------------------------------------------------------------ */
+/* ---------------------------------------------------------------------------------------------------------------------------- */
 
 void report_print(FILE *to, const struct results *r, enum format format)
 {

@@ -30,16 +30,18 @@ static const struct {
     uint64_t n_flows;
     unsigned reps;
 } sizes[] = {
-    {"v4-1k", 4, 1 << 10, 21}, {"v4-64k", 4, 64 << 10, 21}, {"v4-1M", 4, 1 << 20, 21}, {"v4-8M", 4, 8 << 20, 9}, {"v6-1M", 6, 1 << 20, 15},
+    {"v4-1k", 4, 1 << 10, 21}, {"v4-64k", 4, 64 << 10, 21}, {"v4-1M", 4, 1 << 20, 21},
+    {"v4-8M", 4, 8 << 20, 9},  {"v6-1M", 6, 1 << 20, 15},
 };
 
-static const char *const workloads[] = {"lookup32",      "lookup32-hit50", "steer32-str",      "steer32-cold",    "single",     "memory",
-                                        "steer32-hit50", "steer32-hit0",   "steer32-zipf0.99", "steer32-zipf1.2", NULL};
+static const char *const workloads[] = {"lookup32", "lookup32-hit50", "steer32-str",  "steer32-cold",     "single",
+                                        "memory",   "steer32-hit50",  "steer32-hit0", "steer32-zipf0.99", "steer32-zipf1.2",
+                                        NULL};
 static const char *const note_workloads[] = {"note32-refresh", "note32-new", "note32-move", NULL};
 
 /* With which the goals compare those contestants that are marked minor. */
 #define MINOR_WORKLOAD "steer32-str/v4-1M"
-#define MINOR_SIZE "v4-1M"
+#define MINOR_SIZE     "v4-1M"
 
 static bool wants_minor(const char *workload) { return !process.goals || strcmp(workload, MINOR_WORKLOAD) == 0; }
 
@@ -55,7 +57,7 @@ static bool wants(const char *size, const char *const *names)
     return false;
 }
 
-/* ---- Setting up ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- Setting up ------------------------------------------------------------------------------------------------------------ */
 
 /* Notes every flow, once, on its queue. */
 static void preload(const struct entrant *e, const struct shape *shape)
@@ -67,7 +69,8 @@ static void preload(const struct entrant *e, const struct shape *shape)
     for (uint64_t from = 0; from < shape->n_flows; from += CHUNK) {
         size_t n = shape->n_flows - from < CHUNK ? (size_t)(shape->n_flows - from) : CHUNK;
         for (size_t i = 0; i < n; i++)
-            pkts[i] = (struct flowq_pkt){.data = bytes + i * stride, .len = flow_frame(bytes + i * stride, shape->version, OUTGOING, from + i)};
+            pkts[i] = (struct flowq_pkt){.data = bytes + i * stride,
+                                         .len = flow_frame(bytes + i * stride, shape->version, OUTGOING, from + i)};
         e->is->note(e->table, pkts, n, flow_queue(from), 1);
     }
     huge_free(bytes, CHUNK * stride);
@@ -116,7 +119,7 @@ static void scene_close(struct scene *s)
             s->entrant[i].is->destroy(s->entrant[i].table);
 }
 
-/* ---- Taking turns -------------------------------------------------------------------------------------------------------------------- */
+/* ---- Taking turns ---------------------------------------------------------------------------------------------------------- */
 
 /* One turn of one contestant. Returns the sum of queues. */
 typedef uint64_t turn_fn(const struct entrant *e, const void *what, size_t from, size_t n);
@@ -125,11 +128,11 @@ struct contest {
     char workload[48];
     turn_fn *turn;
     bool (*takes_part)(const struct contestant *c);
-    void (*before)(const struct entrant *e);  /* not timed */
+    void (*before)(const struct entrant *e); /* not timed */
     const void *what;
-    size_t n;                                 /* packets in all; a turn takes some of them */
-    const struct stream *expect;              /* its sums are checked against; NULL: they are not */
-    uint64_t n_bound;                         /* for the check: flows from here on are misses */
+    size_t n;                    /* packets in all; a turn takes some of them */
+    const struct stream *expect; /* its sums are checked against; NULL: they are not */
+    uint64_t n_bound;            /* for the check: flows from here on are misses */
 };
 
 static double one_turn(const struct contest *c, const struct entrant *e, size_t from, size_t n)
@@ -181,10 +184,11 @@ static void memory_per_flow(const struct scene *s, bool goal)
     snprintf(workload, sizeof(workload), "memory/%s", s->name);
     for (unsigned i = 0; wanted(workload, goal) && i < s->n; i++)
         if (s->entrant[i].is->bytes)
-            sample(workload, s->entrant[i].is->name, "B/flow", (double)s->entrant[i].is->bytes(s->entrant[i].table) / (double)s->shape.n_flows);
+            sample(workload, s->entrant[i].is->name, "B/flow",
+                   (double)s->entrant[i].is->bytes(s->entrant[i].table) / (double)s->shape.n_flows);
 }
 
-/* ---- Look up, steer --------------------------------------------------------------------------------------------------------------------- */
+/* ---- Look up, steer -------------------------------------------------------------------------------------------------------- */
 
 static bool can_steer(const struct contestant *c) { return c->steer != NULL; }
 static bool can_single(const struct contestant *c) { return c->single != NULL; }
@@ -217,7 +221,8 @@ static uint32_t *new_ids(size_t n) { return huge_alloc(n * sizeof(uint32_t)); }
 static void lookups(const struct scene *s, unsigned percent, bool goal)
 {
     char what[24];
-    struct contest c = {.turn = turn_lookup, .takes_part = can_lookup, .n = (size_t)TURN * TURNS_IN_STREAM, .n_bound = s->shape.n_flows};
+    struct contest c = {
+        .turn = turn_lookup, .takes_part = can_lookup, .n = (size_t)TURN * TURNS_IN_STREAM, .n_bound = s->shape.n_flows};
     snprintf(what, sizeof(what), percent == 100 ? "lookup32" : "lookup32-hit%u", percent);
     contest_name(&c, what, s);
     if (!wanted(c.workload, goal))
@@ -239,7 +244,8 @@ static void lookups(const struct scene *s, unsigned percent, bool goal)
 /* Raw frames one after the other: bursts, single calls. */
 static void steers(const struct scene *s)
 {
-    struct contest str = {.turn = turn_steer, .takes_part = can_steer, .n = (size_t)TURN * TURNS_IN_STREAM, .n_bound = s->shape.n_flows};
+    struct contest str = {
+        .turn = turn_steer, .takes_part = can_steer, .n = (size_t)TURN * TURNS_IN_STREAM, .n_bound = s->shape.n_flows};
     struct contest one = {.turn = turn_single, .takes_part = can_single, .n = str.n, .n_bound = str.n_bound};
     contest_name(&str, "steer32-str", s);
     contest_name(&one, "single", s);
@@ -279,9 +285,11 @@ static void steers_mixed(const struct scene *s)
         const char *what;
         unsigned percent;
         double skew;
-    } mixes[] = {{"steer32-hit50", 50, 0}, {"steer32-hit0", 0, 0}, {"steer32-zipf0.99", 100, 0.99}, {"steer32-zipf1.2", 100, 1.2}};
+    } mixes[] = {
+        {"steer32-hit50", 50, 0}, {"steer32-hit0", 0, 0}, {"steer32-zipf0.99", 100, 0.99}, {"steer32-zipf1.2", 100, 1.2}};
     for (size_t i = 0; i < sizeof(mixes) / sizeof(*mixes); i++) {
-        struct contest c = {.turn = turn_steer, .takes_part = can_steer, .n = (size_t)TURN * TURNS_IN_STREAM, .n_bound = s->shape.n_flows};
+        struct contest c = {
+            .turn = turn_steer, .takes_part = can_steer, .n = (size_t)TURN * TURNS_IN_STREAM, .n_bound = s->shape.n_flows};
         contest_name(&c, mixes[i].what, s);
         if (!wanted(c.workload, false))
             continue;
@@ -299,7 +307,7 @@ static void steers_mixed(const struct scene *s)
     }
 }
 
-/* ---- Note -------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Note ------------------------------------------------------------------------------------------------------------------ */
 
 static uint64_t turn_refresh(const struct entrant *e, const void *what, size_t from, size_t n)
 {
@@ -357,7 +365,9 @@ static void inserts(const struct scene *s, const struct stream *stream, bool goa
     struct entrant entrant[MAX_ENTRANTS];
     for (unsigned i = 0; i < s->n; i++) {
         entrant[i] = s->entrant[i];
-        entrant[i].table = can_note(entrant[i].is) && entrant[i].is->clear && (!entrant[i].is->minor || wants_minor(c.workload)) ? entrant[i].is->create(&shape) : NULL;
+        entrant[i].table = can_note(entrant[i].is) && entrant[i].is->clear && (!entrant[i].is->minor || wants_minor(c.workload))
+                               ? entrant[i].is->create(&shape)
+                               : NULL;
     }
     for (unsigned rep = 0; rep <= repetitions(7); rep++) {
         for (unsigned i = 0; i < s->n; i++) {
@@ -393,13 +403,14 @@ static void notes(const struct scene *s, bool goal)
     stream_free(&stream);
 }
 
-/* ---- One queue in use ------------------------------------------------------------------------------------------------------------------- */
+/* ---- One queue in use ------------------------------------------------------------------------------------------------------ */
 
 static void one_queue(void)
 {
     struct shape shape = {.version = 4, .n_flows = 1 << 10, .slots = 2 << 10};
     struct scene s = {.name = "one-queue", .shape = shape, .n = 2, .reps = 15};
-    struct contest c = {.workload = "steer32/one-queue", .turn = turn_steer, .takes_part = can_steer, .n = (size_t)TURN * TURNS_IN_STREAM};
+    struct contest c = {
+        .workload = "steer32/one-queue", .turn = turn_steer, .takes_part = can_steer, .n = (size_t)TURN * TURNS_IN_STREAM};
     struct contest one = {.workload = "single/one-queue", .turn = turn_single, .takes_part = can_single, .n = c.n};
     if (!wanted(c.workload, true) && !wanted(one.workload, true))
         return;
@@ -417,13 +428,14 @@ static void one_queue(void)
     stream_free(&stream);
 }
 
-/* ---- All of it --------------------------------------------------------------------------------------------------------------------------- */
+/* ---- All of it ------------------------------------------------------------------------------------------------------------- */
 
 void run_scenes(void)
 {
     for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
         uint64_t n = sizes[i].n_flows;
-        struct scene s = {.name = sizes[i].name, .shape = {.version = sizes[i].version, .n_flows = n, .slots = 2 * n}, .reps = sizes[i].reps};
+        struct scene s = {
+            .name = sizes[i].name, .shape = {.version = sizes[i].version, .n_flows = n, .slots = 2 * n}, .reps = sizes[i].reps};
         bool v4 = sizes[i].version == 4, million = n == 1 << 20;
         if ((!wants(s.name, workloads) && !wants(s.name, note_workloads)) || (process.quick && n > 64 << 10))
             continue;

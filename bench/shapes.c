@@ -1,6 +1,6 @@
 /*
- * shapes: packets that are not plain: tags, tunnels, the most nested one; and what calls cost beside the table: sections, statistics by
- * queue. 64k flows.
+ * shapes: packets that are not plain: tags, tunnels, the most nested one; and what calls cost beside the table: sections,
+ * statistics by queue. 64k flows.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -13,7 +13,7 @@
 
 enum { N_FLOWS = 64 << 10, TURN = 128 << 10, STRIDE = 256, REPS = 15, HEADER_BYTES = 256 };
 
-/* ---- Frames --------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Frames ---------------------------------------------------------------------------------------------------------------- */
 
 struct look {
     const char *name;
@@ -22,8 +22,8 @@ struct look {
 };
 
 static const struct look looks[] = {
-    {"plain", 0, FRAME_NO_TUNNEL}, {"vlan", 1, FRAME_NO_TUNNEL}, {"qinq", 2, FRAME_NO_TUNNEL},  {"vxlan", 0, FRAME_VXLAN},
-    {"geneve", 0, FRAME_GENEVE},   {"gre", 0, FRAME_GRE},        {"gtpu", 0, FRAME_GTPU},       {"ipip", 0, FRAME_IP_IN_IP},
+    {"plain", 0, FRAME_NO_TUNNEL}, {"vlan", 1, FRAME_NO_TUNNEL}, {"qinq", 2, FRAME_NO_TUNNEL}, {"vxlan", 0, FRAME_VXLAN},
+    {"geneve", 0, FRAME_GENEVE},   {"gre", 0, FRAME_GRE},        {"gtpu", 0, FRAME_GTPU},      {"ipip", 0, FRAME_IP_IN_IP},
 };
 
 /* The tuple of an incoming packet of flow `id`, read back from the frame that flow_frame() makes of it. */
@@ -69,8 +69,8 @@ static uint32_t put_vlans(uint8_t *p)
 enum nest { NEST_EXTENSIONS, NEST_TUNNEL };
 
 /*
- * As many headers as the 256 bytes that a parser looks at can hold. NEST_EXTENSIONS: IPv6 with the shortest destination options there are,
- * again and again. NEST_TUNNEL: four tags, VXLAN, four tags, and the same. The flow is that of flow_frame() over IPv6.
+ * As many headers as the 256 bytes that a parser looks at can hold. NEST_EXTENSIONS: IPv6 with the shortest destination options
+ * there are, again and again. NEST_TUNNEL: four tags, VXLAN, four tags, and the same. The flow is that of flow_frame() over IPv6.
  */
 static uint32_t nested_frame(uint8_t *p, uint64_t id, const void *how)
 {
@@ -113,7 +113,7 @@ static struct stream random_stream(frame_fn *fn, const void *how)
     return stream_of(fn, how, STRIDE, ids, TURN);
 }
 
-/* ---- Measuring ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Measuring ------------------------------------------------------------------------------------------------------------- */
 
 static void preload(const struct entrant *e, uint32_t version)
 {
@@ -174,7 +174,8 @@ static void nested(void)
     struct shape shape = {.version = 6, .n_flows = N_FLOWS, .slots = 2 * N_FLOWS};
     struct entrant e = {.is = &with_flowq, .table = with_flowq.create(&shape)};
     preload(&e, 6);
-    struct stream plain = random_stream(strided_frame, NULL), most[2] = {random_stream(nested_frame, &kinds[0]), random_stream(nested_frame, &kinds[1])};
+    struct stream plain = random_stream(strided_frame, NULL),
+                  most[2] = {random_stream(nested_frame, &kinds[0]), random_stream(nested_frame, &kinds[1])};
     for (unsigned rep = 0; rep <= repetitions(REPS); rep++) {
         double ns = turn(&e, &plain, "nested/plain");
         double extensions = turn(&e, &most[0], "nested/extensions"), tunnel = turn(&e, &most[1], "nested/tunnel");
@@ -222,7 +223,8 @@ static void statistics(void)
 {
     struct shape off = {.version = 4, .n_flows = N_FLOWS, .slots = 2 * N_FLOWS}, on = off;
     on.queue_stats = true;
-    struct entrant a = {.is = &with_flowq, .table = with_flowq.create(&off)}, b = {.is = &with_flowq, .table = with_flowq.create(&on)};
+    struct entrant a = {.is = &with_flowq, .table = with_flowq.create(&off)},
+                   b = {.is = &with_flowq, .table = with_flowq.create(&on)};
     preload(&a, 4);
     preload(&b, 4);
     struct stream s = random_stream(look_frame, &looks[0]);

@@ -1,6 +1,6 @@
 /*
- * smoke: one second that shows that the benchmark measures what it says: every contestant gives the right queues, flowq's accounts balance,
- * the generators generate what they should. Part of `make check`.
+ * smoke: one second that shows that the benchmark measures what it says: every contestant gives the right queues, flowq's
+ * accounts balance, the generators generate what they should. Part of `make check`.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -23,7 +23,7 @@ static void expect(bool ok, const char *who, const char *what)
     n_failed += !ok;
 }
 
-/* ---- Generators ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- Generators ------------------------------------------------------------------------------------------------------------ */
 
 /* Chi-square over the most frequent ranks, the others together: 99.99 % of all samples are below the bound. */
 static void check_zipf(double skew)
@@ -80,7 +80,7 @@ static void check_frames(uint32_t version)
     }
 }
 
-/* ---- Contestants ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- Contestants ----------------------------------------------------------------------------------------------------------- */
 
 static void check_contestant(const struct contestant *c, const struct stream *in, const struct stream *out)
 {
@@ -117,7 +117,7 @@ static void check_contestant(const struct contestant *c, const struct stream *in
     c->destroy(table);
 }
 
-/* ---- Accounts ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Accounts -------------------------------------------------------------------------------------------------------------- */
 
 static uint64_t sum_of(const uint64_t *counter, size_t n)
 {
@@ -134,7 +134,8 @@ static void check_accounts(struct flowq_vm *vm, uint64_t notes, uint64_t steers,
     uint64_t displaced = s.displaced_embryonic + s.displaced_closing + s.displaced_established;
     expect(sum_of(s.note, FLOWQ_NOTE_SLOTS) == notes, when, "each note is counted once");
     expect(sum_of(s.steer, FLOWQ_REASON_SLOTS) == steers, when, "each decision is counted once");
-    expect(s.inserted == s.live + displaced + s.reclaimed + s.forgotten, when, "inserted = live + displaced + reclaimed + forgotten");
+    expect(s.inserted == s.live + displaced + s.reclaimed + s.forgotten, when,
+           "inserted = live + displaced + reclaimed + forgotten");
     expect(s.inserted == s.note[FLOWQ_NOTE_BOUND], when, "inserted = notes that bound");
     expect(s.vm_bytes >= s.table_bytes && s.table_bytes >= s.retired_bytes, when, "bytes");
 }
@@ -164,7 +165,8 @@ static void check_flowq(const struct stream *in, const struct stream *out)
     e.is->clear(e.table);
     crew.n = 3;
     for (unsigned i = 0; i < crew.n; i++)
-        crew.worker[i] = (struct worker){.entrant = &e, .stream = i ? out : in, .work = i ? work_note_counted : work_steer_counted};
+        crew.worker[i] =
+            (struct worker){.entrant = &e, .stream = i ? out : in, .work = i ? work_note_counted : work_steer_counted};
     crew_run(&crew, 100);
     check_accounts(e.table, N_FLOWS + n_noted, in->n + n_steered, "accounts, three threads");
     e.is->destroy(e.table);
@@ -181,7 +183,8 @@ int run_smoke(void)
     uint32_t *in_ids = huge_alloc(N_PACKETS * sizeof(*in_ids)), *out_ids = huge_alloc(N_FLOWS * sizeof(*out_ids));
     choose_uniform(in_ids, N_PACKETS, N_FLOWS, &state);
     choose_all(out_ids, N_FLOWS, N_FLOWS);
-    struct stream in = stream_make(4, INCOMING, IN_SEQUENCE, in_ids, N_PACKETS), out = stream_make(4, OUTGOING, IN_SEQUENCE, out_ids, N_FLOWS);
+    struct stream in = stream_make(4, INCOMING, IN_SEQUENCE, in_ids, N_PACKETS),
+                  out = stream_make(4, OUTGOING, IN_SEQUENCE, out_ids, N_FLOWS);
     printf("The contestants agree on the queues (times of one short turn, not to be quoted):\n");
     for (unsigned i = 0; contestants[i]; i++)
         if (contestants[i]->note)

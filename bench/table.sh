@@ -33,5 +33,7 @@ awk -F '\t' '
         row("note, other queue", "note32-move/v4-1M", "ns", "%.1f")
         row("note, new flow", "note32-new/v4-1M", "ns", "%.1f")
         row("bytes per flow, 1M flows", "memory/v4-1M", "B/flow", "%.0f")
-        printf "\n%s, %s processors, %s, %s, flags %s. The machine is shared: compare within a row.\n", about["processor"], about["processors"], about["kernel"], about["compiler"], about["flags"]
+        printf "\n%s, %s processors, %s, %s, flags %s. ", about["processor"], about["processors"], about["kernel"], about["compiler"],
+            about["flags"]
+        print "The machine is shared: compare within a row."
     }' "$1"

@@ -1,6 +1,6 @@
 /*
- * threads: what several threads get done together, as a multiple of what one of them does alone. CPU times: ns per packet of each thread
- * alone over ns per packet while the others work, added up over the threads. All flows are bound, to all tables alike.
+ * threads: what several threads get done together, as a multiple of what one of them does alone. CPU times: ns per packet of each
+ * thread alone over ns per packet while the others work, added up over the threads. All flows are bound, to all tables alike.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -51,7 +51,10 @@ static void measure(const struct entrant *e, const struct stream *in, const stru
 {
     char workload[48];
     if (n == 2)
-        snprintf(workload, sizeof(workload), "threads/%s", n_notes == 0 ? "steer+steer" : n_notes == 1 ? "note+steer" : "note+note");
+        snprintf(workload, sizeof(workload), "threads/%s",
+                 n_notes == 0   ? "steer+steer"
+                 : n_notes == 1 ? "note+steer"
+                                : "note+note");
     else
         snprintf(workload, sizeof(workload), "threads/%s-%u", n_notes ? "note" : "steer", n);
     if (!wanted(workload, goal))

@@ -112,7 +112,8 @@ static void mixed(void)
     uint32_t *all = huge_alloc(N_FLOWS * sizeof(*all)), *ids = huge_alloc(N_FLOWS * sizeof(*ids));
     choose_all(all, N_FLOWS, N_FLOWS);
     choose_uniform(ids, N_FLOWS, N_FLOWS, &state);
-    struct stream out = stream_make(4, OUTGOING, IN_SEQUENCE, all, N_FLOWS), in = stream_make(4, INCOMING, IN_SEQUENCE, ids, N_FLOWS);
+    struct stream out = stream_make(4, OUTGOING, IN_SEQUENCE, all, N_FLOWS),
+                  in = stream_make(4, INCOMING, IN_SEQUENCE, ids, N_FLOWS);
     for (unsigned i = 0; i < N_VMS; i++)
         vms[i] = make_vm(FLOWS_EACH);
     for (size_t i = 0; i < N_FLOWS; i += BURST) {

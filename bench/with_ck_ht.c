@@ -1,5 +1,6 @@
 /*
- * with_ck_ht: ck's open-addressed table (one writer, many readers) with ck_epoch sections around each burst. Keys lie outside of it.
+ * with_ck_ht: ck's open-addressed table (one writer, many readers) with ck_epoch sections around each burst. Keys lie outside of
+ * it.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -48,10 +49,11 @@ static struct ck_malloc memory = {.malloc = take, .free = give, .realloc = again
 
 static void hash_key_bytes(ck_ht_hash_t *h, const void *key, size_t bytes, uint64_t seed)
 {
-    h->value = bytes == KEY_V4_BYTES ? XXH3_64bits_withSeed(key, KEY_V4_BYTES, seed) : XXH3_64bits_withSeed(key, KEY_V6_BYTES, seed);
+    h->value =
+        bytes == KEY_V4_BYTES ? XXH3_64bits_withSeed(key, KEY_V4_BYTES, seed) : XXH3_64bits_withSeed(key, KEY_V6_BYTES, seed);
 }
 
-/* ---- Sections ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- Sections -------------------------------------------------------------------------------------------------------------- */
 
 static ck_epoch_t epoch;
 static _Thread_local ck_epoch_record_t *record;
@@ -72,7 +74,7 @@ static void thread_begin(void)
 
 static void thread_end(void) { ck_epoch_unregister(record); }
 
-/* ---- The table ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- The table ------------------------------------------------------------------------------------------------------------- */
 
 static void *create(const struct shape *shape)
 {

@@ -1,5 +1,6 @@
 /*
- * with_flowq: flowq itself, through its public calls; but ready keys have no public call, so lookup() does what steer.c does with them.
+ * with_flowq: flowq itself, through its public calls; but ready keys have no public call, so lookup() does what steer.c does with
+ * them.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -58,12 +59,12 @@ static uint64_t single(void *vm, const struct flowq_pkt *pkts, size_t n)
     return sum;
 }
 
-/* ---- Ready keys -------------------------------------------------------------------------------------------------------------------- */
+/* ---- Ready keys ------------------------------------------------------------------------------------------------------------ */
 
 typedef unsigned match_fn(const struct line *l, uint64_t probe, uint64_t mask);
 
-static inline __attribute__((always_inline)) uint64_t lookup_burst(const struct flowq_vm *vm, const uint64_t *keys, unsigned words, unsigned n,
-                                                                   match_fn *match)
+static inline __attribute__((always_inline)) uint64_t lookup_burst(const struct flowq_vm *vm, const uint64_t *keys,
+                                                                   unsigned words, unsigned n, match_fn *match)
 {
     const struct table *t = &vm->table;
     const struct directory *d = ptr_load_acquire(&t->directory);
@@ -94,8 +95,8 @@ static inline __attribute__((always_inline)) uint64_t lookup_burst(const struct 
     return sum;
 }
 
-static inline __attribute__((always_inline)) uint64_t lookup_all(struct flowq_vm *vm, const uint64_t *keys, unsigned words, size_t n,
-                                                                 match_fn *match)
+static inline __attribute__((always_inline)) uint64_t lookup_all(struct flowq_vm *vm, const uint64_t *keys, unsigned words,
+                                                                 size_t n, match_fn *match)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < n; i += BURST) {
@@ -108,7 +109,8 @@ static inline __attribute__((always_inline)) uint64_t lookup_all(struct flowq_vm
 }
 
 #ifdef PROBE_X86
-static __attribute__((target("avx2,bmi,bmi2"))) uint64_t lookup_avx2(struct flowq_vm *vm, const uint64_t *keys, unsigned words, size_t n)
+static __attribute__((target("avx2,bmi,bmi2"))) uint64_t lookup_avx2(struct flowq_vm *vm, const uint64_t *keys, unsigned words,
+                                                                     size_t n)
 {
     return lookup_all(vm, keys, words, n, line_match_avx2);
 }

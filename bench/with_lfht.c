@@ -62,7 +62,10 @@ static void *create(const struct shape *shape)
     return b;
 }
 
-static struct node *node_at(const struct bench_lfht *b, uint64_t i) { return (struct node *)(void *)(b->nodes + i * b->node_bytes); }
+static struct node *node_at(const struct bench_lfht *b, uint64_t i)
+{
+    return (struct node *)(void *)(b->nodes + i * b->node_bytes);
+}
 
 static void clear(void *table)
 {

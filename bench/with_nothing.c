@@ -1,7 +1,7 @@
 /*
- * with_nothing: the bounds. The roofline touches what every table must touch: the header's line, and one random line of an array as
- * large as the smallest table for so many flows (2 x 8 bytes each), both prefetched well ahead, with next to no work in between. The empty
- * loop goes through the packet descriptors.
+ * with_nothing: the bounds. The roofline touches what every table must touch: the header's line, and one random line of an array
+ * as large as the smallest table for so many flows (2 x 8 bytes each), both prefetched well ahead, with next to no work in
+ * between. The empty loop goes through the packet descriptors.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -38,7 +38,8 @@ static void destroy(void *table)
     free(r);
 }
 
-/* The word that differs from flow to flow: bytes 26 to 33 of the frame hold the addresses of IPv4, 34 the ports; IPv6: 34 the end of the source. */
+/* The word that differs from flow to flow: bytes 26 to 33 of the frame hold the addresses of IPv4, 34 the ports; IPv6: 34 the end
+ * of the source. */
 static inline uint64_t of_header(const struct flowq_pkt *pkt)
 {
     uint64_t a, b;
@@ -99,7 +100,7 @@ const struct contestant with_roofline = {
     .no_answer = true,
 };
 
-/* ---- Nothing at all ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Nothing at all -------------------------------------------------------------------------------------------------------- */
 
 static void *empty_create(const struct shape *shape)
 {

@@ -1,9 +1,9 @@
 /*
  * with_rte_hash: DPDK's hash table with lock-free readers, CRC32 of the key, keys inside, the queue as the key's data.
  *
- * Without huge pages reserved for it, DPDK takes its memory in pages of 4 KiB. To be fair, what librte_hash allocates for its arrays is
- * taken from the same allocator as everybody's: rte_zmalloc_socket() and rte_free() of this program stand before those of DPDK's shared
- * library, which get what is small.
+ * Without huge pages reserved for it, DPDK takes its memory in pages of 4 KiB. To be fair, what librte_hash allocates for its
+ * arrays is taken from the same allocator as everybody's: rte_zmalloc_socket() and rte_free() of this program stand before those
+ * of DPDK's shared library, which get what is small.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -23,7 +23,7 @@
 
 #include "peer.h"
 
-/* ---- Memory --------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Memory ---------------------------------------------------------------------------------------------------------------- */
 
 enum { LARGE = 64 << 10, MAX_BLOCKS = 64 };
 
@@ -71,8 +71,8 @@ void rte_free(void *ptr)
 static bool eal_init(void)
 {
     static bool done, works;
-    static char words[][24] = {"flowq-bench", "--no-huge", "--no-shconf", "--no-pci", "--no-telemetry", "-m", "512", "--log-level=*:error",
-                               "--lcores", "0@"};
+    static char words[][24] = {"flowq-bench", "--no-huge", "--no-shconf",         "--no-pci", "--no-telemetry",
+                               "-m",          "512",       "--log-level=*:error", "--lcores", "0@"};
     enum { N_WORDS = sizeof(words) / sizeof(*words) };
     char *args[N_WORDS + 1] = {NULL};
     if (done)
@@ -88,7 +88,7 @@ static bool eal_init(void)
     return works;
 }
 
-/* ---- The table ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- The table ------------------------------------------------------------------------------------------------------------- */
 
 struct bench_hash {
     struct rte_hash *hash;
@@ -137,8 +137,9 @@ static void destroy(void *table)
     free(b);
 }
 
-static inline __attribute__((always_inline)) uint64_t parse_and_look(const struct bench_hash *b, const struct flowq_pkt *pkts, unsigned n, bool tx,
-                                                                     uint64_t key[BURST][6], void *data[BURST])
+static inline __attribute__((always_inline)) uint64_t parse_and_look(const struct bench_hash *b, const struct flowq_pkt *pkts,
+                                                                     unsigned n, bool tx, uint64_t key[BURST][6],
+                                                                     void *data[BURST])
 {
     const void *at[BURST];
     uint64_t hits = 0;
@@ -168,7 +169,8 @@ static void note(void *table, const struct flowq_pkt *pkts, size_t n, uint32_t f
     }
 }
 
-static inline __attribute__((always_inline)) uint64_t steer_all(const struct bench_hash *b, const struct flowq_pkt *pkts, size_t n, bool ahead)
+static inline __attribute__((always_inline)) uint64_t steer_all(const struct bench_hash *b, const struct flowq_pkt *pkts,
+                                                                size_t n, bool ahead)
 {
     uint64_t key[BURST][6] = {{0}}, sum = 0;
     void *data[BURST];

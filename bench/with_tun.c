@@ -1,6 +1,7 @@
 /*
- * with_tun: a model of the table of Linux's tun device, written from its description: a 32-bit symmetric hash is the whole identity of a
- * flow; 1024 chains; at most 4096 flows, more are not learned; an entry's time lies in a cache line of its own. Parsing is flowq's here.
+ * with_tun: a model of the table of Linux's tun device, written from its description: a 32-bit symmetric hash is the whole
+ * identity of a flow; 1024 chains; at most 4096 flows, more are not learned; an entry's time lies in a cache line of its own.
+ * Parsing is flowq's here.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */

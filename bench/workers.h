@@ -18,11 +18,11 @@ struct worker {
     size_t (*work)(struct worker *w);
     const struct entrant *entrant;
     const struct stream *stream;
-    size_t at;          /* next packet; where to begin */
-    const void *more;   /* what the work wants to know */
+    size_t at;        /* next packet; where to begin */
+    const void *more; /* what the work wants to know */
     uint64_t state;
-    bool idle;          /* takes no part this time */
-    double ns;          /* out: CPU time per packet */
+    bool idle; /* takes no part this time */
+    double ns; /* out: CPU time per packet */
 
     pthread_t thread;
     int cpu;
