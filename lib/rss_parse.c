@@ -139,9 +139,7 @@ static void extensions(struct walk *w, struct rss_fields *f, uint8_t protocol)
     }
 }
 
-/* ---- IP
- * -----------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- IP -------------------------------------------------------------------------------------------------------------------- */
 
 #define IP_MIN_BYTES    20      /* IPv4's shortest header, half of IPv6's */
 #define IPV4_FRAGMENTED 0x3fffu /* more fragments, and the offset */

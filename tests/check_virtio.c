@@ -1,107 +1,12 @@
 /*
- * check_virtio: commands of the control queue and the calls that do the same; what they make of a vm; what is refused. Random
- * streams of commands are in check_virtio_model, the fields of a hash in check_rss.
+ * check_virtio: what the commands of the control queue, and the calls that do the same, make of a vm. What is refused, and what
+ * real guests send, is in check_ctrl; random streams of commands in check_virtio_model; the fields of a hash in check_rss.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include <errno.h>
-#include <stdlib.h>
+#include "device.h"
 
-#include "control.h"
-#include "example.h"
-#include "naive.h"
-#include "seed.h"
-
-#define ALL_FEATURES                                                                                                             \
-    (FLOWQ_VIRTIO_F_VERSION_1 | FLOWQ_VIRTIO_F_MQ | FLOWQ_VIRTIO_F_RSS | FLOWQ_VIRTIO_F_HASH_REPORT | FLOWQ_VIRTIO_F_HASH_TUNNEL)
-#define NO_RSS (ALL_FEATURES & ~FLOWQ_VIRTIO_F_RSS)
-
-static const uint8_t key[40] = {0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3,
-                                0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3,
-                                0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa};
-static uint16_t table[128];
-static struct control command;
-
-static void start_with(uint64_t features)
-{
-    struct flowq_vm_config c = defaults();
-    c.max_queue_pairs = PAIRS;
-    c.virtio_features = features;
-    now = 1000 * SECOND;
-    start(&c, 1);
-}
-
-static void set_up_virtio(void) { start_with(ALL_FEATURES); }
-
-/* A table over queues 0 to n-1; packets without a hash go to the last of them. */
-static struct flowq_rss rss_over(uint16_t n)
-{
-    for (unsigned i = 0; i < 128; i++)
-        table[i] = (uint16_t)(i % n);
-    return (struct flowq_rss){.size = sizeof(struct flowq_rss),
-                              .hash_types = FLOWQ_HASH_TYPE_ALL,
-                              .table = table,
-                              .table_length = 128,
-                              .key = key,
-                              .key_length = sizeof(key),
-                              .unclassified = (uint16_t)(n - 1),
-                              .max_tx = n};
-}
-
-static uint8_t send_rss(const struct flowq_rss *r)
-{
-    control_rss(&command, r);
-    return control_send(vm, &command);
-}
-
-static uint8_t send_pairs(uint32_t n)
-{
-    control_pairs(&command, n);
-    return control_send(vm, &command);
-}
-
-static uint8_t send_tunnels(uint32_t types)
-{
-    control_tunnels(&command, types);
-    return control_send(vm, &command);
-}
-
-static uint8_t send_hash(uint32_t types)
-{
-    control_hash(&command, types, NULL, key, sizeof(key));
-    return control_send(vm, &command);
-}
-
-static struct flowq_decision decided_frame(const struct frame *f)
-{
-    struct flowq_pkt pkt = frame_pkt(f);
-    struct flowq_decision d;
-    flowq_rx_decide_burst(vm, &pkt, 1, &d);
-    return d;
-}
-
-/* A packet that goes to the VM. */
-static struct flowq_decision decided(const struct flowq_tuple *incoming)
-{
-    struct frame f;
-    frame_flow(&f, incoming, 0);
-    return decided_frame(&f);
-}
-
-static uint32_t hash_of(const struct flowq_tuple *t, bool ports) { return naive_hash_tuple(key, sizeof(key), t, ports); }
-
-static void expect(const struct flowq_decision *d, uint16_t qid, uint8_t reason, uint8_t report, uint32_t value)
-{
-    ck_assert_uint_eq(d->qid, qid);
-    ck_assert_uint_eq(d->reason, reason);
-    ck_assert_uint_eq(d->hash_report, report);
-    ck_assert_uint_eq(d->hash_value, value);
-    ck_assert_uint_eq(d->reserved, 0);
-}
-
-/* ---- RSS
- * ------------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- RSS ------------------------------------------------------------------------------------------------------------------- */
 
 START_TEST(table_decides)
 {
@@ -342,135 +247,7 @@ START_TEST(inner_header)
 }
 END_TEST
 
-/* ---- What is refused ------------------------------------------------------------------------------------------------------- */
-
-/* Sends the command with its data changed, and sees that the vm still does what it did. */
-static void expect_refused(const char *why)
-{
-    struct flowq_tuple sent = tcp(1), t = tuple_reverse(&sent);
-    struct flowq_stats before = stats();
-    struct flowq_decision was = decided(&t);
-    ck_assert_msg(control_send(vm, &command) == FLOWQ_CTRL_ERR, "accepted: %s", why);
-    struct flowq_decision is = decided(&t);
-    struct flowq_stats after = stats();
-    ck_assert_msg(memcmp(&was, &is, sizeof(is)) == 0, "not without effect: %s", why);
-    ck_assert_uint_eq(before.queue_pairs, after.queue_pairs);
-    ck_assert_uint_eq(before.queues_in_use, after.queues_in_use);
-}
-
-static void refuse_rss(void)
-{
-    const struct flowq_rss good = rss_over(3);
-    struct flowq_rss r;
-#define REFUSE(change)                                                                                                           \
-    r = good;                                                                                                                    \
-    change;                                                                                                                      \
-    control_rss(&command, &r);                                                                                                   \
-    expect_refused(#change)
-    REFUSE(r.table_length = 127);
-    REFUSE(r.table_length = 3);
-    REFUSE(r.max_tx = 0);
-    REFUSE(r.max_tx = PAIRS + 1);
-    REFUSE(r.unclassified = PAIRS);
-    REFUSE(r.unclassified = 0x8000);
-    REFUSE(r.hash_types = FLOWQ_HASH_TYPE_ALL + 1);
-    REFUSE(r.key_length = 0);
-    REFUSE(table[127] = PAIRS);
-    REFUSE(table[127] = 0x8000);
-    (void)rss_over(3);
-    static uint16_t long_table[256];
-    REFUSE((r.table = long_table, r.table_length = 256));
-    static uint8_t long_key[41];
-    REFUSE((r.key = long_key, r.key_length = 41));
-#undef REFUSE
-    control_rss(&command, &good);
-    uint32_t whole = command.len;
-    for (uint32_t len = 0; len < whole; len++) {
-        command.len = len;
-        expect_refused("cut short");
-    }
-    command.len = whole + 4;
-    expect_refused("four bytes too many");
-    command.len = whole + 3; /* the padding of a struct of C: DPDK sends it */
-    ck_assert_uint_eq(control_send(vm, &command), FLOWQ_CTRL_OK);
-}
-
-START_TEST(refused_commands)
-{
-    struct flowq_rss r = rss_over(4);
-    refuse_rss(); /* in automatic mode */
-    ck_assert_uint_eq(send_rss(&r), FLOWQ_CTRL_OK);
-    refuse_rss();
-    control_pairs(&command, 0);
-    expect_refused("no pairs");
-    control_pairs(&command, PAIRS + 1);
-    expect_refused("too many pairs");
-    command.len = 1;
-    expect_refused("half a number");
-    control_pairs(&command, 2);
-    command.len = 3;
-    expect_refused("one byte too many");
-    control_tunnels(&command, FLOWQ_HASH_TUNNEL_ALL + 1);
-    expect_refused("unknown tunnel");
-    control_tunnels(&command, 0);
-    command.len = 3;
-    expect_refused("tunnels, cut short");
-    command.len = 5;
-    expect_refused("tunnels, too long");
-    control_hash(&command, 1, NULL, key, 40);
-    expect_refused("HASH_CONFIG with RSS negotiated");
-    for (unsigned cls = 0; cls < 256; cls++) {
-        control_pairs(&command, 2);
-        command.cls = (uint8_t)cls;
-        command.cmd = 3;
-        expect_refused("unknown command");
-    }
-    ck_assert_uint_eq(flowq_vm_ctrl(NULL, 4, 0, NULL, 0), FLOWQ_CTRL_ERR);
-    ck_assert_uint_eq(flowq_vm_ctrl(vm, 4, 0, NULL, 1), FLOWQ_CTRL_ERR);
-}
-END_TEST
-
-START_TEST(refused_hash_config)
-{
-    start_with(NO_RSS);
-    ck_assert_uint_eq(send_hash(FLOWQ_HASH_TYPE_ALL), FLOWQ_CTRL_OK);
-    control_hash(&command, FLOWQ_HASH_TYPE_ALL + 1, NULL, key, 40);
-    expect_refused("unknown type");
-    control_hash(&command, 1, NULL, key, 0);
-    expect_refused("no key");
-    static uint8_t long_key[41];
-    control_hash(&command, 1, NULL, long_key, 41);
-    expect_refused("key too long");
-    control_hash(&command, 1, NULL, key, 40);
-    uint32_t whole = command.len;
-    for (command.len = 0; command.len < whole; command.len++)
-        expect_refused("cut short");
-    command.len = whole + 4;
-    expect_refused("too long");
-}
-END_TEST
-
-/* Without its feature each is refused, as a command and as a call. */
-START_TEST(not_negotiated)
-{
-    struct flowq_rss r = rss_over(2);
-    start_with(ALL_FEATURES & ~FLOWQ_VIRTIO_F_RSS & ~FLOWQ_VIRTIO_F_HASH_REPORT);
-    ck_assert_uint_eq(send_rss(&r), FLOWQ_CTRL_ERR);
-    ck_assert_int_eq(flowq_vm_set_rss(vm, &r), -ENOTSUP);
-    ck_assert_uint_eq(send_hash(1), FLOWQ_CTRL_ERR);
-    ck_assert_int_eq(flowq_vm_set_hash(vm, 1, key, 40), -ENOTSUP);
-    start_with(ALL_FEATURES & ~FLOWQ_VIRTIO_F_MQ & ~FLOWQ_VIRTIO_F_HASH_TUNNEL);
-    ck_assert_uint_eq(send_pairs(2), FLOWQ_CTRL_ERR);
-    ck_assert_uint_eq(send_tunnels(0), FLOWQ_CTRL_ERR);
-    ck_assert_int_eq(flowq_vm_set_hash_tunnels(vm, 0), -ENOTSUP);
-    ck_assert_uint_eq(send_rss(&r), FLOWQ_CTRL_OK);
-    struct flowq_vm_config c = defaults();
-    c.virtio_features = FLOWQ_VIRTIO_F_MQ; /* another driver, another negotiation */
-    ck_assert_int_eq(flowq_vm_configure(vm, &c), 0);
-    ck_assert_uint_eq(send_rss(&r), FLOWQ_CTRL_ERR);
-    ck_assert_uint_eq(send_pairs(2), FLOWQ_CTRL_OK);
-}
-END_TEST
+/* ---- The calls, and what may be offered ------------------------------------------------------------------------------------ */
 
 START_TEST(calls_do_the_same)
 {
@@ -521,50 +298,6 @@ START_TEST(calls_do_the_same)
 }
 END_TEST
 
-/* ---- Byte order, pieces, what may be offered ------------------------------------------------------------------------------- */
-
-START_TEST(legacy_byte_order)
-{
-    struct flowq_vm_config c = defaults();
-    c.max_queue_pairs = 0x400;
-    c.virtio_big_endian = FLOWQ_ON;
-    c.virtio_features = FLOWQ_VIRTIO_F_MQ; /* no VERSION_1 */
-    start(&c, 1);
-    ck_assert_uint_eq(send_pairs(0x0300), FLOWQ_CTRL_OK);
-    ck_assert_uint_eq(stats().queue_pairs, 3);
-    c.virtio_features |= FLOWQ_VIRTIO_F_VERSION_1;
-    ck_assert_int_eq(flowq_vm_configure(vm, &c), 0);
-    ck_assert_uint_eq(send_pairs(0x0300), FLOWQ_CTRL_OK);
-    ck_assert_uint_eq(stats().queue_pairs, 0x300);
-}
-END_TEST
-
-START_TEST(any_pieces)
-{
-    struct rng rng = {seed_get("check_virtio")};
-    struct flowq_rss r = rss_over(5);
-    struct flowq_tuple sent = tcp(1), t = tuple_reverse(&sent);
-    for (unsigned round = 0; round < 300; round++) {
-        struct iovec iov[400];
-        size_t n = 0;
-        control_rss(&command, &r);
-        for (uint32_t at = 0, piece; at < command.len; at += piece) {
-            piece = rng_below(&rng, round % 40 + 2);
-            if (n == 399 || piece > command.len - at)
-                piece = command.len - at;
-            uint8_t *copy = malloc(piece); /* so that nothing beyond it can be read */
-            if (piece)
-                memcpy(copy, command.bytes + at, piece);
-            iov[n++] = (struct iovec){.iov_base = copy, .iov_len = piece};
-        }
-        ck_assert_uint_eq(flowq_vm_ctrl(vm, command.cls, command.cmd, iov, n), FLOWQ_CTRL_OK);
-        ck_assert_uint_eq(decided(&t).qid, table[hash_of(&t, true) & 127]);
-        for (size_t i = 0; i < n; i++)
-            free(iov[i].iov_base);
-    }
-}
-END_TEST
-
 START_TEST(capabilities)
 {
     struct flowq_virtio_caps caps = {.size = sizeof(caps)};
@@ -611,12 +344,7 @@ int main(void)
     tcase_add_test(tcase, automatic_reports);
     tcase_add_test(tcase, reserved_fields_are_not_looked_at);
     tcase_add_test(tcase, inner_header);
-    tcase_add_test(tcase, refused_commands);
-    tcase_add_test(tcase, refused_hash_config);
-    tcase_add_test(tcase, not_negotiated);
     tcase_add_test(tcase, calls_do_the_same);
-    tcase_add_test(tcase, legacy_byte_order);
-    tcase_add_test(tcase, any_pieces);
     tcase_add_test(tcase, capabilities);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
