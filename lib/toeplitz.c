@@ -189,7 +189,8 @@ void toeplitz_burst_wide(struct toeplitz *t, const struct toeplitz_input *in, un
 void toeplitz_init(struct toeplitz *t, const void *key, size_t n, struct toeplitz_tables *tables)
 {
     memset(t, 0, sizeof(*t));
-    memcpy(t->key, key, n);
+    if (n) /* key may be NULL then */
+        memcpy(t->key, key, n);
     t->tables = tables;
     for (size_t k = 0; k < TOEPLITZ_KEY_BYTES; k++)
         t->matrix[k] = matrix(t->key + k);
