@@ -90,8 +90,7 @@ def part_c(stage):
     guest.run('kill $(cat /tmp/flow.pid)')
     if slowest > 0.5:
         raise Failure(f'the packets followed only after {slowest:.2f} s')
-    # Other work on the machine comes and goes: the slower of the two rests is what moving is held against.
-    if moving < min(resting, afterwards) / 2 or afterwards < resting / 4:
+    if min(moving, afterwards) < resting / 2:
         raise Failure(f'throughput fell below half: {resting:.0f} Mbit/s without moving, {moving:.0f} moving, {afterwards:.0f} afterwards')
 
 
