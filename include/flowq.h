@@ -379,7 +379,8 @@ void flowq_rx_decide_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, si
 /* The same for packets that go to different VMs: packet i goes to vms[i]. For switches. Since 0.9. */
 void flowq_rx_steer_burst_vms(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, size_t n, uint16_t *qids);
 
-/* One group of flowq_group(): `count` packets for queue `qid`, their indices from order[first] on. 8 bytes for ever. */
+/* One group of flowq_group() or flowq_group_vms(): `count` packets for queue `qid`, their indices from order[first] on. 8 bytes
+   for ever. */
 struct flowq_run {
     uint16_t qid;
     uint16_t first;
@@ -400,6 +401,22 @@ struct flowq_run {
 size_t flowq_group(const uint16_t *qids, size_t n, uint16_t *order, struct flowq_run *runs, size_t max_runs);
 
 /*
+ * The same for a burst that goes to different VMs, as flowq_rx_steer_burst_vms() takes it: groups by vm, and by queue within
+ * each. Stable: packets for one queue of one vm keep their order.
+ *
+ * vms       vms[i] is where packet i goes; compared, never looked into
+ * qids      n answers of a burst, FLOWQ_DROP included
+ * n         at most 65535; more are not looked at
+ * order     out: n indices into vms and qids. The packets of a vm lie together, grouped by ascending queue, dropped packets last.
+ *           The vms come in no particular order.
+ * runs      out: the groups, at most max_runs of them; may be NULL when max_runs is 0. The vm of a group is vms[order[first]].
+ *
+ * Returns the number of groups there are, which may exceed max_runs. Thread-safe, never allocates. Since 0.9.
+ */
+size_t flowq_group_vms(struct flowq_vm *const *vms, const uint16_t *qids, size_t n, uint16_t *order, struct flowq_run *runs,
+                       size_t max_runs);
+
+/*
  * Housekeeping in bounded steps, for hosts that have a timer: frees what has been retired, gives memory back after a peak.
  * Optional: notes do what is needed. Thread-safe, never waits; call it about once a second, or not at all. NULL is fine. Since
  * 0.9.
@@ -417,15 +434,20 @@ void flowq_vm_maintain(struct flowq_vm *vm);
  */
 int flowq_vm_set_queue_pairs(struct flowq_vm *vm, uint32_t n);
 
+/* In place of a queue number, for the two setters below: every queue of the vm, those beyond the current pairs too. They are
+   switched in one change: no call spreads packets over only some of them. */
+#define FLOWQ_ALL_QUEUES 0xffffffffu
+
 /*
- * Receive queue qid is enabled or not (vhost-user: VHOST_USER_SET_VRING_ENABLE). Applies also to queues beyond the current pairs.
- * Returns 0, or -EINVAL: vm is NULL or qid is not below max_queue_pairs. Thread-safe, does not allocate. Since 0.9.
+ * Receive queue qid, or FLOWQ_ALL_QUEUES, is enabled or not (vhost-user: VHOST_USER_SET_VRING_ENABLE; a connection begins with
+ * all of them off). Applies also to queues beyond the current pairs. Returns 0, or -EINVAL: vm is NULL, or qid is neither below
+ * max_queue_pairs nor FLOWQ_ALL_QUEUES. Thread-safe, does not allocate. Since 0.9.
  */
 int flowq_vm_set_queue_enabled(struct flowq_vm *vm, uint32_t qid, bool on);
 
 /*
- * Receive queue qid is being reset, or no longer (VIRTIO_F_RING_RESET): while it is, automatic steering chooses another queue and
- * RSS drops. Returns as flowq_vm_set_queue_enabled(). Thread-safe, does not allocate. Since 0.9.
+ * Receive queue qid, or FLOWQ_ALL_QUEUES, is being reset, or no longer (VIRTIO_F_RING_RESET): while it is, automatic steering
+ * chooses another queue and RSS drops. Returns as flowq_vm_set_queue_enabled(). Thread-safe, does not allocate. Since 0.9.
  */
 int flowq_vm_set_queue_resetting(struct flowq_vm *vm, uint32_t qid, bool on);
 

@@ -64,12 +64,6 @@ void queues_fini(struct queues *q) { pthread_mutex_destroy(&q->control->lock); }
 
 void queues_set_pairs(struct queues *q, uint32_t n) { queues_set_named(q, n, NULL, 0); }
 
-static uint64_t with_bit(uint64_t word, uint32_t qid, bool on)
-{
-    uint64_t bit = UINT64_C(1) << qid % 64;
-    return on ? word | bit : word & ~bit;
-}
-
 void queues_set_named(struct queues *q, uint32_t pairs, const uint16_t *named, uint32_t n)
 {
     struct queue_control *c = q->control;
@@ -77,24 +71,35 @@ void queues_set_named(struct queues *q, uint32_t pairs, const uint16_t *named, u
     c->pairs = pairs;
     memset(c->named, 0, queues_words(q->max) * sizeof(*c->named));
     for (uint32_t i = 0; i < n; i++)
-        c->named[named[i] / 64] = with_bit(c->named[named[i] / 64], named[i], true);
+        c->named[named[i] / 64] |= UINT64_C(1) << named[i] % 64;
     publish_locked(q);
     mutex_unlock(&c->lock);
 }
 
+/* The bits of word w of a bitmap that qid means. */
+static uint64_t bits_of(uint32_t qid, uint32_t w)
+{
+    return qid == FLOWQ_ALL_QUEUES ? UINT64_MAX : qid / 64 == w ? UINT64_C(1) << qid % 64 : 0;
+}
+
+static uint64_t with_bits(uint64_t word, uint64_t bits, bool on) { return on ? word | bits : word & ~bits; }
+
 void queues_set_enabled(struct queues *q, uint32_t qid, bool on)
 {
+    uint64_t *enabled = q->control->enabled;
     mutex_lock(&q->control->lock);
-    q->control->enabled[qid / 64] = with_bit(q->control->enabled[qid / 64], qid, on);
+    for (uint32_t w = 0; w < queues_words(q->max); w++)
+        enabled[w] = with_bits(enabled[w], bits_of(qid, w), on);
     publish_locked(q);
     mutex_unlock(&q->control->lock);
 }
 
 void queues_set_resetting(struct queues *q, uint32_t qid, bool on)
 {
+    atomic_u64 *resetting = q->control->resetting;
     mutex_lock(&q->control->lock);
-    atomic_u64 *word = &q->control->resetting[qid / 64];
-    u64_store_release(word, with_bit(u64_load_relaxed(word), qid, on)); /* before in_use: see queue_is_resetting() */
+    for (uint32_t w = 0; w < queues_words(q->max); w++) /* all before in_use: see queue_is_resetting() */
+        u64_store_release(&resetting[w], with_bits(u64_load_relaxed(&resetting[w]), bits_of(qid, w), on));
     publish_locked(q);
     mutex_unlock(&q->control->lock);
 }

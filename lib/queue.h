@@ -10,7 +10,8 @@
  * Setters change these under `lock`, readers take no lock and write nothing. A reader's answer is a queue whose bit it found set,
  * or the lowest of a summary it read: either was in use at that instant. A setter has stored all three before it returns, so a
  * call begun afterwards obeys it. While a setter is at work list and in_use may disagree; a reader that notices looks again a few
- * times and then takes the lowest queue.
+ * times and then takes the lowest queue. A setter of many queues, FLOWQ_ALL_QUEUES too, first changes all that they follow from
+ * and then stores them once: no summary tells of some of its queues only.
  *
  * ORDERING
  *   Q-A  setters store in_use, then list, then summary (release); readers load summary first (acquire): the list a reader scales
@@ -59,7 +60,8 @@ size_t queues_bytes(uint32_t max);
 int queues_init(struct queues *q, uint32_t max, atomic_u64 *in_use, void *mem);
 void queues_fini(struct queues *q);
 
-/* The setters of the public interface; arguments are valid already. Setting the pairs forgets the queues that are named. */
+/* The setters of the public interface; arguments are valid already, qid may be FLOWQ_ALL_QUEUES. Setting the pairs forgets the
+   queues that are named. */
 void queues_set_pairs(struct queues *q, uint32_t n);
 void queues_set_named(struct queues *q, uint32_t pairs, const uint16_t *named, uint32_t n); /* queues beside the pairs */
 void queues_set_enabled(struct queues *q, uint32_t qid, bool on);

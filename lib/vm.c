@@ -321,9 +321,11 @@ int flowq_vm_set_queue_pairs(struct flowq_vm *vm, uint32_t n)
     return 0;
 }
 
+static bool is_queue(const struct flowq_vm *vm, uint32_t qid) { return qid < vm->queues.max || qid == FLOWQ_ALL_QUEUES; }
+
 int flowq_vm_set_queue_enabled(struct flowq_vm *vm, uint32_t qid, bool on)
 {
-    if (!vm || qid >= vm->queues.max)
+    if (!vm || !is_queue(vm, qid))
         return -EINVAL;
     queues_set_enabled(&vm->queues, qid, on);
     return 0;
@@ -331,7 +333,7 @@ int flowq_vm_set_queue_enabled(struct flowq_vm *vm, uint32_t qid, bool on)
 
 int flowq_vm_set_queue_resetting(struct flowq_vm *vm, uint32_t qid, bool on)
 {
-    if (!vm || qid >= vm->queues.max)
+    if (!vm || !is_queue(vm, qid))
         return -EINVAL;
     queues_set_resetting(&vm->queues, qid, on);
     return 0;

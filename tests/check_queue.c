@@ -1,10 +1,13 @@
 /*
- * check_queue: which queues are in use, beside three naive arrays; and that the fallback is even over them.
+ * check_queue: which queues are in use, beside three naive arrays; that all are switched at once; and that the fallback is even
+ * over them.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include <check.h>
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,9 +63,16 @@ static void must_agree(void)
     }
 }
 
+static void model_set(bool *state, uint32_t qid, bool on)
+{
+    for (uint32_t i = 0; i < max; i++)
+        if (i == qid || qid == FLOWQ_ALL_QUEUES)
+            state[i] = on;
+}
+
 static void set_one(void)
 {
-    uint32_t qid = rng_below(&rng, max), n = rng_range(&rng, 1, max);
+    uint32_t qid = rng_percent(&rng, 5) ? FLOWQ_ALL_QUEUES : rng_below(&rng, max), n = rng_range(&rng, 1, max);
     bool on = rng_percent(&rng, 50);
     switch (rng_below(&rng, 8)) {
     case 0:
@@ -81,11 +91,11 @@ static void set_one(void)
     case 2:
     case 3:
         ck_assert_int_eq(flowq_vm_set_queue_resetting(vm, qid, on), 0);
-        resetting[qid] = on;
+        model_set(resetting, qid, on);
         break;
     default:
         ck_assert_int_eq(flowq_vm_set_queue_enabled(vm, qid, on), 0);
-        enabled[qid] = on;
+        model_set(enabled, qid, on);
     }
 }
 
@@ -132,13 +142,79 @@ START_TEST(the_fallback_is_even)
 }
 END_TEST
 
+/* What is set for all queues holds for those that come with more pairs later, and single ones are set again one by one. */
+START_TEST(all_queues)
+{
+    make(200);
+    ck_assert_int_eq(flowq_vm_set_queue_enabled(vm, FLOWQ_ALL_QUEUES, false), 0);
+    memset(enabled, false, max);
+    must_agree();
+    flowq_vm_set_queue_pairs(vm, 200);
+    pairs = 200;
+    must_agree();
+    flowq_vm_set_queue_enabled(vm, 130, true);
+    enabled[130] = true;
+    must_agree();
+    ck_assert_int_eq(flowq_vm_set_queue_resetting(vm, FLOWQ_ALL_QUEUES, true), 0);
+    memset(resetting, true, max);
+    must_agree();
+    flowq_vm_set_queue_enabled(vm, FLOWQ_ALL_QUEUES, true);
+    memset(enabled, true, max);
+    must_agree();
+    flowq_vm_set_queue_resetting(vm, FLOWQ_ALL_QUEUES, false);
+    memset(resetting, false, max);
+    must_agree();
+    unmake();
+}
+END_TEST
+
+/* Counts the summaries that tell of some queues only. */
+static void *watch(void *arg)
+{
+    const atomic_bool *stop = arg;
+    size_t wrong = 0;
+    while (!atomic_load(stop)) {
+        uint32_t summary = atomic_load(&vm->queues.summary), n = queues_n(summary);
+        wrong += !(n == 0 && queues_lowest(summary) == FLOWQ_DROP) && !(n == max && queues_lowest(summary) == 0);
+        uint16_t qid = queue_pick(&vm->queues, UINT64_MAX);
+        wrong += qid != FLOWQ_DROP && qid >= max;
+    }
+    return (void *)wrong;
+}
+
+START_TEST(all_queues_at_once)
+{
+    atomic_bool stop = false;
+    pthread_t watcher;
+    void *wrong = NULL;
+    make(200);
+    flowq_vm_set_queue_pairs(vm, 200);
+    ck_assert_int_eq(pthread_create(&watcher, NULL, watch, &stop), 0);
+    for (unsigned i = 0; i < 4000; i++) {
+        if (i & 2)
+            flowq_vm_set_queue_resetting(vm, FLOWQ_ALL_QUEUES, i & 1);
+        else
+            flowq_vm_set_queue_enabled(vm, FLOWQ_ALL_QUEUES, i & 1);
+    }
+    atomic_store(&stop, true);
+    ck_assert_int_eq(pthread_join(watcher, &wrong), 0);
+    ck_assert_ptr_null(wrong);
+    unmake();
+}
+END_TEST
+
 START_TEST(refused)
 {
     make(8);
     ck_assert_int_eq(flowq_vm_set_queue_pairs(vm, 0), -EINVAL);
     ck_assert_int_eq(flowq_vm_set_queue_pairs(vm, 9), -EINVAL);
     ck_assert_int_eq(flowq_vm_set_queue_enabled(vm, 8, false), -EINVAL);
-    ck_assert_int_eq(flowq_vm_set_queue_resetting(vm, UINT32_MAX, true), -EINVAL);
+    ck_assert_int_eq(flowq_vm_set_queue_enabled(vm, FLOWQ_DROP, false), -EINVAL);
+    ck_assert_int_eq(flowq_vm_set_queue_enabled(vm, FLOWQ_ALL_QUEUES - 1, false), -EINVAL);
+    ck_assert_int_eq(flowq_vm_set_queue_resetting(vm, 8, true), -EINVAL);
+    ck_assert_int_eq(flowq_vm_set_queue_resetting(vm, UINT32_MAX - 1, true), -EINVAL);
+    ck_assert_int_eq(flowq_vm_set_queue_enabled(NULL, FLOWQ_ALL_QUEUES, false), -EINVAL);
+    ck_assert_int_eq(flowq_vm_set_queue_resetting(NULL, FLOWQ_ALL_QUEUES, false), -EINVAL);
     ck_assert_int_eq(flowq_vm_set_queue_pairs(NULL, 1), -EINVAL);
     must_agree();
     unmake();
@@ -154,6 +230,8 @@ int main(void)
     tcase_add_loop_test(tc, beside_three_arrays, 0, (int)(sizeof(sizes) / sizeof(sizes[0])));
     tcase_add_test(tc, the_most_queues);
     tcase_add_test(tc, the_fallback_is_even);
+    tcase_add_test(tc, all_queues);
+    tcase_add_test(tc, all_queues_at_once);
     tcase_add_test(tc, refused);
     suite_add_tcase(s, tc);
     SRunner *runner = srunner_create(s);
