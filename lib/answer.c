@@ -14,8 +14,7 @@ static uint64_t look_again(const struct view *v, uint64_t hash)
         return word;
     if (!line_overflowed(home)) /* T-B */
         return 0;
-    uint32_t first = home_line(t, hash);
-    const struct line *second = home - first + other_line(t, hash, first);
+    const struct line *second = second_line(t, home, hash);
     probe |= WORD_SECONDARY;
     word = u64_load_acquire(&second->word[line_match(second, probe, mask)]);
     return (word & mask) == probe ? word : 0;
@@ -55,27 +54,23 @@ uint16_t answer_odd(const struct view *v, uint8_t kind, uint64_t hash, uint8_t *
     return fall_back(v, hash, reason);
 }
 
-void answer_special(const struct view *views, unsigned stride, struct batch *b, uint16_t *qids)
+void answer_special(const struct view *v, const struct special *s, struct batch *b, uint16_t *qids)
 {
-    for (unsigned i = 0; i < b->n_special; i++) {
-        const struct special *s = &b->special[i];
-        const struct view *v = &views[s->at * stride];
-        struct flowq_vm *vm = v->vm;
-        unsigned at = s->at;
-        if (b->odd_kind[at] == ODD_RULED) {
-            qids[at] = (uint16_t)s->later;
-            b->reason[at] = qids[at] == FLOWQ_DROP ? FLOWQ_REASON_DROP : FLOWQ_REASON_RSS;
-            continue;
-        }
-        if (b->now_ns == 0 || stride != 0)
-            b->now_ns = vm_now(vm);
-        if (b->odd_kind[at] == ODD_LATER) {
-            qids[at] = s->later ? frag_get(&vm->frags, s->later, b->now_ns) : FLOWQ_DROP;
-            b->reason[at] = FLOWQ_REASON_FRAGMENT;
-            if (qids[at] == FLOWQ_DROP || !queue_in_use(&vm->queues, qids[at]))
-                qids[at] = fall_back(v, b->hash[at], &b->reason[at]);
-        }
-        for (unsigned f = 0; f < s->n_first; f++)
-            frag_put(&vm->frags, s->first[f], qids[at], b->now_ns);
+    struct flowq_vm *vm = v->vm;
+    unsigned at = s->at;
+    if (b->odd_kind[at] == ODD_RULED) {
+        qids[at] = (uint16_t)s->later;
+        b->reason[at] = qids[at] == FLOWQ_DROP ? FLOWQ_REASON_DROP : FLOWQ_REASON_RSS;
+        return;
     }
+    if (b->now_ns == 0)
+        b->now_ns = vm_now(vm);
+    if (b->odd_kind[at] == ODD_LATER) {
+        qids[at] = s->later ? frag_get(&vm->frags, s->later, b->now_ns) : FLOWQ_DROP;
+        b->reason[at] = FLOWQ_REASON_FRAGMENT;
+        if (qids[at] == FLOWQ_DROP || !queue_in_use(&vm->queues, qids[at]))
+            qids[at] = fall_back(v, b->hash[at], &b->reason[at]);
+    }
+    for (unsigned f = 0; f < s->n_first; f++)
+        frag_put(&vm->frags, s->first[f], qids[at], b->now_ns);
 }

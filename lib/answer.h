@@ -10,7 +10,7 @@
 /* The queue of packet `at`; FLOWQ_DROP for a later fragment, whose turn comes in answer_special(). */
 uint16_t answer_odd(const struct view *v, uint8_t kind, uint64_t hash, uint8_t *reason);
 
-/* Fragments, in the order of the batch: what one writes to the cache the next may read (S5). stride: see steer.c. */
-void answer_special(const struct view *views, unsigned stride, struct batch *b, uint16_t *qids);
+/* Those of b->special, in the order of the batch: what one writes to the cache of fragments the next may read (S5). */
+void answer_special(const struct view *v, const struct special *s, struct batch *b, uint16_t *qids);
 
 #endif

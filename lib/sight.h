@@ -48,20 +48,51 @@ struct batch {
     uint64_t now_ns; /* read with the call's first special packet; starts as zero */
 };
 
-/* thread NULL: could not be registered, so it must not look at the table, which looks empty to it. */
-static inline struct view view_of(struct flowq_vm *vm, const struct thread *thread)
+/* What a call needs to know of its thread. One that could not be registered must not look at the table, which looks empty to it. */
+struct caller {
+    bool registered;
+    uint32_t stripe; /* of its counters */
+};
+
+static inline struct caller caller_of(const struct thread *thread)
+{
+    return (struct caller){thread != NULL, stats_stripe(thread)};
+}
+
+static inline __attribute__((always_inline)) struct view view_of(struct flowq_vm *vm, const struct caller by)
 {
     static const struct directory empty = {.depth = 1, .shift = 63, .shard = {(void *)table_nowhere, (void *)table_nowhere}};
     return (struct view){
         .vm = vm,
-        .directory = thread ? ptr_load_acquire(&vm->table.directory) : &empty,
+        .directory = by.registered ? ptr_load_acquire(&vm->table.directory) : &empty,
         .secret = &vm->secret,
         .udp_filter = u64_load_relaxed(&vm->udp_filter),
         .tag_mask = vm->table.tag_mask,
         .line_mask = vm->table.line_mask,
         .queue_mask = vm->table.queue_mask,
-        .tally = stats_tally(&vm->stats, thread),
+        .tally = stats_tally_in(&vm->stats, by.stripe),
     };
+}
+
+/* The vms that the packets of a batch go to: one for all, whose view was loaded before, or one for each. */
+struct receivers {
+    const struct view *one; /* NULL: several */
+    struct flowq_vm *const *vms;
+    struct caller by;
+};
+
+static inline __attribute__((always_inline)) struct view view_at(const struct receivers *to, unsigned i)
+{
+    return to->one ? *to->one : view_of(to->vms[i], to->by);
+}
+
+/* For functions that are not inline; room: where it may be put. */
+static inline const struct view *view_in(const struct receivers *to, unsigned i, struct view *room)
+{
+    if (to->one)
+        return to->one;
+    *room = view_of(to->vms[i], to->by);
+    return room;
 }
 
 static inline struct line *line_of(const struct view v, uint64_t hash)
@@ -69,19 +100,25 @@ static inline struct line *line_of(const struct view v, uint64_t hash)
     return &directory_shard(v.directory, hash)->line[(uint32_t)hash & v.line_mask];
 }
 
+static inline uint64_t hash_plain(const struct view v, enum plain plain, const uint64_t word[5])
+{
+    return plain == PLAIN_V4 ? hash_words2(v.secret, word) : hash_words5(v.secret, word);
+}
+
 void sight_special(const struct view *v, const struct flowq_pkt *pkt, struct batch *b, unsigned at);
 
-/* whole: the same view, for those that are not inline. */
-static inline __attribute__((always_inline)) void sight_arriving(const struct view v, const struct view *whole,
+/* v: view_at(to, at), which the compiler may have in registers already. */
+static inline __attribute__((always_inline)) void sight_arriving(const struct view v, const struct receivers *to,
                                                                  const struct flowq_pkt *pkt, struct batch *b, unsigned at)
 {
     uint64_t word[5];
     enum plain plain = parse_fast(pkt, v.udp_filter, false, word);
     if (plain != PLAIN_NOT) {
-        b->hash[at] = plain == PLAIN_V4 ? hash_words2(v.secret, word) : hash_words5(v.secret, word);
+        b->hash[at] = hash_plain(v, plain, word);
         b->line[at] = line_of(v, b->hash[at]);
     } else {
-        sight_special(whole, pkt, b, at);
+        struct view room;
+        sight_special(view_in(to, at, &room), pkt, b, at);
     }
     __builtin_prefetch(b->line[at]);
 }
@@ -105,7 +142,7 @@ static inline __attribute__((always_inline)) struct sent sight_sent(const struct
     struct sent s = {.outcome = TO_THE_TABLE};
     enum plain plain = parse_fast(pkt, v.udp_filter, true, word);
     if (plain != PLAIN_NOT) {
-        s.hash = plain == PLAIN_V4 ? hash_words2(v.secret, word) : hash_words5(v.secret, word);
+        s.hash = hash_plain(v, plain, word);
         s.kind = (uint8_t)note_kind_fast(pkt, plain, word);
     } else {
         s = sight_sent_special(v.vm, pkt);

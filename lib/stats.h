@@ -51,11 +51,20 @@ struct tally {
     bool shared;
 };
 
-/* thread NULL: one that could not be registered. */
+/* Which stripe is the thread's. NULL: one that could not be registered. */
+static inline uint32_t stats_stripe(const struct thread *thread)
+{
+    return thread && thread->index < STATS_STRIPES - 1 ? thread->index : STATS_STRIPES - 1;
+}
+
+static inline struct tally stats_tally_in(struct stats *s, uint32_t stripe)
+{
+    return (struct tally){s->stripe[stripe].counter, stripe == STATS_STRIPES - 1};
+}
+
 static inline struct tally stats_tally(struct stats *s, const struct thread *thread)
 {
-    uint32_t at = thread && thread->index < STATS_STRIPES - 1 ? thread->index : STATS_STRIPES - 1;
-    return (struct tally){s->stripe[at].counter, at == STATS_STRIPES - 1};
+    return stats_tally_in(s, stats_stripe(thread));
 }
 
 /* c belongs to the tally's stripe. */

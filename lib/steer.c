@@ -9,8 +9,8 @@
  *
  * Bursts run each stage over up to BATCH packets before the next one, so that the table's cache misses overlap. Plain packets
  * whose flow is in its home line, bound to a queue in use, take no branch that depends on the data; all others are put on a list
- * ("odd") and worked off one by one afterwards. Single calls run the same stages on one packet. Steering writes nothing but the
- * fragment cache and counters.
+ * ("odd") and worked off one by one afterwards. A single call takes a plain packet through the same functions without a batch, and
+ * any other as a batch of one. Steering writes nothing but the fragment cache and counters.
  */
 #include "answer.h"
 
@@ -28,94 +28,132 @@ static inline void fetch_headers(const struct flowq_pkt *pkts, size_t n)
 
 /* ---- Steering: the stages -------------------------------------------------------------------------------------------------- */
 
-/* Fills qids and b->reason. Packet i goes to the vm of views[i * stride]: stride 0 is one vm for all, 1 is one for each. */
-static inline __attribute__((always_inline)) void answer(const struct view *views, unsigned stride, struct batch *b, unsigned n,
-                                                         uint16_t *qids, match_fn *match)
+/* The flow is in this line, its home, and its queue is in use. Whatever comes out, *qid is set. */
+static inline __attribute__((always_inline)) bool at_home(const struct view v, const struct line *line, uint64_t hash,
+                                                          uint16_t *qid, match_fn *match)
 {
-    const struct view first = views[0];
+    uint64_t probe = hash & v.tag_mask, mask = v.tag_mask | WORD_SECONDARY;
+    uint64_t word = u64_load_relaxed(&line->word[match(line, probe, mask)]); /* T-C */
+    uint32_t q = (uint32_t)(word >> WORD_QUEUE_SHIFT) & v.queue_mask;
+    *qid = (uint16_t)q;
+    return ((word & mask) == probe) & queue_in_use(&v.vm->queues, q);
+}
+
+/* A flow that may be in its second line: that is fetched while the others are looked at. Rare, also where many flows miss. */
+static inline __attribute__((always_inline)) void fetch_second(const struct view v, const struct line *home, uint64_t hash,
+                                                               bool even)
+{
+    if (__builtin_expect(!even && line_overflowed(home), 0))
+        __builtin_prefetch(second_line(&v.vm->table, home, hash));
+}
+
+/* Fills qids and b->reason. */
+static inline __attribute__((always_inline)) void answer(const struct receivers *to, struct batch *b, unsigned n, uint16_t *qids,
+                                                         match_fn *match)
+{
+    const struct view one = to->one ? *to->one : (struct view){.vm = NULL};
     uint8_t odd[BATCH];
     unsigned n_odd = 0;
     for (unsigned i = 0; i < n; i++) {
-        const struct view v = stride ? views[i] : first;
-        uint64_t probe = b->hash[i] & v.tag_mask, mask = v.tag_mask | WORD_SECONDARY;
-        uint64_t word = u64_load_relaxed(&b->line[i]->word[match(b->line[i], probe, mask)]); /* T-C */
-        uint32_t qid = (uint32_t)(word >> WORD_QUEUE_SHIFT) & v.queue_mask;
-        unsigned even = ((word & mask) == probe) & queue_in_use(&v.vm->queues, qid);
-        qids[i] = (uint16_t)qid;
+        const struct view v = to->one ? one : view_at(to, i);
+        const struct line *line = b->line[i];
+        uint64_t hash = b->hash[i];
+        bool even = at_home(v, line, hash, &qids[i], match);
         odd[n_odd] = (uint8_t)i;
         n_odd += !even;
-        if (stride)
+        fetch_second(v, line, hash, even);
+        if (!to->one)
             tally_add(&v.tally, STAT_STEER + FLOWQ_REASON_BOUND, even);
     }
     for (unsigned i = 0; i < n_odd; i++) {
-        unsigned at = odd[i];
-        qids[at] = answer_odd(&views[at * stride], b->odd_kind[at], b->hash[at], &b->reason[at]);
+        struct view room;
+        qids[odd[i]] = answer_odd(view_in(to, odd[i], &room), b->odd_kind[odd[i]], b->hash[odd[i]], &b->reason[odd[i]]);
     }
-    if (__builtin_expect(b->n_special != 0, 0))
-        answer_special(views, stride, b, qids);
-    for (unsigned i = 0; i < n_odd; i++)
-        tally_add(&views[odd[i] * stride].tally, STAT_STEER + b->reason[odd[i]], 1);
-    if (!stride)
-        tally_add(&views->tally, STAT_STEER + FLOWQ_REASON_BOUND, n - n_odd);
+    for (unsigned i = 0; i < b->n_special; i++) {
+        struct view room;
+        if (!to->one)
+            b->now_ns = 0; /* each vm has a clock of its own */
+        answer_special(view_in(to, b->special[i].at, &room), &b->special[i], b, qids);
+    }
+    for (unsigned i = 0; i < n_odd; i++) {
+        const struct view v = view_at(to, odd[i]);
+        tally_add(&v.tally, STAT_STEER + b->reason[odd[i]], 1);
+    }
+    if (to->one)
+        tally_add(&one.tally, STAT_STEER + FLOWQ_REASON_BOUND, n - n_odd);
 }
 
 static inline __attribute__((always_inline)) void steer_stages(const struct view *v, const struct flowq_pkt *pkts, unsigned n,
                                                                uint16_t *qids, struct batch *b, match_fn *match)
 {
     const struct view view = *v;
+    const struct receivers to = {.one = v};
     b->n_special = 0;
     memset(b->odd_kind, ODD_NOT, n == 1 ? 1 : sizeof(b->odd_kind));
     fetch_headers(pkts, n);
     for (unsigned i = 0; i < n; i++)
-        sight_arriving(view, v, &pkts[i], b, i);
-    answer(v, 0, b, n, qids, match);
+        sight_arriving(view, &to, &pkts[i], b, i);
+    answer(&to, b, n, qids, match);
+}
+
+/* Counts answers by queue, where that is asked for. */
+static __attribute__((noinline)) void count_queues(const struct view *v, const uint16_t *qids, size_t n)
+{
+    struct queue_counters *c = vm_counters(v->vm, &v->tally);
+    for (size_t i = 0; i < n; i++)
+        if (qids[i] != FLOWQ_DROP)
+            tally_bump(&v->tally, &c[qids[i]].steered, 1);
 }
 
 /* The guest's table decides, not its flows (S0): then rss.c has the way of the packet. */
 static inline bool is_ruled(const struct flowq_vm *vm) { return __builtin_expect(u8_load_relaxed(&vm->queues.ruled) != 0, 0); }
 
 /* This packet needs no look at the table. */
-static inline void no_line(const struct view *v, struct batch *b, unsigned at, enum odd kind)
+static inline void no_line(const struct flowq_vm *vm, struct batch *b, unsigned at, enum odd kind)
 {
     b->odd_kind[at] = (uint8_t)kind;
-    b->hash[at] = v->secret->tag_low;
+    b->hash[at] = vm->secret.tag_low;
     b->line[at] = table_nowhere;
 }
 
 /* What a packet will need of its vm: the lines of struct flowq_vm, and its counter. */
-static inline void fetch_vm(struct flowq_vm *vm, const struct thread *thread)
+static inline void fetch_vm(struct flowq_vm *vm, const struct caller by)
 {
     __builtin_prefetch(vm);
     __builtin_prefetch(&vm->table);
-    __builtin_prefetch(&stats_tally(&vm->stats, thread).counter[STAT_STEER + FLOWQ_REASON_BOUND], 1);
+    __builtin_prefetch(&stats_tally_in(&vm->stats, by.stripe).counter[STAT_STEER + FLOWQ_REASON_BOUND], 1);
 }
 
-/* Packets for several vms: the same stages, with a view for each packet. */
+/* Packets for several vms: the same stages. */
 static inline __attribute__((always_inline)) void mixed_stages(const struct thread *thread, struct flowq_vm *const *vms,
                                                                const struct flowq_pkt *pkts, unsigned n, uint16_t *qids,
                                                                match_fn *match)
 {
-    struct view views[BATCH];
+    const struct receivers to = {.vms = vms, .by = caller_of(thread)};
     struct batch b;
     b.n_special = 0;
-    b.now_ns = 0;
     memset(b.odd_kind, ODD_NOT, sizeof(b.odd_kind));
     for (unsigned i = 0; i < n; i++)
-        fetch_vm(vms[i], thread);
+        fetch_vm(vms[i], to.by);
     fetch_headers(pkts, n);
     for (unsigned i = 0; i < n; i++) {
         uint16_t qid;
-        views[i] = view_of(vms[i], thread);
         if (is_ruled(vms[i]) && rss_steer_inside(vms[i], thread, &pkts[i], &qid)) {
-            no_line(&views[i], &b, i, ODD_RULED);
+            no_line(vms[i], &b, i, ODD_RULED);
             b.special[b.n_special++] = (struct special){.at = (uint8_t)i, .later = qid};
         } else if (queues_n(u32_load_acquire(&vms[i]->queues.summary)) > 1) {
-            sight_arriving(views[i], &views[i], &pkts[i], &b, i);
+            sight_arriving(view_at(&to, i), &to, &pkts[i], &b, i);
         } else {
-            no_line(&views[i], &b, i, ODD_SINGLE);
+            no_line(vms[i], &b, i, ODD_SINGLE);
         }
     }
-    answer(views, 1, &b, n, qids, match);
+    answer(&to, &b, n, qids, match);
+    for (unsigned i = 0; i < n; i++) {
+        if (__builtin_expect(vms[i]->queues.counted, 0)) {
+            const struct view v = view_at(&to, i);
+            count_queues(&v, &qids[i], 1);
+        }
+    }
 }
 
 /* ---- Noting: the stages ---------------------------------------------------------------------------------------------------- */
@@ -224,27 +262,24 @@ static note_fn *best_note(void) { return wide() ? note_batch_wide : note_batch; 
 
 /* ---- Steering: the calls --------------------------------------------------------------------------------------------------- */
 
-/* Counts answers by queue, where that is asked for. */
-static __attribute__((noinline)) void count_queues(const struct view *v, const uint16_t *qids, size_t n)
+static __attribute__((noinline)) void answer_all(struct flowq_vm *vm, const struct thread *thread, size_t n, uint32_t summary,
+                                                 uint16_t *qid, uint8_t *reason)
 {
-    struct queue_counters *c = vm_counters(v->vm, &v->tally);
-    for (size_t i = 0; i < n; i++)
-        if (qids[i] != FLOWQ_DROP)
-            tally_bump(&v->tally, &c[qids[i]].steered, 1);
-}
-
-/* No packet has to be looked at (S0): the answer for all of them. */
-static bool one_for_all(struct flowq_vm *vm, const struct thread *thread, size_t n, uint16_t *qid, uint8_t *reason)
-{
-    uint32_t summary = u32_load_acquire(&vm->queues.summary);
-    if (__builtin_expect(queues_n(summary) > 1, 1))
-        return false;
     struct tally tally = stats_tally(&vm->stats, thread);
     *qid = queues_lowest(summary);
     *reason = *qid == FLOWQ_DROP ? FLOWQ_REASON_DROP : FLOWQ_REASON_SINGLE;
     tally_add(&tally, STAT_STEER + *reason, n);
     if (vm->queues.counted && *qid != FLOWQ_DROP)
         tally_bump(&tally, &vm_counters(vm, &tally)[*qid].steered, n);
+}
+
+/* No packet has to be looked at (S0): the answer for all of them. */
+static inline bool one_for_all(struct flowq_vm *vm, const struct thread *thread, size_t n, uint16_t *qid, uint8_t *reason)
+{
+    uint32_t summary = u32_load_acquire(&vm->queues.summary);
+    if (__builtin_expect(queues_n(summary) > 1, 1))
+        return false;
+    answer_all(vm, thread, n, summary, qid, reason);
     return true;
 }
 
@@ -260,22 +295,52 @@ static void leave(struct thread *thread)
         thread_leave(thread);
 }
 
-uint16_t flowq_rx_steer(struct flowq_vm *vm, const struct flowq_pkt *pkt)
+static __attribute__((noinline)) uint16_t steer_special(const struct view *v, const struct flowq_pkt *pkt)
 {
-    struct thread *thread = thread_self();
     struct batch b;
     uint16_t qid;
     b.now_ns = 0;
+    steer_stages(v, pkt, 1, &qid, &b, line_match);
+    return qid;
+}
+
+/* One packet: the same stages, and no batch if it is plain. */
+static inline __attribute__((always_inline)) uint16_t steer_single(const struct view v, const struct flowq_pkt *pkt)
+{
+    uint64_t word[5];
+    uint16_t qid;
+    uint8_t reason = FLOWQ_REASON_BOUND;
+    enum plain plain = parse_fast(pkt, v.udp_filter, false, word);
+    if (plain == PLAIN_NOT) {
+        const struct view whole = v;
+        return steer_special(&whole, pkt);
+    }
+    uint64_t hash = hash_plain(v, plain, word);
+    if (!at_home(v, line_of(v, hash), hash, &qid, line_match)) {
+        const struct view whole = v;
+        qid = answer_odd(&whole, ODD_NOT, hash, &reason);
+    }
+    tally_add(&v.tally, STAT_STEER + reason, 1);
+    return qid;
+}
+
+uint16_t flowq_rx_steer(struct flowq_vm *vm, const struct flowq_pkt *pkt)
+{
+    struct thread *thread = thread_self();
+    uint16_t qid;
+    uint8_t reason;
     if (is_ruled(vm) && rss_steer(vm, thread, pkt, 1, &qid, NULL))
         return qid;
-    if (one_for_all(vm, thread, 1, &qid, &b.reason[0]))
+    if (one_for_all(vm, thread, 1, &qid, &reason))
         return qid;
     enter(thread);
-    struct view v = view_of(vm, thread);
-    steer_stages(&v, pkt, 1, &qid, &b, line_match);
+    const struct view v = view_of(vm, caller_of(thread));
+    qid = steer_single(v, pkt);
     leave(thread);
-    if (__builtin_expect(vm->queues.counted, 0))
-        count_queues(&v, &qid, 1);
+    if (__builtin_expect(vm->queues.counted, 0)) {
+        const struct view whole = v;
+        count_queues(&whole, &qid, 1);
+    }
     return qid;
 }
 
@@ -294,7 +359,7 @@ void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, siz
     }
     steer_fn *steer = best_steer();
     enter(thread);
-    struct view v = view_of(vm, thread);
+    struct view v = view_of(vm, caller_of(thread));
     for (size_t i = 0; i < n; i += BATCH)
         steer(&v, pkts + i, n - i < BATCH ? (unsigned)(n - i) : BATCH, qids + i, &b);
     leave(thread);
@@ -325,7 +390,7 @@ static void decide_all(struct flowq_vm *vm, struct thread *thread, const struct 
         return;
     }
     enter(thread);
-    struct view v = view_of(vm, thread);
+    struct view v = view_of(vm, caller_of(thread));
     for (size_t i = 0; i < n; i += BATCH)
         decide(&v, pkts + i, n - i < BATCH ? (unsigned)(n - i) : BATCH, out + i, &b);
     leave(thread);
@@ -349,11 +414,6 @@ void flowq_rx_steer_burst_vms(struct flowq_vm *const *vms, const struct flowq_pk
     for (size_t i = 0; i < n; i += BATCH)
         steer(thread, vms + i, pkts + i, n - i < BATCH ? (unsigned)(n - i) : BATCH, qids + i);
     leave(thread);
-    for (size_t i = 0; i < n; i++) {
-        struct view v = {.vm = vms[i], .tally = stats_tally(&vms[i]->stats, thread)};
-        if (__builtin_expect(vms[i]->queues.counted, 0))
-            count_queues(&v, &qids[i], 1);
-    }
 }
 
 /* ---- Noting: the calls ----------------------------------------------------------------------------------------------------- */
@@ -414,7 +474,7 @@ uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_
     struct note_context c = context_of(vm, &tally, qid);
     mark_noted(vm, &c);
     thread_enter(thread);
-    struct sent sent = sight_sent(view_of(vm, thread), pkt);
+    struct sent sent = sight_sent(view_of(vm, caller_of(thread)), pkt);
     outcome = note_sent(&c, vm->table.tag_mask, &sent, line_match);
     thread_leave(thread);
     count(vm, &c, outcome, 1);
@@ -439,7 +499,7 @@ void flowq_tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size
     for (size_t i = 0; i < n; i += BATCH) {
         /* A section for each batch: what one makes grow cannot grow again while that is open (T-F), and bursts may be long. */
         thread_enter(thread);
-        struct view v = view_of(vm, thread);
+        struct view v = view_of(vm, caller_of(thread));
         note(&v, &c, pkts + i, n - i < BATCH ? n - i : BATCH);
         thread_leave(thread);
         tidy(vm);

@@ -180,6 +180,13 @@ static inline atomic_u16 *shard_plane(const struct table *t, struct shard *s)
 
 static inline uint32_t home_line(const struct table *t, uint64_t hash) { return (uint32_t)hash & t->line_mask; }
 
+/* The second line of a flow whose home is here. */
+static inline const struct line *second_line(const struct table *t, const struct line *home, uint64_t hash)
+{
+    uint32_t first = home_line(t, hash);
+    return home - first + other_line(t, hash, first);
+}
+
 /* ---- Look-up --------------------------------------------------------------------------------------------------------------- */
 
 /*
