@@ -2,14 +2,15 @@
  * group: the packets of a burst, queue by queue; or vm by vm, and queue by queue in each.
  *
  * A stable sort of packet indices by queue, or by vm and queue. Which queues come in which order is up to guests, so no order may
- * cost more than a constant times n: bursts of up to SMALL packets are sorted by insertion, longer ones by radix. Nothing is
- * allocated; the radix sort needs no second array either, because `order` itself holds the links of its lists:
+ * cost more than a constant times n: in bursts of up to SMALL packets each is compared with all, by vectors and without a branch
+ * that an order could mislead (insertion took twice as long); longer bursts are sorted by radix. Nothing is allocated; the radix
+ * sort needs no second array either, because `order` itself holds the links of its lists:
  *
  *     order[i]   first the packet behind i in its list, then i's place among all, at last the packet at place i
  *
  * The digits are the bytes of the queue number, then those of the address of the vm; a byte that is the same in all packets, as
- * most of an address are, costs no pass. Insertion goes by the rank of the vm in the order of first packets, so that one number
- * holds all that is compared.
+ * most of an address are, costs no pass. Small bursts go by the rank of the vm in the order of first packets instead, so that 32
+ * bits hold all that is compared.
  *
  * FLOWQ_DROP is larger than every queue number and so comes last by itself.
  *
@@ -24,7 +25,7 @@
 _Static_assert(sizeof(struct flowq_run) == 8, "part of the ABI");
 
 #define MAX_PACKETS 65535 /* so that indices and counts fit 16 bits */
-#define SMALL 64          /* packets; above it the radix sort is faster even where insertion does worst */
+#define SMALL 64          /* packets; far above it the radix sort is faster */
 #define RADIX 256
 #define QID_DIGITS 2
 #define DIGITS (QID_DIGITS + sizeof(uintptr_t))
@@ -45,7 +46,7 @@ static bool is_ascending(const uint16_t *qids, size_t n)
     return !descents;
 }
 
-/* ---- Insertion ------------------------------------------------------------------------------------------------------------- */
+/* ---- Small bursts ---------------------------------------------------------------------------------------------------------- */
 
 /* The vms met so far, in the order of their first packets. */
 struct ranks {
@@ -66,24 +67,40 @@ static unsigned rank_of(struct ranks *r, const struct flowq_vm *vm)
     return rank;
 }
 
-/* Sorts vm, queue and index as one number: packets for one queue then keep their order. */
+typedef int32_t numbers __attribute__((vector_size(16)));
+#define LANES (sizeof(numbers) / sizeof(int32_t))
+
+_Static_assert(SMALL % LANES == 0 && (uint64_t)SMALL * 65536 * SMALL <= INT32_MAX, "a rank, a queue and an index fit a number");
+
+/* Vm, queue and index as one number: no two are equal, and packets for one queue keep their order. A packet's place then is how
+   many numbers are smaller than its own. */
 INLINE void sort_small(const struct burst *b, uint16_t *order)
 {
-    uint64_t sorted[SMALL];
+    union {
+        int32_t one[SMALL];
+        numbers many[SMALL / LANES];
+    } keys;
     struct ranks ranks;
     ranks.n = ranks.last = 0;
     for (size_t i = 0; i < b->n; i++) {
-        uint64_t x = (uint64_t)(b->vms ? rank_of(&ranks, b->vms[i]) : 0) << 32 | (uint64_t)b->qids[i] << 16 | i;
-        size_t at = i;
-        for (; at > 0 && sorted[at - 1] > x; at--)
-            sorted[at] = sorted[at - 1];
-        sorted[at] = x;
+        unsigned rank = b->vms ? rank_of(&ranks, b->vms[i]) : 0;
+        keys.one[i] = (int32_t)((rank << 16 | b->qids[i]) * SMALL + i);
     }
-    for (size_t i = 0; i < b->n; i++)
-        order[i] = (uint16_t)sorted[i];
+    size_t n_many = (b->n + LANES - 1) / LANES;
+    for (size_t i = b->n; i < n_many * LANES; i++)
+        keys.one[i] = INT32_MAX; /* smaller than none */
+    for (size_t i = 0; i < b->n; i++) {
+        numbers smaller = {0};
+        for (size_t j = 0; j < n_many; j++)
+            smaller += keys.many[j] < keys.one[i]; /* true is -1 */
+        int32_t place = 0;
+        for (size_t lane = 0; lane < LANES; lane++)
+            place -= smaller[lane];
+        order[place] = (uint16_t)i;
+    }
 }
 
-/* ---- Radix ----------------------------------------------------------------------------------------------------------------- */
+/* ---- Large bursts ---------------------------------------------------------------------------------------------------------- */
 
 /* Lists of packets, one for each value of a digit. Links are in `next`; the last packet of a list has no link. */
 struct lists {
