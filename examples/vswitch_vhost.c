@@ -70,15 +70,16 @@ static enum rte_vhost_msg_result before_message(int vid, void *arg)
 
 static const struct rte_vhost_user_extern_ops extern_ops = {.pre_msg_handle = before_message};
 
+/* Off first: nobody is steered to, and nothing is learned, between one guest and the next. */
 static void expect_guest(struct port *port)
 {
-    flowq_vm_reset(port->vm, FLOWQ_RESET_FLOWS | FLOWQ_RESET_QUEUES | FLOWQ_RESET_CONFIG);
-    flowq_vm_set_queue_pairs(port->vm, MAX_QUEUES);
+    flowq_vm_set_queue_enabled(port->vm, FLOWQ_ALL_QUEUES, false);
     for (uint32_t q = 0; q < MAX_QUEUES; q++) {
-        flowq_vm_set_queue_enabled(port->vm, q, false);
         atomic_store(&port->rx_on[q], false);
         atomic_store(&port->tx_on[q], true); /* until told otherwise; librte_vhost looks, too */
     }
+    flowq_vm_reset(port->vm, FLOWQ_RESET_FLOWS | FLOWQ_RESET_CONFIG); /* not QUEUES: that would switch them on */
+    flowq_vm_set_queue_pairs(port->vm, MAX_QUEUES);
 }
 
 static int new_connection(int vid)

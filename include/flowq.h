@@ -267,7 +267,7 @@ int flowq_vm_configure(struct flowq_vm *vm, const struct flowq_vm_config *cfg);
 
 /* What flowq_vm_reset() resets. */
 #define FLOWQ_RESET_FLOWS 0x1u  /* forget all bindings and fragments: another guest is behind the NIC now */
-#define FLOWQ_RESET_QUEUES 0x2u /* one pair, all enabled, none resetting; bindings stay: the back end reconnected */
+#define FLOWQ_RESET_QUEUES 0x2u /* one pair, all enabled, none resetting, as a virtio reset leaves them; bindings stay */
 #define FLOWQ_RESET_CONFIG 0x4u /* what the guest configured (RSS, hash types, tunnel hash) is off, as after a virtio reset */
 
 /*
