@@ -361,21 +361,28 @@ static uint64_t random_features(struct rng *rng)
     return f | (rng_percent(rng, 70) ? FLOWQ_VIRTIO_F_HASH_TUNNEL : 0);
 }
 
+static void set_model(bool *state, uint32_t qid, bool on)
+{
+    for (uint32_t q = 0; q < MAX_PAIRS; q++)
+        if (q == qid || qid == FLOWQ_ALL_QUEUES)
+            state[q] = on;
+}
+
 static void one_step(struct rng *rng, struct flowq_vm *vm, struct device *d)
 {
     static struct control command;
-    uint32_t q = rng_below(rng, MAX_PAIRS), what;
+    uint32_t q = rng_percent(rng, 10) ? FLOWQ_ALL_QUEUES : rng_below(rng, MAX_PAIRS), what;
     bool on = rng_percent(rng, 70);
     switch (rng_below(rng, 20)) {
     case 0:
     case 1:
         ck_assert_int_eq(flowq_vm_set_queue_enabled(vm, q, on), 0);
-        d->disabled[q] = !on;
+        set_model(d->disabled, q, !on);
         break;
     case 2:
     case 3:
         ck_assert_int_eq(flowq_vm_set_queue_resetting(vm, q, !on), 0);
-        d->resetting[q] = !on;
+        set_model(d->resetting, q, !on);
         break;
     case 4:
         what = rng_below(rng, 8);

@@ -279,9 +279,17 @@ void world_steer_burst(struct world *w, bool decide)
     }
 }
 
+static void model_set(struct model *m, void (*set)(struct model *m, uint32_t qid, bool on), uint32_t qid, bool on)
+{
+    for (uint32_t q = 0; q < m->max_pairs; q++)
+        if (q == qid || qid == FLOWQ_ALL_QUEUES)
+            set(m, q, on);
+}
+
 void world_change_queues(struct world *w)
 {
-    uint32_t max = w->model.max_pairs, qid = rng_below(&w->rng, max + 2), n = rng_below(&w->rng, max + 2);
+    uint32_t max = w->model.max_pairs, qid = rng_below(&w->rng, max + 3), n = rng_below(&w->rng, max + 2);
+    qid = qid == max + 2 ? FLOWQ_ALL_QUEUES : qid;
     bool on = rng_percent(&w->rng, 60);
     int error, expected;
     switch (rng_below(&w->rng, 3)) {
@@ -294,17 +302,15 @@ void world_change_queues(struct world *w)
         break;
     case 1:
         error = flowq_vm_set_queue_enabled(w->vm, qid, on);
-        expected = qid >= max ? -EINVAL : 0;
-        if (expected == 0)
-            model_set_enabled(&w->model, qid, on);
+        expected = qid >= max && qid != FLOWQ_ALL_QUEUES ? -EINVAL : 0;
+        model_set(&w->model, model_set_enabled, qid, on);
         record(w, "%u enabled %u %d", w->operation, qid, on);
         break;
     default:
         on = !on;
         error = flowq_vm_set_queue_resetting(w->vm, qid, on);
-        expected = qid >= max ? -EINVAL : 0;
-        if (expected == 0)
-            model_set_resetting(&w->model, qid, on);
+        expected = qid >= max && qid != FLOWQ_ALL_QUEUES ? -EINVAL : 0;
+        model_set(&w->model, model_set_resetting, qid, on);
         record(w, "%u resetting %u %d", w->operation, qid, on);
     }
     if (error != expected)
@@ -316,12 +322,10 @@ void world_open_queues(struct world *w)
 {
     flowq_vm_set_queue_pairs(w->vm, w->model.max_pairs);
     model_set_pairs(&w->model, w->model.max_pairs);
-    for (uint32_t q = 0; q < w->model.max_pairs; q++) {
-        flowq_vm_set_queue_enabled(w->vm, q, true);
-        model_set_enabled(&w->model, q, true);
-        flowq_vm_set_queue_resetting(w->vm, q, false);
-        model_set_resetting(&w->model, q, false);
-    }
+    flowq_vm_set_queue_enabled(w->vm, FLOWQ_ALL_QUEUES, true);
+    model_set(&w->model, model_set_enabled, FLOWQ_ALL_QUEUES, true);
+    flowq_vm_set_queue_resetting(w->vm, FLOWQ_ALL_QUEUES, false);
+    model_set(&w->model, model_set_resetting, FLOWQ_ALL_QUEUES, false);
     record(w, "%u all queues", w->operation);
 }
 
