@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Processes, namespaces, the switch and the guest, for the tests of the whole system.
 
-Everything made here belongs to this process: children are told to die with it, namespaces have no names. Nothing is left, however
-a test ends.
+Everything made here belongs to this process: children are told to die with it, namespaces have no names, and folders lie where
+no other process sees them. Nothing is left, however a test ends, and two runs know nothing of each other.
 """
 import ctypes
+import functools
 import json
 import os
 import select
@@ -17,6 +18,8 @@ import time
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 PR_SET_PDEATHSIG = 1
+CLONE_NEWNS = 0x20000
+MS_REC, MS_SLAVE = 0x4000, 0x80000
 
 
 class Failure(Exception):
@@ -42,13 +45,29 @@ def until(what, seconds, condition):
     raise Failure(f'{what}: not within {seconds} s')
 
 
+@functools.lru_cache(maxsize=None)
+def private_place():
+    """A folder for folders that only this process and its children see; None: not on this machine.
+
+    It is in memory, mounted in a mount namespace of our own, where an empty folder is: no clean-up of another process finds it,
+    and it goes with the last of us, killed or not.
+    """
+    place = next((place for place in ('/mnt', '/media', '/srv') if os.path.isdir(place) and not os.listdir(place)), None)
+    # What others mount or unmount reaches us; our mount does not reach them.
+    if place is None or LIBC.unshare(CLONE_NEWNS) != 0 or \
+            LIBC.mount(b'none', b'/', None, ctypes.c_ulong(MS_REC | MS_SLAVE), None) != 0 or \
+            LIBC.mount(b'flowq', place.encode(), b'tmpfs', ctypes.c_ulong(0), None) != 0:
+        return None
+    return place
+
+
 class Lab:
     """What one part of the tests starts, and ends with it."""
 
     def __init__(self, build):
         self.build = build
         self.children = []
-        self.folder = tempfile.TemporaryDirectory(prefix='flowq-system-')
+        self.folder = tempfile.TemporaryDirectory(prefix='flowq-system-', dir=private_place())
 
     def __enter__(self):
         return self
@@ -68,8 +87,9 @@ class Lab:
         return os.path.join(self.folder.name, name)
 
     def start(self, *command, **kwargs):
-        # DPDK keeps its files there, and leaves them when it is killed.
-        kwargs['env'] = {**kwargs.get('env', os.environ), 'RUNTIME_DIRECTORY': self.folder.name}
+        # DPDK keeps its files there, and leaves them when it is killed. A build with sanitizers ends at undefined behaviour.
+        kwargs['env'] = {'UBSAN_OPTIONS': 'halt_on_error=1:print_stacktrace=1', **kwargs.get('env', os.environ),
+                         'RUNTIME_DIRECTORY': self.folder.name}
         child = subprocess.Popen([str(word) for word in command], preexec_fn=die_with_parent, **kwargs)
         self.children.append(child)
         return child
@@ -104,12 +124,20 @@ class Netns:
         return done.stdout
 
 
+def vswitch(build):
+    """The program: examples/vswitch, or another build of it, with sanitizers for instance, that FLOWQ_VSWITCH names."""
+    program = os.environ.get('FLOWQ_VSWITCH') or os.path.join(build, 'examples/vswitch')
+    if not os.path.exists(program):
+        raise Skip('vswitch was not built: it needs DPDK (Debian: libdpdk-dev)')
+    return program
+
+
 class Switch:
     """examples/vswitch. Ports are written as it takes them."""
 
     def __init__(self, lab, *ports, workers=1):
         self.lab = lab
-        self.command = [os.path.join(lab.build, 'examples/vswitch'), '--json', '--workers', workers, *ports]
+        self.command = [vswitch(lab.build), '--json', '--workers', workers, *ports]
         self.process = None
         self.go()
 
@@ -120,20 +148,25 @@ class Switch:
         def stamps():
             return [os.stat(path).st_mtime_ns if os.path.exists(path) else 0 for path in sockets]
         before = stamps()  # of a switch that was killed
-        self.process = self.lab.start(*self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        with open(self.lab.path('vswitch.err'), 'wb') as err:  # a sanitizer may write more than a pipe holds
+            self.process = self.lab.start(*self.command, stdout=subprocess.PIPE, stderr=err, text=True)
 
         def ready():
             if self.process.poll() is not None:
-                raise Failure(f'vswitch: {self.process.stderr.read().strip()}')
+                raise Failure(f'vswitch: {self.complaint()}')
             return all(now not in (0, then) for now, then in zip(stamps(), before))
         until('the sockets of vswitch', 10, ready)
+
+    def complaint(self):
+        with open(self.lab.path('vswitch.err'), encoding='utf-8', errors='replace') as err:
+            return err.read().strip()
 
     def stats(self):
         """The ports, by name, each with its queues."""
         self.process.send_signal(signal.SIGUSR1)
         line = self.process.stdout.readline()
         if not line:
-            raise Failure(f'vswitch ended: {self.process.stderr.read().strip()}')
+            raise Failure(f'vswitch ended: {self.complaint()}')
         return {os.path.basename(port['name']): port for port in json.loads(line)['ports']}
 
     def kill(self):
@@ -142,9 +175,9 @@ class Switch:
 
     def stop(self):
         self.process.terminate()
-        out, err = self.process.communicate(timeout=10)
+        out, _ = self.process.communicate(timeout=10)
         if self.process.returncode != 0:
-            raise Failure(f'vswitch ended with {self.process.returncode}: {err}')
+            raise Failure(f'vswitch ended with {self.process.returncode}: {self.complaint()}')
         return {os.path.basename(port['name']): port for port in json.loads(out.splitlines()[-1])['ports']}
 
 

@@ -90,9 +90,11 @@ make_initramfs() {
     mv initramfs.new initramfs
 }
 
-for need in apt-get dpkg-deb busybox cpio iperf3 ethtool ip; do
+for need in apt-get dpkg-deb busybox cpio iperf3 ethtool ip flock; do
     command -v $need >/dev/null || fail "$need is missing"
 done
+exec {lock}>lock # another run may use the same folder
+flock "$lock"
 [ "$(dpkg --print-architecture)" = amd64 ] || fail "this machine is no amd64"
 [ -e qemu/usr/bin/qemu-system-x86_64 ] || fetch_qemu >qemu.log 2>&1 ||
     { rm -rf qemu; fail "QEMU cannot be fetched: $(tail -n 1 qemu.log)"; }

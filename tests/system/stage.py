@@ -37,8 +37,7 @@ class Stage:
     def play(self, setting='steer=auto', more=()):
         """The switch with this setting for the guest's port, and the guest."""
         socket = self.lab.path('guest')
-        if self.switch is not None:
-            self.switch.stop()
+        self.rest()
         self.switch = Switch(self.lab, f'vhost:{socket},{setting}', f'tap:peer@{self.netns.path}', *more)
         set_up_peer(self.netns, 'peer', 1, '10.77.0.1/24', 'fd77::1/64')
         if self.guest is None:
@@ -47,6 +46,12 @@ class Stage:
                            '/usr/bin/ip link set eth0 up')
         self.wait()
         return self.guest
+
+    def rest(self):
+        """The switch ends, and must have nothing to complain of; the guest waits for the next."""
+        if self.switch is not None:
+            ending, self.switch = self.switch, None
+            ending.stop()
 
     def strike(self):
         """Ends what a part that failed may have left in any state."""
