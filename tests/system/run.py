@@ -30,8 +30,7 @@ class Context:
     def need_guest(self):
         if self.reason is None:
             build = self.lab.build
-            if not os.path.exists(f'{build}/examples/vswitch'):
-                raise lab.Skip('vswitch was not built: it needs DPDK (Debian: libdpdk-dev)')
+            lab.vswitch(build)  # nothing is fetched if that is missing
             script = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'provide.sh')
             done = subprocess.run([script, f'{build}/guest', f'{build}/tests/system/udp_tool'], text=True, capture_output=True,
                                   check=False)
@@ -53,7 +52,9 @@ class Context:
 
 def on_stage(function):
     def part(context):
-        function(context.stage())
+        stage = context.stage()
+        function(stage)
+        stage.rest()
     part.__doc__ = function.__doc__
     return part
 
@@ -116,6 +117,7 @@ def main():
 PARTS.update({
     'tun': alone(parts_more.part_a, guest=False),
     'testpmd': alone(parts_more.part_g, guest=False),
+    'testpmd-one-sender': alone(parts_more.part_g_collapse, guest=False),
     'queues': on_stage(parts_guest.part_b),
     'moves': on_stage(parts_guest.part_c),
     'off-and-on': on_stage(parts_guest.part_d),
