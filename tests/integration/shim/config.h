@@ -1,0 +1,1 @@
+/* Open vSwitch's config.h, which its configure makes: of no interest here. */
