@@ -1,6 +1,13 @@
 /*
  * tapswitch: options, start and stop. tapswitch.h has the overview.
  *
+ * From the folder it was built in, as root: the demo, or two namespaces that reach each other through it:
+ *
+ *     examples/tapswitch --demo
+ *     ip netns add a; ip netns add b; examples/tapswitch tap0@a tap1@b,steer=hash
+ *
+ * kill -USR1 prints what each queue carried, --help tells the rest.
+ *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "tapswitch.h"

@@ -1,6 +1,15 @@
 /*
  * vswitch: options, start and stop. vswitch.h has the overview.
  *
+ * From the folder it was built in, two guests and a way out, as root for the TAP:
+ *
+ *     examples/vswitch vhost:/tmp/a vhost:/tmp/b,steer=hash tap:uplink
+ *     qemu-system-x86_64 ... -m 1G -object memory-backend-memfd,id=mem,size=1G,share=on -numa node,memdev=mem \
+ *         -chardev socket,id=c,path=/tmp/a,reconnect=1 -netdev vhost-user,id=n,chardev=c,queues=4 \
+ *         -device virtio-net-pci,netdev=n,mq=on,vectors=10
+ *
+ * kill -USR1 prints statistics, --help tells the rest. It is built where DPDK is (Debian: libdpdk-dev).
+ *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "vswitch.h"
@@ -39,7 +48,8 @@ static const char help_text[] =
     "  --verbose            lets DPDK say what it does\n"
     "  --help, --version\n"
     "\n"
-    "It runs until SIGINT or SIGTERM; then, and at every SIGUSR1, it prints statistics to standard output.\n"
+    "It runs until SIGINT or SIGTERM; then, and at every SIGUSR1, it prints statistics to standard output. A TAP needs\n"
+    "/dev/net/tun and CAP_NET_ADMIN, with @NETNS also CAP_SYS_ADMIN.\n"
     "Exit status: 0; 1 an error; 2 wrong usage.\n";
 
 _Noreturn static void bad_usage(const char *what, const char *text)
