@@ -344,8 +344,9 @@ START_TEST(queue_setters)
     ck_assert_int_eq(flowq_vm_set_queue_pairs(NULL, 1), -EINVAL);
     ck_assert_int_eq(flowq_vm_set_queue_enabled(NULL, 0, true), -EINVAL);
     ck_assert_int_eq(flowq_vm_set_queue_resetting(NULL, 0, true), -EINVAL);
-    static const uint32_t too_large[] = {9, 64, 256, FLOWQ_DROP, 0x10001, UINT32_MAX};
+    static const uint32_t too_large[] = {9, 64, 256, FLOWQ_DROP, 0x10001, UINT32_MAX - 1};
     ck_assert_int_eq(flowq_vm_set_queue_pairs(vm, 0), -EINVAL);
+    ck_assert_int_eq(flowq_vm_set_queue_pairs(vm, FLOWQ_ALL_QUEUES), -EINVAL);
     ck_assert_int_eq(flowq_vm_set_queue_enabled(vm, 8, false), -EINVAL);
     ck_assert_int_eq(flowq_vm_set_queue_resetting(vm, 8, true), -EINVAL);
     for (unsigned i = 0; i < 6; i++) {
