@@ -1,6 +1,6 @@
 /*
- * What a host has of its own, and the snippets of flowq-integration(7) use: declared for the compiler, defined by the programs that
- * run the snippets (run_*.c).
+ * What a host has of its own, and the snippets of flowq-integration(7) use: declared for the compiler, defined by the programs
+ * that run the snippets (run_*.c).
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */

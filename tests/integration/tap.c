@@ -1,5 +1,6 @@
 /*
- * A forwarder between a multiqueue TAP device and something else. Shown in flowq-integration(7); examples/tapswitch.c is a whole one.
+ * A forwarder between a multiqueue TAP device and something else. Shown in flowq-integration(7); examples/tapswitch is a whole
+ * one.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
