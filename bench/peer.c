@@ -10,7 +10,7 @@ void peer_rules_init(void)
     struct flowq_vm *vm;
     if (flowq_vm_create(NULL, &vm) != 0)
         fail("cannot make a vm");
-    peer_rules = vm_parse_rules(vm);
+    vm_parse_rules(vm, &peer_rules);
     flowq_vm_destroy(vm);
 }
 

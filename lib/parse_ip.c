@@ -135,18 +135,22 @@ static void transport(struct walk *w, struct ip ip)
 
 /* ---- IP -------------------------------------------------------------------------------------------------------------------- */
 
-#define IP_MIN_BYTES 20 /* IPv4's shortest header, half of IPv6's */
+#define IPV4_MIN_BYTES 20
 
 #define IPV4_MORE_FRAGMENTS 0x2000u
 #define IPV4_OFFSET 0x1fffu
 
-/* AH stays what it is here (S3): in IPv4 it is a protocol with a payload, in IPv6 one of the extension headers. */
-static void ipv4(struct walk *w, const uint8_t h[IP_MIN_BYTES])
+/*
+ * first: the header's first byte, which has been taken. AH stays what it is here (S3): in IPv4 it is a protocol with a payload,
+ * in IPv6 one of the extension headers.
+ */
+static void ipv4(struct walk *w, uint8_t first)
 {
-    struct ip ip = {.version = 4, .protocol = h[9]};
-    size_t header_bytes = 4 * (size_t)(h[0] & 0x0f);
-    if (header_bytes < IP_MIN_BYTES || !skip(&w->at, header_bytes - IP_MIN_BYTES))
+    uint8_t h[IPV4_MIN_BYTES];
+    size_t header_bytes = 4 * (size_t)(first & 0x0f);
+    if (!take(&w->at, h + 1, sizeof(h) - 1) || header_bytes < sizeof(h) || !skip(&w->at, header_bytes - sizeof(h)))
         return;
+    struct ip ip = {.version = 4, .protocol = h[9]};
     memcpy(&w->out->key.word[0], h + 12, 8);
     if (!w->in_quote && ((h[16] & 0xf0) == 0xe0 || load_be32(h + 16) == 0xffffffffu))
         w->out->flags |= PARSE_MULTICAST;
@@ -161,27 +165,51 @@ static void ipv4(struct walk *w, const uint8_t h[IP_MIN_BYTES])
     transport(w, ip);
 }
 
+#define CACHE_LINE 64 /* bytes, or about that */
+
 #define IPV6_OFFSET 0xfff8u
 #define IPV6_MORE_FRAGMENTS 0x0001u
 
 /*
- * Passes over the fragment header, 8 bytes at h, with ip->protocol set to what it names. False if the packet ends here: it is a
- * later fragment, or has a second fragment header (RFC 8200 allows one), which might claim to be a first fragment of two
- * datagrams.
+ * Passes over what is left of a fragment header, after its first two bytes. False if the packet ends here: it is a later
+ * fragment, or has a second fragment header (RFC 8200 allows one), which might claim to be a first fragment of two datagrams.
  */
-static bool ipv6_fragment(struct walk *w, struct ip *ip, const uint8_t h[8], bool *seen)
+static bool ipv6_fragment(struct walk *w, struct ip ip, bool *seen)
 {
-    unsigned fragment = load_be16(h + 2) & (IPV6_OFFSET | IPV6_MORE_FRAGMENTS);
-    if (*seen)
+    uint8_t h[6];
+    if (*seen || !take(&w->at, h, sizeof(h)))
         return false;
     *seen = true;
-    ip->protocol = h[0];
+    unsigned fragment = load_be16(h) & (IPV6_OFFSET | IPV6_MORE_FRAGMENTS);
     if (fragment & IPV6_OFFSET) {
-        later_fragment(w, *ip, load_be32(h + 4));
+        later_fragment(w, ip, load_be32(h + 2));
         return false;
     }
     if (fragment) /* else an atomic fragment, which is a whole packet (RFC 6946) */
-        first_fragment(w, *ip, load_be32(h + 4));
+        first_fragment(w, ip, load_be32(h + 2));
+    return true;
+}
+
+/*
+ * Passes over headers of options, of any kind and in any order. A packet can hold dozens of them, and where one begins only the
+ * one before tells: so there is as little as possible between the load of one length and that of the next, and the cache lines
+ * that they may reach into come all at once.
+ */
+static bool skip_options(struct cursor *where, uint8_t *protocol)
+{
+    const uint64_t options = UINT64_C(1) << PROTO_HOP_BY_HOP | UINT64_C(1) << PROTO_ROUTING | UINT64_C(1) << PROTO_DEST_OPTIONS;
+    struct cursor at = *where;
+    uint8_t next = *protocol, length; /* in units of 8 bytes, beyond the first */
+    if (next >= 64 || !(options >> next & 1))
+        return true;
+    for (size_t ahead = CACHE_LINE; ahead < at.left; ahead += CACHE_LINE)
+        __builtin_prefetch(at.at + ahead);
+    do {
+        if (!take(&at, &next, 1) || !take(&at, &length, 1) || !skip(&at, 6 + 8 * (size_t)length))
+            return false;
+    } while (next < 64 && options >> next & 1);
+    *where = at;
+    *protocol = next;
     return true;
 }
 
@@ -192,64 +220,51 @@ static bool ipv6_fragment(struct walk *w, struct ip *ip, const uint8_t h[8], boo
 static void ipv6_extensions(struct walk *w, struct ip ip)
 {
     bool fragment_seen = false;
-    for (;;) {
-        uint8_t h[8];
-        size_t bytes; /* of the header, beyond the 8 bytes taken */
-        switch (ip.protocol) {
-        case PROTO_HOP_BY_HOP:
-        case PROTO_ROUTING:
-        case PROTO_FRAGMENT:
-        case PROTO_AH:
-        case PROTO_DEST_OPTIONS:
-        case PROTO_MOBILITY:
-            if (!take(&w->at, h, sizeof(h)))
-                return;
-            break;
-        default:
+    while (skip_options(&w->at, &ip.protocol)) {
+        uint8_t protocol = ip.protocol, h[2];
+        if (protocol != PROTO_FRAGMENT && protocol != PROTO_AH && protocol != PROTO_MOBILITY) {
             transport(w, ip);
             return;
         }
-        if (ip.protocol == PROTO_FRAGMENT) {
-            if (!ipv6_fragment(w, &ip, h, &fragment_seen))
-                return;
-            continue;
-        }
-        bytes = ip.protocol == PROTO_AH ? 4 * (size_t)h[1] : 8 * (size_t)h[1];
-        if (!skip(&w->at, bytes))
+        if (!take(&w->at, h, sizeof(h)))
             return;
-        if (ip.protocol == PROTO_MOBILITY && h[0] == PROTO_NONE) {
+        ip.protocol = h[0];
+        if (protocol == PROTO_FRAGMENT) {
+            if (!ipv6_fragment(w, ip, &fragment_seen))
+                return;
+        } else if (!skip(&w->at, 6 + (protocol == PROTO_AH ? 4 : 8) * (size_t)h[1])) {
+            return;
+        } else if (protocol == PROTO_MOBILITY && ip.protocol == PROTO_NONE) {
+            ip.protocol = protocol;
             walk_finish_portless(w, ip);
             return;
         }
-        ip.protocol = h[0];
     }
 }
 
-static void ipv6(struct walk *w, const uint8_t h[IP_MIN_BYTES])
+/* Behind the first byte. */
+static void ipv6(struct walk *w)
 {
-    uint8_t rest[20];
-    struct ip ip = {.version = 6, .protocol = h[6]};
-    if (!take(&w->at, rest, sizeof(rest)))
+    uint8_t h[8];
+    uint64_t addresses[4];
+    if (!take(&w->at, h + 1, sizeof(h) - 1) || !take(&w->at, addresses, sizeof(addresses)))
         return;
-    memcpy(&w->out->key.word[0], h + 8, 12);
-    memcpy((uint8_t *)&w->out->key.word[0] + 12, rest, 20);
-    if (!w->in_quote && rest[4] == 0xff)
+    struct ip ip = {.version = 6, .protocol = h[6]};
+    memcpy(w->out->key.word, addresses, sizeof(addresses));
+    if (!w->in_quote && *(const uint8_t *)&addresses[2] == 0xff)
         w->out->flags |= PARSE_MULTICAST;
     ipv6_extensions(w, ip);
 }
 
 void ip_packet(struct walk *w, unsigned version)
 {
-    uint8_t h[IP_MIN_BYTES];
-    if (w->fields) {
+    uint8_t first;
+    if (w->fields)
         rss_ip(w, version);
+    else if (!take(&w->at, &first, 1) || (version != 0 && first >> 4 != version))
         return;
-    }
-    if (!take(&w->at, h, sizeof(h)) || (version != 0 && h[0] >> 4 != version))
-        return;
-    if (h[0] >> 4 == 4)
-        ipv4(w, h);
-    else if (h[0] >> 4 == 6)
-        ipv6(w, h);
+    else if (first >> 4 == 4)
+        ipv4(w, first);
+    else if (first >> 4 == 6)
+        ipv6(w);
 }
-

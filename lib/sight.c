@@ -7,8 +7,9 @@ void sight_special(const struct view *v, const struct flowq_pkt *pkt, struct bat
     static const uint8_t kinds[] = {[PARSE_KEYLESS] = ODD_KEYLESS, [PARSE_FLOW] = ODD_NOT, [PARSE_LATER] = ODD_LATER,
                                     [PARSE_QUOTE] = ODD_QUOTE, [PARSE_QUOTE_LATER] = ODD_LATER};
     const struct hash_secret *secret = &v->vm->secret;
-    struct parse_rules rules = vm_parse_rules(v->vm);
+    struct parse_rules rules;
     struct parse_result r;
+    vm_parse_rules(v->vm, &rules);
     parse_packet(pkt, &rules, &r);
     if (r.kind == PARSE_QUOTE || r.kind == PARSE_QUOTE_LATER)
         key_reverse(&r.key); /* the VM sent the packet that is quoted (S6) */
@@ -41,8 +42,9 @@ static uint8_t never_learned(const struct parse_result *r)
 
 struct sent sight_sent_special(const struct flowq_vm *vm, const struct flowq_pkt *pkt)
 {
-    struct parse_rules rules = vm_parse_rules(vm);
+    struct parse_rules rules;
     struct parse_result r;
+    vm_parse_rules(vm, &rules);
     parse_packet(pkt, &rules, &r);
     struct sent s = {.outcome = never_learned(&r)};
     if (s.outcome != TO_THE_TABLE)

@@ -48,7 +48,7 @@ struct batch {
     uint64_t now_ns; /* read with the call's first special packet; starts as zero */
 };
 
-/* What a call needs to know of its thread. One that could not be registered must not look at the table, which looks empty to it. */
+/* What a call needs to know of its thread. One that could not be registered must not look at the table: it looks empty to it. */
 struct caller {
     bool registered;
     uint32_t stripe; /* of its counters */

@@ -9,8 +9,8 @@
  *
  * Bursts run each stage over up to BATCH packets before the next one, so that the table's cache misses overlap. Plain packets
  * whose flow is in its home line, bound to a queue in use, take no branch that depends on the data; all others are put on a list
- * ("odd") and worked off one by one afterwards. A single call takes a plain packet through the same functions without a batch, and
- * any other as a batch of one. Steering writes nothing but the fragment cache and counters.
+ * ("odd") and worked off one by one afterwards. A single call takes a plain packet through the same functions without a batch,
+ * and any other as a batch of one. Steering writes nothing but the fragment cache and counters.
  */
 #include "answer.h"
 

@@ -32,12 +32,10 @@ struct parse_rules virtio_rules(const struct flowq_vm *vm)
     struct parse_rules r = {.tunnels = u32_load_relaxed(&v->tunnels)};
     if (r.tunnels == 0)
         return r;
-    uint64_t ports[2] = {u64_load_relaxed(&v->ports[0]), u64_load_relaxed(&v->ports[1])};
-    for (unsigned i = 0; i < PARSE_N_PORTS; i++) {
-        r.port[i] = (uint16_t)(ports[i / 4] >> i % 4 * 16);
+    ports_load(&v->ports, r.port);
+    for (unsigned i = 0; i < PARSE_N_PORTS; i++)
         if (r.tunnels & tunnel_of_port[i])
             r.udp_filter |= UINT64_C(1) << (r.port[i] & 63);
-    }
     return r;
 }
 
@@ -282,11 +280,7 @@ void virtio_configure_locked(struct flowq_vm *vm, const struct flowq_vm_config *
         [PARSE_PORT_VXLAN_GPE] = cfg->vxlan_gpe_port, [PARSE_PORT_GENEVE] = cfg->geneve_port,
         [PARSE_PORT_GRE_UDP] = cfg->gre_udp_port,
     };
-    uint64_t ports[2] = {0, 0};
-    for (unsigned i = 0; i < PARSE_N_PORTS; i++)
-        ports[i / 4] |= (uint64_t)port[i] << i % 4 * 16;
-    u64_store_relaxed(&v->ports[0], ports[0]);
-    u64_store_relaxed(&v->ports[1], ports[1]);
+    ports_store(&v->ports, port);
     v->features = cfg->virtio_features;
     v->hash_types = cfg->virtio_hash_types;
     v->hash_tunnels = cfg->virtio_hash_tunnels;

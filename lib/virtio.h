@@ -10,9 +10,9 @@
  *
  * ORDERING
  *   V-A  A configuration is unlinked from both pointers by seq_cst exchanges before its stamp is taken, and freed when the stamp
- * has passed (G1 to G5 in epoch.c). At most VIRTIO_MAX_RETIRED wait: what a guest can make a host hold stays bounded, also while
- * a section does not end. V-B  queues.ruled follows `decides` and only saves looking at it: whoever sees it set enters a section
- * and looks.
+ *        has passed (G1 to G5 in epoch.c). At most VIRTIO_MAX_RETIRED wait: what a guest can make a host hold stays bounded, also
+ *        while a section does not end.
+ *   V-B  queues.ruled follows `decides` and only saves looking at it: whoever sees it set enters a section and looks.
  */
 #ifndef FLOWQ_LIB_VIRTIO_H
 #define FLOWQ_LIB_VIRTIO_H
@@ -20,7 +20,7 @@
 #include <pthread.h>
 
 #include "atomic.h"
-#include "parse.h"
+#include "ports.h"
 
 #define VIRTIO_MAX_RETIRED 8
 
@@ -30,7 +30,7 @@ struct virtio {
     atomic_ptr decides;   /* struct rss *; NULL: automatic steering */
     atomic_ptr reports;   /* struct rss *; NULL: no hash is reported */
     atomic_u32 tunnels;   /* of FLOWQ_TUNNEL_*: whose inner header is hashed */
-    atomic_u64 ports[2];  /* parse_rules.port, four to a word, whatever the setting `tunnels` says */
+    struct ports ports;   /* whatever the setting `tunnels` says */
     atomic_u64 bytes;     /* of all configurations, retired ones included */
     pthread_mutex_t lock; /* of what follows */
     uint64_t features;    /* as negotiated */

@@ -75,16 +75,16 @@ static void apply(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
         [PARSE_PORT_GTPU] = {FLOWQ_TUNNEL_GTPU, cfg->gtpu_port},
         [PARSE_PORT_GRE_UDP] = {FLOWQ_TUNNEL_GRE_UDP, cfg->gre_udp_port},
     };
-    uint64_t filter = 0, ports[2] = {0, 0};
+    uint64_t filter = 0;
+    uint16_t port[PARSE_N_PORTS] = {0};
     for (unsigned i = 0; i < PARSE_N_PORTS; i++) {
         if (!(cfg->tunnels & udp[i].tunnel))
             continue;
         filter |= UINT64_C(1) << (udp[i].port & 63);
-        ports[i / 4] |= (uint64_t)udp[i].port << i % 4 * 16;
+        port[i] = udp[i].port;
     }
     u32_store_relaxed(&s->tunnels, cfg->tunnels);
-    u64_store_relaxed(&s->ports[0], ports[0]);
-    u64_store_relaxed(&s->ports[1], ports[1]);
+    ports_store(&s->ports, port);
     u64_store_relaxed(&vm->udp_filter, filter);
     u32_store_relaxed(&s->rebind_tcp, rebind_ticks(cfg->rebind_min_tcp_us));
     u32_store_relaxed(&s->rebind_other, rebind_ticks(cfg->rebind_min_other_us));
@@ -95,18 +95,13 @@ static void apply(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
     u8_store_relaxed(&s->key_vlan, (uint8_t)cfg->key_vlan);
 }
 
-struct parse_rules vm_parse_rules(const struct flowq_vm *vm)
+void vm_parse_rules(const struct flowq_vm *vm, struct parse_rules *r)
 {
     const struct settings *s = &vm->settings;
-    struct parse_rules r = {
-        .udp_filter = u64_load_relaxed(&vm->udp_filter),
-        .tunnels = u32_load_relaxed(&s->tunnels),
-        .key_vlan = u8_load_relaxed(&s->key_vlan) != 0,
-    };
-    uint64_t ports[2] = {u64_load_relaxed(&s->ports[0]), u64_load_relaxed(&s->ports[1])};
-    for (unsigned i = 0; i < PARSE_N_PORTS; i++)
-        r.port[i] = (uint16_t)(ports[i / 4] >> i % 4 * 16);
-    return r;
+    r->udp_filter = u64_load_relaxed(&vm->udp_filter);
+    r->tunnels = u32_load_relaxed(&s->tunnels);
+    r->key_vlan = u8_load_relaxed(&s->key_vlan) != 0;
+    ports_load(&s->ports, r->port);
 }
 
 /* ---- Making ---------------------------------------------------------------------------------------------------------------- */

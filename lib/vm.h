@@ -11,7 +11,7 @@
 #include "hash.h"
 #include "memory.h"
 #include "note.h"
-#include "parse.h"
+#include "ports.h"
 #include "queue.h"
 #include "stats.h"
 #include "table.h"
@@ -19,7 +19,7 @@
 
 /* Settings that may change while the vm runs; each word for itself, so a call sees each old or new. */
 struct settings {
-    atomic_u64 ports[2];             /* parse_rules.port, four to a word */
+    struct ports ports;              /* parse_rules.port */
     atomic_u32 tunnels;              /* FLOWQ_TUNNEL_*, 0: none */
     atomic_u32 rebind_tcp;           /* ticks of 2^NOTE_BIND_SHIFT ns; 0: at once */
     atomic_u32 rebind_other;
@@ -60,7 +60,7 @@ _Static_assert(offsetof(struct flowq_vm, secret) + offsetof(struct hash_secret, 
                "plain IPv4 needs the first line only");
 
 /* What the parser must know, from the settings as they are now. */
-struct parse_rules vm_parse_rules(const struct flowq_vm *vm);
+void vm_parse_rules(const struct flowq_vm *vm, struct parse_rules *r);
 
 static inline struct note_ages vm_ages(const struct flowq_vm *vm)
 {

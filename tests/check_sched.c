@@ -436,7 +436,7 @@ static struct outcome outcome_of(const struct flowq_vm *vm)
     struct outcome o;
 
     memset(&o, 0, sizeof o);
-    o.rules = vm_parse_rules(vm);
+    vm_parse_rules(vm, &o.rules);
     o.ages = vm_ages(vm);
     return o;
 }

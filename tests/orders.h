@@ -40,9 +40,10 @@ static unsigned n_pool[8][N_LINES][2];
 
 static inline uint64_t hash_of(struct flowq_vm *vm, const struct frame *in)
 {
-    struct parse_rules rules = vm_parse_rules(vm);
+    struct parse_rules rules;
     struct parse_result r;
     struct flowq_pkt pkt = frame_pkt(in);
+    vm_parse_rules(vm, &rules);
     parse_packet(&pkt, &rules, &r);
     return hash_key(&vm->secret, &r.key);
 }
