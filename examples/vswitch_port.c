@@ -58,11 +58,11 @@ void port_discard(void) { flowq_vm_destroy(the_switch.ports[--the_switch.n_ports
 
 void ports_close(void)
 {
-    while (the_switch.n_ports > 0) {
-        struct port *last = &the_switch.ports[the_switch.n_ports - 1];
-        last->ops->close(last);
+    /* The list stays whole until the last is closed: callbacks of librte_vhost search it, and another guest may be speaking. */
+    for (uint32_t i = the_switch.n_ports; i-- > 0;)
+        the_switch.ports[i].ops->close(&the_switch.ports[i]);
+    while (the_switch.n_ports > 0)
         port_discard();
-    }
 }
 
 void port_choose(struct port *port, const struct flowq_pkt *views, size_t n, uint16_t *qids)

@@ -158,11 +158,8 @@ static uint16_t vhost_send(struct port *port, uint32_t qid, struct rte_mbuf **pa
     return vid == NO_DEVICE ? 0 : rte_vhost_enqueue_burst(vid, (uint16_t)(2 * qid), packets, n);
 }
 
-static void vhost_close(struct port *port)
-{
-    rte_vhost_driver_unregister(port->name);
-    port->registered = false;
-}
+/* When it returns there are no more callbacks for this port. */
+static void vhost_close(struct port *port) { rte_vhost_driver_unregister(port->name); }
 
 static const struct port_ops ops = {.receive = vhost_receive, .send = vhost_send, .close = vhost_close};
 
