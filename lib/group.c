@@ -25,10 +25,10 @@
 _Static_assert(sizeof(struct flowq_run) == 8, "part of the ABI");
 
 #define MAX_PACKETS 65535 /* so that indices and counts fit 16 bits */
-#define SMALL 64          /* packets; far above it the radix sort is faster */
-#define RADIX 256
-#define QID_DIGITS 2
-#define DIGITS (QID_DIGITS + sizeof(uintptr_t))
+#define SMALL       64    /* packets; far above it the radix sort is faster */
+#define RADIX       256
+#define QID_DIGITS  2
+#define DIGITS      (QID_DIGITS + sizeof(uintptr_t))
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -224,8 +224,7 @@ INLINE size_t find_runs(const struct burst *b, const uint16_t *order, struct flo
         for (i = first + 1; i < b->n && go_together(b, order[i], leader); i++)
             ;
         if (n_runs < max_runs)
-            runs[n_runs] =
-                (struct flowq_run){.qid = b->qids[leader], .first = (uint16_t)first, .count = (uint16_t)(i - first)};
+            runs[n_runs] = (struct flowq_run){.qid = b->qids[leader], .first = (uint16_t)first, .count = (uint16_t)(i - first)};
         n_runs++;
     }
     return n_runs;
