@@ -48,6 +48,11 @@ static uint32_t first_class(enum note_kind kind)
     }
 }
 
+static uint64_t first_word(const struct note_context *c, uint64_t hash, enum note_kind kind)
+{
+    return (hash & c->table->tag_mask) | c->idle | first_class(kind);
+}
+
 static bool opens_anew(uint32_t cls, enum note_kind kind) { return cls == FLOWQ_CLASS_CLOSING && kind == NOTE_OPENS; }
 
 /* Who gives way first (S9): a smaller number does. An empty slot is 0; UINT32_MAX never does. Within a class the oldest. */
@@ -166,15 +171,12 @@ static struct place empty_slot(struct shard *s, uint32_t line)
     return p;
 }
 
+static void count_live(struct shard_head *head) { u32_store_relaxed(&head->live, u32_load_relaxed(&head->live) + 1); }
+
 /* Writes off the flow whose place was taken; p->word is what it was. */
 static void write_off(const struct note_context *c, const struct place *p, uint32_t rank)
 {
     const struct table *t = c->table;
-    if (rank == RANK_EMPTY) {
-        atomic_u32 *live = &shard_head(t, p->shard)->live;
-        u32_store_relaxed(live, u32_load_relaxed(live) + 1);
-        return;
-    }
     tally_add(&c->tally, rank >> 16 == RANK_STALE ? STAT_RECLAIMED : STAT_DISPLACED + word_class(p->word), 1);
     if (p->word & WORD_SECONDARY) {
         uint32_t line = (uint32_t)(p->line - p->shard->line);
@@ -198,7 +200,10 @@ static bool put(const struct note_context *c, const struct place *p, uint32_t ra
     }
     if (rank == RANK_EMPTY) {
         u64_store_release(p->slot, secondary ? word | WORD_SECONDARY : word); /* nobody else fills empty slots */
-    } else if (!u64_cas(p->slot, &expected, secondary ? word | WORD_SECONDARY : word)) {
+        count_live(shard_head(c->table, p->shard));
+        return true;
+    }
+    if (!u64_cas(p->slot, &expected, secondary ? word | WORD_SECONDARY : word)) {
         if (secondary)
             count_in(home, -1);
         if (c->table->plane_at)
@@ -273,7 +278,7 @@ static uint32_t grow(const struct note_context *c, struct shard *s, uint64_t has
 static uint32_t insert_locked(const struct note_context *c, struct shard *s, uint64_t hash, enum note_kind kind)
 {
     const struct table *t = c->table;
-    uint64_t word = word_make(hash & t->tag_mask, c->qid, note_tick(c), first_class(kind));
+    uint64_t word = first_word(c, hash, kind);
     uint32_t first = home_line(t, hash), second = other_line(t, hash, first), rank, other_rank;
     struct line *home = &s->line[first];
     struct place left, best = empty_slot(s, first);
@@ -299,6 +304,24 @@ static uint32_t insert_locked(const struct note_context *c, struct shard *s, uin
     return put(c, &best, rank, home, word, bind_stamp(c)) ? FLOWQ_NOTE_BOUND : AGAIN;
 }
 
+/* What most new flows take: an empty slot at home. False: it may be known by now, or must go elsewhere. The shard is locked. */
+static inline bool insert_at_home(const struct note_context *c, struct shard *s, struct shard_head *head, uint64_t hash,
+                                  enum note_kind kind)
+{
+    const struct table *t = c->table;
+    struct line *home = &s->line[home_line(t, hash)];
+    if (line_match(home, hash & t->tag_mask, t->tag_mask | WORD_SECONDARY) != LINE_SLOTS || line_overflowed(home))
+        return false;
+    unsigned at = line_match(home, 0, UINT64_MAX);
+    if (at == LINE_SLOTS)
+        return false;
+    if (t->plane_at)
+        u16_store_relaxed(shard_plane(t, s) + home_line(t, hash) * LINE_SLOTS + at, bind_stamp(c)); /* N-A */
+    u64_store_release(&home->slot[at], first_word(c, hash, kind)); /* nobody else fills empty slots */
+    count_live(head);
+    return true;
+}
+
 static uint32_t insert(const struct note_context *c, uint64_t hash, enum note_kind kind)
 {
     struct shard *s = table_shard(c->table, hash);
@@ -308,8 +331,12 @@ static uint32_t insert(const struct note_context *c, uint64_t hash, enum note_ki
     if (!spin_try_for(&head->lock, TABLE_TRIES))
         return FLOWQ_NOTE_BUSY;
     uint32_t outcome = AGAIN;
-    if (!head->superseded && !shard_find(c->table, s, hash).slot)
-        outcome = insert_locked(c, s, hash, kind);
+    if (!head->superseded) {
+        if (insert_at_home(c, s, head, hash, kind))
+            outcome = FLOWQ_NOTE_BOUND;
+        else if (!shard_find(c->table, s, hash).slot)
+            outcome = insert_locked(c, s, hash, kind);
+    }
     spin_unlock(&head->lock);
     return outcome;
 }

@@ -406,13 +406,26 @@ void flowq_rx_decide_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, si
         rss_add_reports(vm, thread, pkts, n, out);
 }
 
+static bool all_alike(struct flowq_vm *const *vms, unsigned n)
+{
+    unsigned i = 1;
+    while (i < n && vms[i] == vms[0])
+        i++;
+    return i >= n;
+}
+
 void flowq_rx_steer_burst_vms(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
 {
     struct thread *thread = thread_self();
     mixed_fn *steer = best_mixed();
     enter(thread);
-    for (size_t i = 0; i < n; i += BATCH)
-        steer(thread, vms + i, pkts + i, n - i < BATCH ? (unsigned)(n - i) : BATCH, qids + i);
+    for (size_t i = 0; i < n; i += BATCH) {
+        unsigned m = n - i < BATCH ? (unsigned)(n - i) : BATCH;
+        if (all_alike(vms + i, m))
+            flowq_rx_steer_burst(vms[i], pkts + i, m, qids + i);
+        else
+            steer(thread, vms + i, pkts + i, m, qids + i);
+    }
     leave(thread);
 }
 

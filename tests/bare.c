@@ -104,15 +104,17 @@ void bare_make_sized(struct bare *b, uint32_t max_flows, uint32_t initial_flows)
 static struct note_context context_of(struct bare *b, uint32_t qid)
 {
     const struct settings *set = &b->vm->settings;
-    return (struct note_context){.table = b->table,
-                                 .queues = b->queues,
-                                 .secret = &b->vm->secret,
-                                 .tally = stats_tally(&b->vm->stats, thread_self()),
-                                 .ages = vm_ages(b->vm),
-                                 .now_ns = b->now_ns,
-                                 .qid = qid,
-                                 .rebind_tcp = atomic_load(&set->rebind_tcp),
-                                 .rebind_other = atomic_load(&set->rebind_other)};
+    struct note_context c = {.table = b->table,
+                             .queues = b->queues,
+                             .secret = &b->vm->secret,
+                             .tally = stats_tally(&b->vm->stats, thread_self()),
+                             .ages = vm_ages(b->vm),
+                             .now_ns = b->now_ns,
+                             .qid = qid,
+                             .rebind_tcp = atomic_load(&set->rebind_tcp),
+                             .rebind_other = atomic_load(&set->rebind_other)};
+    c.idle = word_make(0, qid, note_tick(&c), 0);
+    return c;
 }
 
 uint32_t bare_note_inside(struct bare *b, uint64_t hash, uint32_t qid, enum note_kind kind)
