@@ -26,6 +26,7 @@
 #include <linux/virtio_net.h>
 #include <pthread.h>
 #include <rte_mbuf.h>
+#include <rte_spinlock.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -76,6 +77,7 @@ struct port {
     _Atomic uint32_t connections;
     /* vhost */
     _Atomic int vid;                    /* librte_vhost's number of the device, or NO_DEVICE */
+    rte_spinlock_t rx_lock[MAX_QUEUES]; /* several workers may have packets for one receive ring */
     bool registered;
     /* TAP */
     struct tap tap;

@@ -155,7 +155,13 @@ static uint16_t vhost_send(struct port *port, uint32_t qid, struct rte_mbuf **pa
 {
     int vid = atomic_load(&port->vid);
 
-    return vid == NO_DEVICE ? 0 : rte_vhost_enqueue_burst(vid, (uint16_t)(2 * qid), packets, n);
+    if (vid == NO_DEVICE)
+        return 0;
+    /* librte_vhost wants one enqueuer at a time for a ring, and from 23.07 on does not see to it itself. */
+    rte_spinlock_lock(&port->rx_lock[qid]);
+    n = rte_vhost_enqueue_burst(vid, (uint16_t)(2 * qid), packets, n);
+    rte_spinlock_unlock(&port->rx_lock[qid]);
+    return n;
 }
 
 /* When it returns there are no more callbacks for this port. */
