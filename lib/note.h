@@ -91,16 +91,16 @@ uint32_t note_flow(const struct note_context *c, uint64_t hash, enum note_kind k
 uint32_t note_missed(const struct note_context *c, const struct line *home, uint64_t hash, enum note_kind kind);
 
 /*
- * The same, inline, for a flow at home in this line; match: see probe.h. What most notes are takes a look at the line and writes
- * nothing: the flow is on this queue already, was noted in this tick and stays in its class. The next most frequent takes one
- * compare-and-swap.
+ * The same, inline, for a flow at home in this line, in the slot `at` if it was there a moment ago. What most notes are takes a
+ * look at the slot and writes nothing: the flow is on this queue already, was noted in this tick and stays in its class. The next
+ * most frequent takes one compare-and-swap.
  */
 static inline __attribute__((always_inline)) uint32_t note_at_home(const struct note_context *c, uint64_t tag_mask,
-                                                                   struct line *home, uint64_t hash, enum note_kind kind,
-                                                                   unsigned (*match)(const struct line *, uint64_t, uint64_t))
+                                                                   struct line *home, unsigned at, uint64_t hash,
+                                                                   enum note_kind kind)
 {
     uint64_t probe = hash & tag_mask, mask = tag_mask | WORD_SECONDARY;
-    atomic_u64 *slot = &home->word[match(home, probe, mask)];
+    atomic_u64 *slot = &home->word[at];
     uint64_t word = u64_load_relaxed(slot); /* T-C */
     uint64_t fresh = probe | c->idle | note_class[kind][word_class(word)];
     if (fresh == word)

@@ -129,8 +129,9 @@ static inline __attribute__((always_inline)) void sight_arriving(const struct vi
 struct sent {
     uint64_t hash;
     struct line *line; /* where its flow is at home */
-    uint8_t kind;    /* enum note_kind */
-    uint8_t outcome; /* FLOWQ_NOTE_*, or TO_THE_TABLE */
+    uint8_t at;        /* and in which slot; LINE_SLOTS: not there */
+    uint8_t kind;      /* enum note_kind */
+    uint8_t outcome;   /* FLOWQ_NOTE_*, or TO_THE_TABLE */
 };
 enum { TO_THE_TABLE = 0xff };
 

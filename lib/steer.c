@@ -165,14 +165,22 @@ static void count(const struct flowq_vm *vm, const struct note_context *c, uint3
         tally_bump(&c->tally, &vm_counters(vm, &c->tally)[c->qid].noted, n);
 }
 
-/* The last stage of a note; sent->line is prefetched by now. */
-static inline __attribute__((always_inline)) uint32_t note_sent(const struct note_context *c, uint64_t tag_mask,
-                                                                const struct sent *sent, match_fn *match)
+/* The flow's slot in its home line, which is prefetched by now. */
+static inline __attribute__((always_inline)) void find_sent(const struct view v, struct sent *sent, match_fn *match)
 {
-    return sent->outcome == TO_THE_TABLE ? note_at_home(c, tag_mask, sent->line, sent->hash, sent->kind, match) : sent->outcome;
+    sent->at = (uint8_t)match(sent->line, sent->hash & v.tag_mask, v.tag_mask | WORD_SECONDARY);
+    fetch_second(v, sent->line, sent->hash, sent->at != LINE_SLOTS);
 }
 
-/* In order: what one packet changes in the table the next one finds. */
+static inline __attribute__((always_inline)) uint32_t note_sent(const struct note_context *c, uint64_t tag_mask,
+                                                                const struct sent *sent)
+{
+    if (sent->outcome != TO_THE_TABLE)
+        return sent->outcome;
+    return note_at_home(c, tag_mask, sent->line, sent->at, sent->hash, sent->kind);
+}
+
+/* In order: what one packet changes in the table the next one finds. What it had found before is only where to look first. */
 static inline __attribute__((always_inline)) void note_stages(const struct view *v, const struct note_context *c,
                                                               const struct flowq_pkt *pkts, size_t n, match_fn *match)
 {
@@ -182,8 +190,10 @@ static inline __attribute__((always_inline)) void note_stages(const struct view 
     fetch_headers(pkts, n);
     for (size_t i = 0; i < n; i++)
         sent[i] = sight_sent(view, &pkts[i]);
+    for (size_t i = 0; i < n; i++)
+        find_sent(view, &sent[i], match);
     for (size_t i = 0; i < n; i++) {
-        uint32_t outcome = note_sent(c, view.tag_mask, &sent[i], match);
+        uint32_t outcome = note_sent(c, view.tag_mask, &sent[i]);
         if (outcome == FLOWQ_NOTE_REFRESHED)
             refreshed++;
         else
@@ -487,8 +497,10 @@ uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_
     struct note_context c = context_of(vm, &tally, qid);
     mark_noted(vm, &c);
     thread_enter(thread);
-    struct sent sent = sight_sent(view_of(vm, caller_of(thread)), pkt);
-    outcome = note_sent(&c, vm->table.tag_mask, &sent, line_match);
+    const struct view v = view_of(vm, caller_of(thread));
+    struct sent sent = sight_sent(v, pkt);
+    find_sent(v, &sent, line_match);
+    outcome = note_sent(&c, v.tag_mask, &sent);
     thread_leave(thread);
     count(vm, &c, outcome, 1);
     tidy(vm);
