@@ -222,8 +222,9 @@ struct goal_result {
     double ours, theirs;                    /* what the ratio was made of, in ns; NaN: it is none */
 };
 void goals_each(const struct results *r, void (*fn)(void *ctx, const struct goal_result *result), void *ctx);
-/* Prints the goals; returns how many musts are missed by more than 5 %. */
-unsigned goals_print(const struct results *r);
+/* How many musts are missed by more than 5 %. */
+unsigned goals_missed(const struct results *r);
+void goals_print(const struct results *r);
 
 /* Processor, kernel, compiler, ... (environment.c). */
 void environment_each(void (*fn)(void *ctx, const char *key, const char *value), void *ctx);

@@ -61,6 +61,7 @@ static const struct goal {
     {"idle vm, bytes", ABSOLUTE, "vms/idle", "bytes", 16384, 16384, NULL},
     {"while 1M new flows/s are noted, times", ABSOLUTE, "attack/new-flows", "times", 1.3, 1.3, NULL},
     {"while queues are switched, times", ABSOLUTE, "attack/queues", "times", 1.1, 1.1, NULL},
+    {"counting, times without it", ABSOLUTE, "statistics/counted", "times", 1.03, 1.03, NULL},
     {"Toeplitz by tables, 12 bytes", FASTER_THAN, "toeplitz/12", "softrss_be", 6, 8, NULL},
     {"Toeplitz by tables, 36 bytes", FASTER_THAN, "toeplitz/36", "softrss_be", 4, 6, NULL},
     {"Toeplitz with GFNI, 12 bytes", FASTER_THAN, "toeplitz/12", "softrss_be", 6, 20, "flowq-gfni"},
@@ -140,8 +141,7 @@ void goals_each(const struct results *r, void (*fn)(void *ctx, const struct goal
 
 static void print(void *ctx, const struct goal_result *g)
 {
-    unsigned *n_missed = ctx;
-    *n_missed += strcmp(g->verdict, MISSED) == 0;
+    (void)ctx;
     if (isnan(g->value)) {
         printf("%-42s %7s %17s %6.4g %6.4g  %s\n", g->figure, "-", "", g->must, g->aim, g->verdict);
         return;
@@ -152,11 +152,18 @@ static void print(void *ctx, const struct goal_result *g)
     printf("\n");
 }
 
-unsigned goals_print(const struct results *r)
+static void count_missed(void *ctx, const struct goal_result *g) { *(unsigned *)ctx += strcmp(g->verdict, MISSED) == 0; }
+
+unsigned goals_missed(const struct results *r)
 {
-    unsigned n_missed = 0;
+    unsigned n = 0;
+    goals_each(r, count_missed, &n);
+    return n;
+}
+
+void goals_print(const struct results *r)
+{
     printf("%-42s %7s %17s %6s %6s  %s\n", "figure", "value", "of the processes", "must", "aim", "verdict");
-    goals_each(r, print, &n_missed);
-    printf("\nmusts missed by more than 5 %%: %u\n", n_missed);
-    return n_missed;
+    goals_each(r, print, NULL);
+    printf("\nmusts missed by more than 5 %%: %u\n", goals_missed(r));
 }

@@ -50,6 +50,24 @@ static void check_zipf(double skew)
     free(ids);
 }
 
+/* Chi-square over all flows of a number that is no power of two. */
+static void check_uniform(void)
+{
+    enum { FLOWS = 51, N = 100000 };
+    const double bound = 97; /* 50 degrees of freedom, as above */
+    static uint32_t ids[N];
+    double count[FLOWS] = {0}, chi = 0, expected = (double)N / FLOWS;
+    uint64_t state = 7;
+    choose_uniform(ids, N, FLOWS, &state);
+    for (size_t i = 0; i < N; i++) {
+        expect(ids[i] < FLOWS, "choose_uniform", "range");
+        count[ids[i] < FLOWS ? ids[i] : 0]++;
+    }
+    for (size_t k = 0; k < FLOWS; k++)
+        chi += (count[k] - expected) * (count[k] - expected) / expected;
+    expect(chi < bound, "choose_uniform", "frequencies");
+}
+
 static void check_hits(void)
 {
     uint32_t ids[10000];
@@ -177,6 +195,7 @@ int run_smoke(void)
     uint64_t state = 10;
     check_zipf(0.99);
     check_zipf(1.2);
+    check_uniform();
     check_hits();
     check_frames(4);
     check_frames(6);

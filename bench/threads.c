@@ -12,9 +12,20 @@ enum { N_FLOWS = 1 << 20, MS = 60, REPS = 10 };
 
 static struct crew crew;
 
+/* The part of a stream whose flows one of n threads has for itself. */
+static struct stream part[MAX_WORKERS];
+
 static void set(unsigned i, const struct entrant *e, const struct stream *s, size_t (*work)(struct worker *w), unsigned n)
 {
     crew.worker[i] = (struct worker){.entrant = e, .stream = s, .work = work, .at = s->n / n * i};
+}
+
+/* Whole rounds of bursts to all queues, as work_note() wants them. */
+static void set_own(unsigned i, const struct entrant *e, const struct stream *s, unsigned n)
+{
+    size_t size = s->n / n / CHUNK * CHUNK;
+    part[i] = (struct stream){.n = size, .pkts = s->pkts + size * i};
+    crew.worker[i] = (struct worker){.entrant = e, .stream = &part[i], .work = work_note};
 }
 
 static void run(unsigned first, unsigned n)
@@ -45,42 +56,57 @@ static double times_one(unsigned rep)
     return times;
 }
 
-/* n threads, of which n_notes note. */
-static void measure(const struct entrant *e, const struct stream *in, const struct stream *out, unsigned n, unsigned n_notes,
+enum mix { STEER, NOTE_AND_STEER, NOTE_SHARED, NOTE_OWN };
+
+/* All that note have the same flows, but NOTE_OWN: each its own. */
+static void measure(const struct entrant *e, const struct stream *in, const struct stream *out, unsigned n, enum mix mix,
                     unsigned rep, bool goal)
 {
+    static const char *const two[] = {"steer+steer", "note+steer", "note+note", "note+note-own"};
+    static const char *const many[] = {"steer", "", "note", "note-own"};
     char workload[48];
     if (n == 2)
-        snprintf(workload, sizeof(workload), "threads/%s",
-                 n_notes == 0   ? "steer+steer"
-                 : n_notes == 1 ? "note+steer"
-                                : "note+note");
+        snprintf(workload, sizeof(workload), "threads/%s", two[mix]);
     else
-        snprintf(workload, sizeof(workload), "threads/%s-%u", n_notes ? "note" : "steer", n);
-    if (!wanted(workload, goal))
+        snprintf(workload, sizeof(workload), "threads/%s-%u", many[mix], n);
+    if (!wanted(workload, goal) || out->n / n < CHUNK)
         return;
     crew.n = n;
-    for (unsigned i = 0; i < n; i++)
-        set(i, e, i < n_notes ? out : in, i < n_notes ? work_note : work_steer, n);
+    for (unsigned i = 0; i < n; i++) {
+        bool notes = mix == NOTE_SHARED || (mix == NOTE_AND_STEER && i == 0);
+        if (mix == NOTE_OWN)
+            set_own(i, e, out, n);
+        else
+            set(i, e, notes ? out : in, notes ? work_note : work_steer, n);
+    }
     sample(workload, e->is->name, "times", times_one(rep));
 }
 
-/* All the same flows for those who note, too: see work_note(). */
+/* 4, 8 ... threads, up to one for each processor. ck_ht takes one writer only, so with its like only steering is compared. */
+static void measure_many(const struct entrant *e, const struct stream *in, const struct stream *out, unsigned rep)
+{
+    for (unsigned n = 4; n < 2 * process.n_cpus; n *= 2) {
+        unsigned threads = n < process.n_cpus ? n : process.n_cpus;
+        if (threads <= 2)
+            continue;
+        measure(e, in, out, threads, STEER, rep, false);
+        if (e->is != &with_flowq)
+            continue;
+        measure(e, in, out, threads, NOTE_SHARED, rep, false);
+        measure(e, in, out, threads, NOTE_OWN, rep, false);
+    }
+}
+
 static void measure_all(const struct entrant *e, const struct stream *in, const struct stream *out, unsigned rep)
 {
     bool ours = e->is == &with_flowq;
-    measure(e, in, out, 2, 0, rep, ours);
-    measure(e, in, out, 2, 1, rep, ours);
-    if (!ours)
-        return;
-    measure(e, in, out, 2, 2, rep, false);
-    for (unsigned n = 4; n < 2 * process.n_cpus; n *= 2) {
-        unsigned threads = n < process.n_cpus ? n : process.n_cpus;
-        if (threads > 2)
-            measure(e, in, out, threads, 0, rep, false);
-        if (threads > 2)
-            measure(e, in, out, threads, threads, rep, false);
+    measure(e, in, out, 2, STEER, rep, ours);
+    measure(e, in, out, 2, NOTE_AND_STEER, rep, ours);
+    if (ours) {
+        measure(e, in, out, 2, NOTE_SHARED, rep, false);
+        measure(e, in, out, 2, NOTE_OWN, rep, false);
     }
+    measure_many(e, in, out, rep);
 }
 
 void run_threads(void)
