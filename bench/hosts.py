@@ -2,15 +2,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The same guest behind several hosts: on which receive queue its packets arrive, and what the host spends on a packet.
 
-    bench/hosts.py BUILD [SVG]
-
 BUILD is the build directory of `./bootstrap check-system`, run as root, which fetches the guest. Open vSwitch is Debian's
 openvswitch-switch-dpdk; without it its rows are left out. Prints a table in Markdown, and writes a bar chart to SVG.
 
 One guest, four queues, four iperf3 senders over TCP, one after the other, each bound to a vCPU; what arrives are acknowledgements,
 and the share is the mean of the four. CPU is that of the host's process, its polling included, for each packet of the guest in
-either direction (up to 64 KiB); that of QEMU on a TAP cannot be told from its guest's.
+either direction (up to 64 KiB). On a TAP it is that of QEMU's main thread, which is the device there, system calls on the TAP
+included; vCPUs have threads of their own.
 """
+import argparse
 import os
 import shutil
 import subprocess
@@ -28,23 +28,24 @@ QUEUES = 4
 SECONDS = 2
 
 
-def cpu_seconds(pid):
-    with open(f'/proc/{pid}/stat', encoding='ascii') as stat:
+def cpu_seconds(task):
+    """task: PID, or PID/task/TID for one thread alone"""
+    with open(f'/proc/{task}/stat', encoding='ascii') as stat:
         fields = stat.read().rpartition(')')[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
 
-def measure(guest, pid):
-    """Packets by queue, for each sender; nanoseconds of the host's process for each packet in either direction"""
+def measure(guest, task):
+    """Packets by queue, for each sender; nanoseconds of the host (as of cpu_seconds()) for each packet in either direction"""
     guest.run('/usr/bin/ip addr add 10.77.0.2/24 dev eth0; /usr/bin/ip link set eth0 up')
     until('the peer', 30, lambda: guest.run('ping -c 1 -W 1 10.77.0.1 >/dev/null; echo $?').strip() == '0')
     rows, cpu, packets = [], 0.0, 0
     count = 'cat /sys/class/net/eth0/statistics/rx_packets /sys/class/net/eth0/statistics/tx_packets'
     for vcpu in range(QUEUES):
-        before, cpu_before = guest.received(), cpu_seconds(pid)
+        before, cpu_before = guest.received(), cpu_seconds(task)
         sum_before = sum(int(word) for word in guest.run(count).split())
         guest.run(f'taskset {1 << vcpu:x} iperf3 -c 10.77.0.1 -p {5200 + vcpu} -t {SECONDS} >/tmp/iperf3', 60)
-        cpu += cpu_seconds(pid) - cpu_before
+        cpu += cpu_seconds(task) - cpu_before
         packets += sum(int(word) for word in guest.run(count).split()) - sum_before
         rows.append([b - a for a, b in zip(before, guest.received())])
     return rows, cpu / packets * 1e9
@@ -70,8 +71,8 @@ def with_tap(lab):
     netns = lab.netns()
     guest = Guest(lab, 'guest', [('tap,ifname=peer,script=no,downscript=no,vhost=off,queues=4', QUEUES)], inside=netns.enter)
     peer(netns, 'peer')
-    rows, _ = measure(guest, guest.process.pid)
-    return rows, None
+    # Started by nsenter, which becomes QEMU; the main thread has the number of the process.
+    return measure(guest, f'{guest.process.pid}/task/{guest.process.pid}')
 
 
 def with_ovs(lab, steering):
@@ -107,37 +108,64 @@ HOSTS = {
 }
 
 
+def panel(title, left, values, unit):
+    """Bars beside each other, the longest 250 wide; values: of each host"""
+    lines = [f'<text x="{left}" y="24" font-size="15">{title}</text>']
+    for i, (name, value) in enumerate(values.items()):
+        y, length = 42 + 34 * i, 250 * value / max(*values.values(), 1e-9)
+        lines.append(f'<rect x="{left}" y="{y}" width="{length:.1f}" height="24" fill="{"#2a7" if "flowq" in name else "#789"}"/>')
+        lines.append(f'<text x="{left + 8 + length:.1f}" y="{y + 17}">{value:.{1 if unit == "%" else 0}f} {unit}</text>')
+    return lines
+
+
 def chart(results):
-    """Bars: how much arrived on the queue of the sending vCPU."""
-    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" width="720" height="{46 + 34 * len(results)}" font-family="sans-serif" '
-             'font-size="14">', '<rect width="100%" height="100%" fill="white"/>',
-             '<text x="10" y="24" font-size="15">Packets that arrived on the queue of the sending vCPU, percent</text>']
-    for i, (name, (share, *_)) in enumerate(results.items()):
-        y = 42 + 34 * i
-        lines.append(f'<text x="230" y="{y + 17}" text-anchor="end">{name}</text>')
-        lines.append(f'<rect x="240" y="{y}" width="{4 * share:.1f}" height="24" fill="{"#2a7" if "flowq" in name else "#789"}"/>')
-        lines.append(f'<text x="{248 + 4 * share:.1f}" y="{y + 17}">{share:.1f}</text>')
+    """Bars: how much arrived on the queue of the sending vCPU; what the host spent on a packet."""
+    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" width="960" height="{46 + 34 * len(results)}" font-family="sans-serif" '
+             'font-size="14">', '<rect width="100%" height="100%" fill="white"/>']
+    for i, name in enumerate(results):
+        lines.append(f'<text x="230" y="{59 + 34 * i}" text-anchor="end">{name}</text>')
+    lines += panel('Arrived on the queue of the sending vCPU', 240, {name: share for name, (share, _) in results.items()}, '%')
+    lines += panel('Host CPU a packet', 610, {name: cost / 1000 for name, (_, cost) in results.items()}, 'us')
     return '\n'.join(lines + ['</svg>', ''])
 
 
+def left_out(name):
+    """Why a host takes no part; None: it does."""
+    if 'Open vSwitch' in name and (shutil.which('ovs-vsctl') is None or not os.path.exists('/usr/lib/openvswitch-switch-dpdk')):
+        return 'openvswitch-switch-dpdk is not installed'
+    if 'vswitch,' in name and not os.path.exists(os.path.join(ARGUMENTS.build, 'examples/vswitch')):
+        return 'vswitch was not built: it needs DPDK (Debian: libdpdk-dev)'
+    return None
+
+
 def main():
-    build = os.path.abspath(sys.argv[1])
     results = {}
+    if not os.path.exists(os.path.join(ARGUMENTS.build, 'guest/initramfs')):
+        sys.exit(f'hosts.py: there is no guest in {ARGUMENTS.build}: run ./bootstrap check-system first')
     print('| host | arrived on queue 0, 1, 2, 3 | on the queue of the sending vCPU | host CPU a packet |\n|---|---|---|---|')
     for name, play in HOSTS.items():
-        if 'Open vSwitch' in name and not os.path.exists('/usr/lib/openvswitch-switch-dpdk') or shutil.which('ovs-vsctl') is None:
-            print(f'{name}: left out, openvswitch-switch-dpdk is not installed', file=sys.stderr)
+        reason = left_out(name)
+        if reason is not None:
+            print(f'{name}: left out, {reason}', file=sys.stderr)
             continue
-        with Lab(build) as lab:
+        with Lab(ARGUMENTS.build) as lab:
             rows, cost = play(lab)
         share = sum(100 * row[i] / sum(row) for i, row in enumerate(rows)) / QUEUES
         queues = ', '.join(str(sum(column)) for column in zip(*rows))
-        results[name] = (share, queues, cost)
-        print(f'| {name} | {queues} | {share:.1f} % | {"within QEMU" if cost is None else f"{cost / 1000:.0f} us"} |', flush=True)
-    if len(sys.argv) > 2:
-        with open(sys.argv[2], 'w', encoding='utf-8') as svg:
+        results[name] = (share, cost)
+        print(f'| {name} | {queues} | {share:.1f} % | {cost / 1000:.0f} us |', flush=True)
+    if ARGUMENTS.svg is not None:
+        with open(ARGUMENTS.svg, 'w', encoding='utf-8') as svg:
             svg.write(chart(results))
 
 
+def read_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('build', metavar='BUILD', type=os.path.abspath, help='build directory of check-system, build/system')
+    parser.add_argument('svg', metavar='SVG', nargs='?', help='where the bar chart goes')
+    return parser.parse_args()
+
+
 if __name__ == '__main__':
+    ARGUMENTS = read_arguments()
     main()
