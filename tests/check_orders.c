@@ -40,16 +40,8 @@ static bool crowd_check(void *ctx)
  */
 START_TEST(rebind_and_steer_while_moving_aside)
 {
-    struct sched_scenario s = {.name = "moving aside",
-                               .n_threads = 4,
-                               .thread = {newcomer_2, rebind_0, watch_0, watch_0},
-                               .setup = crowd,
-                               .check = crowd_check};
-    must_hold(&s);
-    s.name = "moving aside, errors";
-    s.thread[2] = watch_errors_0;
-    s.thread[3] = look_up_0;
-    must_hold(&s);
+    MUST_HOLD("moving aside", crowd, crowd_check, newcomer_2, rebind_0, watch_0, watch_0);
+    MUST_HOLD("moving aside, errors", crowd, crowd_check, newcomer_2, rebind_0, watch_errors_0, look_up_0);
 }
 END_TEST
 
@@ -80,28 +72,30 @@ static void crowd_backwards(void *ctx)
     x.f[2] = &pool[0][1][1][0];
 }
 
-START_TEST(walk_while_moving_aside)
-{
-    struct sched_scenario s = {.name = "walking",
-                               .n_threads = 4,
-                               .thread = {newcomer_2, rebind_0, walk, walk},
-                               .setup = crowd_backwards,
-                               .check = crowd_check};
-    must_hold(&s);
-}
+START_TEST(walk_while_moving_aside) { MUST_HOLD("walking", crowd_backwards, crowd_check, newcomer_2, rebind_0, walk, walk); }
 END_TEST
 
 /* ---- T-D, T-E: splitting ------------------------------------------------------------------------------------------------ */
+
+/* Notes seven flows at home in line 0, and in line 1, in turn of these two tops. The greatest outcome. */
+static uint32_t fill_two_lines(unsigned even, unsigned odd)
+{
+    uint32_t worst = FLOWQ_NOTE_BOUND;
+    for (unsigned i = 0; i < LINE_SLOTS; i++)
+        for (uint32_t home = 0; home < 2; home++) {
+            uint32_t outcome = note(&pool[i % 2 ? odd : even][home][0][i], 1);
+            worst = outcome > worst ? outcome : worst;
+        }
+    return worst;
+}
 
 /* Lines 0 and 1 are full, of flows in both halves, and have no other places to go to: one more and the shard is split. */
 static void about_to_split(void *ctx)
 {
     (void)ctx;
     make(0, 0);
-    for (unsigned i = 0; i < LINE_SLOTS; i++)
-        for (uint32_t home = 0; home < 2; home++)
-            if (note(&pool[i % 2 ? 4 : 0][home][0][i], 1) != FLOWQ_NOTE_BOUND)
-                abort();
+    if (fill_two_lines(0, 4) != FLOWQ_NOTE_BOUND)
+        abort();
     x.f[0] = &pool[0][0][0][0];
     x.f[1] = &pool[4][1][0][1];
     x.f[2] = &pool[4][0][0][7];
@@ -123,12 +117,7 @@ static bool split_check(void *ctx)
  */
 START_TEST(rebind_and_steer_while_splitting)
 {
-    struct sched_scenario s = {.name = "splitting",
-                               .n_threads = 5,
-                               .thread = {newcomer_2, rebind_0, rebind_1, watch_0, watch_1},
-                               .setup = about_to_split,
-                               .check = split_check};
-    must_hold(&s);
+    MUST_HOLD("splitting", about_to_split, split_check, newcomer_2, rebind_0, rebind_1, watch_0, watch_1);
 }
 END_TEST
 
@@ -158,20 +147,8 @@ static void about_to_merge(void *ctx);
 /* Mutations: split_locked(), or merge_locked(), retires the old before it names the new: memory is used after its end (T-E). */
 START_TEST(read_while_memory_is_retired)
 {
-    struct sched_scenario s = {.name = "splitting, retiring",
-                               .n_threads = 4,
-                               .thread = {newcomer_2, hold_0, hold_0, hold_0},
-                               .setup = about_to_split,
-                               .check = split_alone_check,
-                               .max_preemptions = 2};
-    must_hold(&s);
-    s = (struct sched_scenario){.name = "merging, retiring",
-                                .n_threads = 4,
-                                .thread = {maintain, hold_0, hold_0, hold_0},
-                                .setup = about_to_merge,
-                                .check = merge_alone_check,
-                                .max_preemptions = 2};
-    must_hold(&s);
+    MUST_HOLD_WITHIN(2, "splitting, retiring", about_to_split, split_alone_check, newcomer_2, hold_0, hold_0, hold_0);
+    MUST_HOLD_WITHIN(2, "merging, retiring", about_to_merge, merge_alone_check, maintain, hold_0, hold_0, hold_0);
 }
 END_TEST
 
@@ -181,18 +158,11 @@ static void about_to_widen(void *ctx)
     (void)ctx;
     make(0, 0);
     x.b.table->max_shards = 8;
-    for (unsigned top = 0; top < 2; top++) {
-        for (unsigned i = 0; i < LINE_SLOTS; i++)
-            for (uint32_t home = 0; home < 2; home++)
-                if (note(&pool[top ? 2 * (i % 2) : 4 * (i % 2)][home][0][i], 1) > FLOWQ_NOTE_MOVED)
-                    abort();
-        if (note(&pool[top ? 2 : 4][0][0][7], 1) != FLOWQ_NOTE_BOUND)
+    for (unsigned top = 4; top > 1; top /= 2)
+        if (fill_two_lines(0, top) > FLOWQ_NOTE_MOVED || note(&pool[top][0][0][7], 1) != FLOWQ_NOTE_BOUND)
             abort();
-    }
-    for (unsigned i = 0; i < LINE_SLOTS; i++) /* the shard of tops 0 and 1, once more */
-        for (uint32_t home = 0; home < 2; home++)
-            if (note(&pool[i % 2][home][0][i], 1) > FLOWQ_NOTE_MOVED)
-                abort();
+    if (fill_two_lines(0, 1) > FLOWQ_NOTE_MOVED) /* their shard, once more */
+        abort();
     x.f[0] = &pool[0][0][0][0];
     x.f[1] = &pool[1][1][0][1];
     x.f[2] = &pool[0][0][0][7];
@@ -212,12 +182,7 @@ static bool widen_check(void *ctx)
 /* Mutation: table_retire_directory() stamps with 0: the old directory is read after its end (T-E). */
 START_TEST(rebind_and_steer_while_the_directory_doubles)
 {
-    struct sched_scenario s = {.name = "directory doubles",
-                               .n_threads = 5,
-                               .thread = {newcomer_2, rebind_0, rebind_1, watch_0, watch_1},
-                               .setup = about_to_widen,
-                               .check = widen_check};
-    must_hold(&s);
+    MUST_HOLD("directory doubles", about_to_widen, widen_check, newcomer_2, rebind_0, rebind_1, watch_0, watch_1);
 }
 END_TEST
 
@@ -256,12 +221,7 @@ static bool merge_alone_check(void *ctx)
 /* Mutations: take_over() copies without slot_freeze(): a rebind is lost. */
 START_TEST(rebind_and_steer_while_merging)
 {
-    struct sched_scenario s = {.name = "merging",
-                               .n_threads = 5,
-                               .thread = {maintain, rebind_0, rebind_1, watch_0, watch_1},
-                               .setup = about_to_merge,
-                               .check = merge_check};
-    must_hold(&s);
+    MUST_HOLD("merging", about_to_merge, merge_check, maintain, rebind_0, rebind_1, watch_0, watch_1);
 }
 END_TEST
 
@@ -288,12 +248,7 @@ static bool revive_check(void *ctx)
 /* Mutation: take_over() judges staleness by the word before slot_freeze(). */
 START_TEST(revival_while_merging)
 {
-    struct sched_scenario s = {.name = "merging, reviving",
-                               .n_threads = 4,
-                               .thread = {maintain, rebind_0, rebind_1, revive_3},
-                               .setup = about_to_merge_and_revive,
-                               .check = revive_check};
-    must_hold(&s);
+    MUST_HOLD("merging, reviving", about_to_merge_and_revive, revive_check, maintain, rebind_0, rebind_1, revive_3);
 }
 END_TEST
 
@@ -301,11 +256,7 @@ END_TEST
 static void about_to_fail_to_merge(void *ctx)
 {
     about_to_merge(ctx);
-    unsigned n = 0;
-    for (unsigned i = 0; i < LINE_SLOTS; i++)
-        for (uint32_t home = 0; home < 2; home++)
-            n += note(&pool[i % 2 ? 4 : 0][home][0][i], 1) <= FLOWQ_NOTE_MOVED;
-    if (n != 2 * LINE_SLOTS || note(x.f[2], 1) > FLOWQ_NOTE_MOVED)
+    if (fill_two_lines(0, 4) > FLOWQ_NOTE_MOVED || note(x.f[2], 1) > FLOWQ_NOTE_MOVED)
         abort();
     atomic_store(&shard_head(x.b.table, table_shard(x.b.table, 0))->live, 0); /* or it would not even be tried */
     atomic_store(&shard_head(x.b.table, table_shard(x.b.table, UINT64_MAX))->live, 0);
@@ -325,12 +276,7 @@ static bool failed_merge_check(void *ctx)
 /* Mutations: merge_locked() does not thaw(); it thaws what the slots held before they were frozen one by one. */
 START_TEST(rebind_and_steer_while_a_merge_fails)
 {
-    struct sched_scenario s = {.name = "merge that fails",
-                               .n_threads = 5,
-                               .thread = {maintain, rebind_0, rebind_1, watch_0, watch_1},
-                               .setup = about_to_fail_to_merge,
-                               .check = failed_merge_check};
-    must_hold(&s);
+    MUST_HOLD("merge that fails", about_to_fail_to_merge, failed_merge_check, maintain, rebind_0, rebind_1, watch_0, watch_1);
 }
 END_TEST
 
@@ -366,35 +312,15 @@ static bool reset_and_merge_check(void *ctx)
  * split. */
 START_TEST(reset_while_noting)
 {
-    struct sched_scenario s = {.name = "reset, moving aside",
-                               .n_threads = 3,
-                               .thread = {reset_flows, newcomer_2, rebind_0},
-                               .setup = crowd,
-                               .check = reset_and_crowd_check};
-    must_hold(&s);
-    s = (struct sched_scenario){.name = "reset, splitting",
-                                .n_threads = 4,
-                                .thread = {reset_flows, newcomer_2, rebind_0, rebind_1},
-                                .setup = about_to_split,
-                                .check = reset_check};
-    must_hold(&s);
-    s = (struct sched_scenario){.name = "reset, merging",
-                                .n_threads = 4,
-                                .thread = {reset_flows, maintain, rebind_0, rebind_1},
-                                .setup = about_to_merge,
-                                .check = reset_and_merge_check};
-    must_hold(&s);
+    MUST_HOLD("reset, moving aside", crowd, reset_and_crowd_check, reset_flows, newcomer_2, rebind_0);
+    MUST_HOLD("reset, splitting", about_to_split, reset_check, reset_flows, newcomer_2, rebind_0, rebind_1);
+    MUST_HOLD("reset, merging", about_to_merge, reset_and_merge_check, reset_flows, maintain, rebind_0, rebind_1);
 }
 END_TEST
 
 int main(void)
 {
-    seed = seed_get("check_orders");
-    n_runs = (seed_long() ? 50 * n_runs : n_runs) / BARE_SLOWNESS;
-    Suite *suite = suite_create("orders");
-    TCase *tc = tcase_create("orders");
-    fill_pool();
-    tcase_set_timeout(tc, seed_long() ? 1200 : 60);
+    TCase *tc = orders_begin("check_orders");
     tcase_add_test(tc, rebind_and_steer_while_moving_aside);
     tcase_add_test(tc, walk_while_moving_aside);
     tcase_add_test(tc, rebind_and_steer_while_splitting);
@@ -404,10 +330,5 @@ int main(void)
     tcase_add_test(tc, revival_while_merging);
     tcase_add_test(tc, rebind_and_steer_while_a_merge_fails);
     tcase_add_test(tc, reset_while_noting);
-    suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return orders_end("check_orders", tc);
 }

@@ -49,15 +49,8 @@ static bool one_copy(void *ctx)
 /* Mutations: insert() does not lock; insert() does not look again under the lock; first_shard_locked() does not look again. */
 START_TEST(one_flow_noted_by_three)
 {
-    struct sched_scenario s = {.name = "first flow of a table",
-                               .n_threads = 3,
-                               .thread = {note_mine, note_mine, note_mine},
-                               .setup = empty_table,
-                               .check = one_copy};
-    must_hold(&s);
-    s.name = "one flow, three noters";
-    s.setup = empty_shard;
-    must_hold(&s);
+    MUST_HOLD("first flow of a table", empty_table, one_copy, note_mine, note_mine, note_mine);
+    MUST_HOLD("one flow, three noters", empty_shard, one_copy, note_mine, note_mine, note_mine);
 }
 END_TEST
 
@@ -106,21 +99,15 @@ static bool newcomers_check(void *ctx)
 /* Mutations: insert() does not lock: service words and counts go wrong; put() does not count in the home line. */
 START_TEST(newcomers_side_by_side)
 {
-    struct sched_scenario s = {.name = "newcomers",
-                               .n_threads = 4,
-                               .thread = {newcomer_0, newcomer_1, newcomer_2, steer_newcomers},
-                               .setup = two_lines_nearly_full,
-                               .check = newcomers_check};
-    must_hold(&s);
+    MUST_HOLD("newcomers", two_lines_nearly_full, newcomers_check, newcomer_0, newcomer_1, newcomer_2, steer_newcomers);
 }
 END_TEST
 
 /* Everything within the newcomer's reach is active, but for one flow that was not noted for a while; it comes first or is
  * displaced. */
-static void one_may_give_way(void *ctx)
+static void one_may_give_way_within(uint32_t rebind_us)
 {
-    (void)ctx;
-    make(16, 0);
+    make(16, rebind_us);
     x.f[0] = &pool[0][0][0][3];
     note(x.f[0], 1);
     x.b.now_ns += 60 * BARE_SECOND;
@@ -130,6 +117,12 @@ static void one_may_give_way(void *ctx)
         note(&pool[0][1][0][i], 1);
     }
     x.f[2] = &pool[0][0][0][7];
+}
+
+static void one_may_give_way(void *ctx)
+{
+    (void)ctx;
+    one_may_give_way_within(0);
 }
 
 static bool displacement_check(void *ctx)
@@ -145,15 +138,7 @@ static bool displacement_check(void *ctx)
 }
 
 /* Mutation: put() stores instead of comparing and swapping: the flow is lost after its note. */
-START_TEST(refresh_while_displacing)
-{
-    struct sched_scenario s = {.name = "displacing",
-                               .n_threads = 2,
-                               .thread = {newcomer_2, rebind_0},
-                               .setup = one_may_give_way,
-                               .check = displacement_check};
-    must_hold(&s);
-}
+START_TEST(refresh_while_displacing) { MUST_HOLD("displacing", one_may_give_way, displacement_check, newcomer_2, rebind_0); }
 END_TEST
 
 /* ---- N-A: binding times ------------------------------------------------------------------------------------------------- */
@@ -180,12 +165,7 @@ static bool bound_once(void *ctx)
 /* Mutation: put() stores the binding time after the word. */
 START_TEST(a_new_flow_has_its_binding_time)
 {
-    struct sched_scenario s = {.name = "binding time",
-                               .n_threads = 3,
-                               .thread = {note_mine, note_mine, note_mine},
-                               .setup = empty_with_times,
-                               .check = bound_once};
-    must_hold(&s);
+    MUST_HOLD("binding time", empty_with_times, bound_once, note_mine, note_mine, note_mine);
 }
 END_TEST
 
@@ -198,16 +178,7 @@ static void refresh_0(void *ctx)
 static void one_may_give_way_in_time(void *ctx)
 {
     (void)ctx;
-    make(16, 1000000);
-    x.f[0] = &pool[0][0][0][3];
-    note(x.f[0], 1);
-    x.b.now_ns += 60 * BARE_SECOND;
-    for (unsigned i = 0; i < LINE_SLOTS; i++) {
-        if (i != 3)
-            note(&pool[0][0][0][i], 1);
-        note(&pool[0][1][0][i], 1);
-    }
-    x.f[2] = &pool[0][0][0][7];
+    one_may_give_way_within(1000000);
 }
 
 static bool keeps_its_time(void *ctx)
@@ -221,12 +192,7 @@ static bool keeps_its_time(void *ctx)
 /* Mutation: put() does not give the former time back when it fails. */
 START_TEST(a_newcomer_that_fails_leaves_no_time)
 {
-    struct sched_scenario s = {.name = "failed newcomer",
-                               .n_threads = 2,
-                               .thread = {newcomer_2, refresh_0},
-                               .setup = one_may_give_way_in_time,
-                               .check = keeps_its_time};
-    must_hold(&s);
+    MUST_HOLD("failed newcomer", one_may_give_way_in_time, keeps_its_time, newcomer_2, refresh_0);
 }
 END_TEST
 
@@ -327,18 +293,8 @@ static bool queues_check(void *ctx)
  */
 START_TEST(setters_while_steering)
 {
-    struct sched_scenario s = {.name = "queues",
-                               .n_threads = 4,
-                               .thread = {setters, steer_all, steer_all, steer_untouched},
-                               .setup = all_in_use,
-                               .check = queues_check};
-    must_hold(&s);
-    s = (struct sched_scenario){.name = "few queues",
-                                .n_threads = 3,
-                                .thread = {more_setters, steer_all, steer_all},
-                                .setup = all_in_use,
-                                .check = queues_check};
-    must_hold(&s);
+    MUST_HOLD("queues", all_in_use, queues_check, setters, steer_all, steer_all, steer_untouched);
+    MUST_HOLD("few queues", all_in_use, queues_check, more_setters, steer_all, steer_all);
 }
 END_TEST
 
@@ -355,22 +311,12 @@ static bool both_are_off(void *ctx)
     return queues_check(ctx);
 }
 
-START_TEST(setters_side_by_side)
-{
-    struct sched_scenario s = {
-        .name = "setters", .n_threads = 2, .thread = {enable_mine, enable_mine}, .setup = all_in_use, .check = both_are_off};
-    must_hold(&s);
-}
+START_TEST(setters_side_by_side) { MUST_HOLD("setters", all_in_use, both_are_off, enable_mine, enable_mine); }
 END_TEST
 
 int main(void)
 {
-    seed = seed_get("check_orders_notes");
-    n_runs = (seed_long() ? 50 * n_runs : n_runs) / BARE_SLOWNESS;
-    Suite *suite = suite_create("orders_notes");
-    TCase *tc = tcase_create("orders_notes");
-    fill_pool();
-    tcase_set_timeout(tc, seed_long() ? 1200 : 60);
+    TCase *tc = orders_begin("check_orders_notes");
     tcase_add_test(tc, one_flow_noted_by_three);
     tcase_add_test(tc, newcomers_side_by_side);
     tcase_add_test(tc, refresh_while_displacing);
@@ -378,10 +324,5 @@ int main(void)
     tcase_add_test(tc, a_newcomer_that_fails_leaves_no_time);
     tcase_add_test(tc, setters_while_steering);
     tcase_add_test(tc, setters_side_by_side);
-    suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return orders_end("check_orders_notes", tc);
 }

@@ -222,14 +222,47 @@ static inline void maintain(void *ctx)
     flowq_vm_maintain(x.b.vm);
 }
 
-static inline void must_hold(const struct sched_scenario *scenario)
+/* Runs the threads in orders that the seed chooses: "prepare" comes before each run, "judge" after it. */
+#define MUST_HOLD(what, prepare, judge, ...) MUST_HOLD_WITHIN(SCHED_PREEMPTIONS, what, prepare, judge, __VA_ARGS__)
+#define MUST_HOLD_WITHIN(preemptions, what, prepare, judge, ...)                                                                 \
+    must_hold((struct sched_scenario){                                                                                           \
+        .name = what, .thread = {__VA_ARGS__}, .setup = prepare, .check = judge, .max_preemptions = preemptions})
+
+static inline void must_hold(struct sched_scenario scenario)
 {
     uint64_t bad;
-    if (sched_explore(scenario, NULL, seed, n_runs, &bad))
+    while (scenario.n_threads < SCHED_MAX_THREADS && scenario.thread[scenario.n_threads])
+        scenario.n_threads++;
+    if (sched_explore(&scenario, NULL, seed, n_runs, &bad))
         return;
     sched_print(stdout);
     fflush(stdout);
-    ck_abort_msg("%s: seed %llu", scenario->name, (unsigned long long)bad);
+    ck_abort_msg("%s: seed %llu", scenario.name, (unsigned long long)bad);
+}
+
+/* ---- The program -------------------------------------------------------------------------------------------------------- */
+
+/* Before any scenario: the seed, the flows; where the tests go. */
+static inline TCase *orders_begin(const char *program)
+{
+    seed = seed_get(program);
+    n_runs = (seed_long() ? 50 * n_runs : n_runs) / BARE_SLOWNESS;
+    fill_pool();
+    TCase *tc = tcase_create(program);
+    tcase_set_timeout(tc, seed_long() ? 1200 : 60);
+    return tc;
+}
+
+/* Runs them; the program's exit status. */
+static inline int orders_end(const char *program, TCase *tc)
+{
+    Suite *suite = suite_create(program);
+    suite_add_tcase(suite, tc);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
 }
 
 #endif
