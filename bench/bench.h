@@ -179,6 +179,7 @@ void run_attacks(void); /* attack.c */
 void run_vms(void);     /* vms.c */
 void run_shapes(void);  /* shapes.c */
 void run_rss(void);     /* rss.c */
+void run_stages(void);  /* stages.c */
 /* DPDK's Toeplitz hash; words: of the tuple, in the order of the machine (with_softrss.c). */
 void softrss_key(const uint8_t key[40]);
 uint32_t softrss_be(uint32_t *words, unsigned bytes);

@@ -46,6 +46,7 @@ static int run_child(unsigned number)
     run_vms();
     run_shapes();
     run_rss();
+    run_stages();
     return 0;
 }
 
