@@ -21,6 +21,9 @@ struct memory {
 void *memory_alloc(const struct memory *m, size_t size, size_t align);
 void memory_free(const struct memory *m, void *ptr, size_t size);
 
+/* For parts of one block that begin at cache lines of their own. */
+static inline size_t memory_round64(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
+
 /*
  * Huge pages, for memory of the C library's that begins and ends at a multiple of MEMORY_HUGE; a host's allocator is not
  * interfered with. The first touch of one takes the kernel 0.2 to 2 ms, so the data path does without and asks when all small

@@ -15,6 +15,30 @@
 
 #define PARSE_MAX_BYTES 256 /* == FLOWQ_HEADER_MAX */
 
+/* IP protocols and IPv6 next headers (IANA). */
+enum {
+    PROTO_HOP_BY_HOP = 0,
+    PROTO_ICMP = 1,
+    PROTO_IPV4 = 4,
+    PROTO_TCP = 6,
+    PROTO_UDP = 17,
+    PROTO_DCCP = 33,
+    PROTO_IPV6 = 41,
+    PROTO_ROUTING = 43,
+    PROTO_FRAGMENT = 44,
+    PROTO_GRE = 47,
+    PROTO_AH = 51,
+    PROTO_ICMPV6 = 58,
+    PROTO_NONE = 59,
+    PROTO_DEST_OPTIONS = 60,
+    PROTO_SCTP = 132,
+    PROTO_MOBILITY = 135,
+    PROTO_UDP_LITE = 136
+};
+
+/* The first byte of an address that stands for many: multicast, in IPv4 up to 239 (RFC 1112), in IPv6 this alone (RFC 4291). */
+enum { IPV4_MULTICAST = 224, IPV6_MULTICAST = 0xff };
+
 /* Which tunnels are looked into, and on which UDP destination ports (host byte order; 0: none). One copy per burst. */
 enum parse_port {
     PARSE_PORT_VXLAN,

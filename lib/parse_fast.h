@@ -43,7 +43,7 @@ static inline bool fast_l4(uint32_t protocol, uint32_t ports, uint64_t udp_filte
 {
     /* The destination port stands in network byte order in the upper half: its low byte is the topmost. A tunnel's port is not
      * plain. */
-    return protocol == 6 || (protocol == 17 && !(udp_filter >> (ports >> 24 & 63) & 1));
+    return protocol == PROTO_TCP || (protocol == PROTO_UDP && !(udp_filter >> (ports >> 24 & 63) & 1));
 }
 
 static inline uint64_t fast_word(uint32_t ports, uint32_t protocol, uint32_t version)
@@ -66,7 +66,7 @@ static inline __attribute__((always_inline)) enum plain parse_fast(const struct 
         uint32_t mid = fast_u32(p + 20); /* flags and offset, TTL, protocol */
         uint64_t addresses = fast_u64(p + 26);
         uint32_t ports = fast_u32(p + FAST_V4_PORTS);
-        if ((mid & 0xff3f) != 0 || !fast_l4(mid >> 24, ports, udp_filter) || (tx && (addresses >> 32 & 0xff) >= 224))
+        if ((mid & 0xff3f) != 0 || !fast_l4(mid >> 24, ports, udp_filter) || (tx && (addresses >> 32 & 0xff) >= IPV4_MULTICAST))
             return PLAIN_NOT;
         word[0] = tx ? addresses << 32 | addresses >> 32 : addresses;
         word[1] = fast_word(tx ? fast_swap_ports(ports) : ports, mid >> 24, 4);
@@ -75,7 +75,7 @@ static inline __attribute__((always_inline)) enum plain parse_fast(const struct 
     if ((first & 0xf0ffff) == 0x60dd86 && pkt->len >= FAST_V6_PORTS + reach) {
         uint32_t protocol = p[20], ports = fast_u32(p + FAST_V6_PORTS);
         uint64_t s0 = fast_u64(p + 22), s1 = fast_u64(p + 30), d0 = fast_u64(p + 38), d1 = fast_u64(p + 46);
-        if (!fast_l4(protocol, ports, udp_filter) || (tx && (d0 & 0xff) == 0xff))
+        if (!fast_l4(protocol, ports, udp_filter) || (tx && (d0 & 0xff) == IPV6_MULTICAST))
             return PLAIN_NOT;
         word[0] = tx ? d0 : s0;
         word[1] = tx ? d1 : s1;
@@ -99,7 +99,7 @@ static inline enum plain parse_fast(const struct flowq_pkt *pkt, uint64_t udp_fi
 
 static inline enum note_kind note_kind_of(uint8_t protocol, uint8_t flags)
 {
-    if (protocol != 6)
+    if (protocol != PROTO_TCP)
         return NOTE_DATAGRAM;
     return flags & PARSE_RST ? NOTE_RESETS : flags & PARSE_FIN ? NOTE_CLOSES : flags & PARSE_SYN ? NOTE_OPENS : NOTE_CARRIES;
 }
@@ -112,7 +112,7 @@ static inline enum note_kind note_kind_fast(const struct flowq_pkt *pkt, enum pl
                                      NOTE_RESETS,  NOTE_RESETS, NOTE_RESETS, NOTE_RESETS};
     const uint8_t *ports = (const uint8_t *)pkt->data + (plain == PLAIN_V4 ? FAST_V4_PORTS : FAST_V6_PORTS);
     uint64_t l4 = plain == PLAIN_V4 ? word[1] : word[4];
-    return (l4 >> 32 & 0xff) == 6 ? kinds[ports[FAST_TCP_FLAGS] & 7] : NOTE_DATAGRAM;
+    return (l4 >> 32 & 0xff) == PROTO_TCP ? kinds[ports[FAST_TCP_FLAGS] & 7] : NOTE_DATAGRAM;
 }
 
 #endif

@@ -152,7 +152,7 @@ static void ipv4(struct walk *w, uint8_t first)
         return;
     struct ip ip = {.version = 4, .protocol = h[9]};
     memcpy(&w->out->key.word[0], h + 12, 8);
-    if (!w->in_quote && ((h[16] & 0xf0) == 0xe0 || load_be32(h + 16) == 0xffffffffu))
+    if (!w->in_quote && ((h[16] & 0xf0) == IPV4_MULTICAST || load_be32(h + 16) == 0xffffffffu))
         w->out->flags |= PARSE_MULTICAST;
 
     unsigned fragment = load_be16(h + 6) & (IPV4_MORE_FRAGMENTS | IPV4_OFFSET);
@@ -251,7 +251,7 @@ static void ipv6(struct walk *w)
         return;
     struct ip ip = {.version = 6, .protocol = h[6]};
     memcpy(w->out->key.word, addresses, sizeof(addresses));
-    if (!w->in_quote && *(const uint8_t *)&addresses[2] == 0xff)
+    if (!w->in_quote && *(const uint8_t *)&addresses[2] == IPV6_MULTICAST)
         w->out->flags |= PARSE_MULTICAST;
     ipv6_extensions(w, ip);
 }

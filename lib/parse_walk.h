@@ -37,27 +37,6 @@ enum {
     ETHERTYPE_PPPOE = 0x8864
 };
 
-/* IP protocols and IPv6 next headers (IANA). */
-enum {
-    PROTO_HOP_BY_HOP = 0,
-    PROTO_ICMP = 1,
-    PROTO_IPV4 = 4,
-    PROTO_TCP = 6,
-    PROTO_UDP = 17,
-    PROTO_DCCP = 33,
-    PROTO_IPV6 = 41,
-    PROTO_ROUTING = 43,
-    PROTO_FRAGMENT = 44,
-    PROTO_GRE = 47,
-    PROTO_AH = 51,
-    PROTO_ICMPV6 = 58,
-    PROTO_NONE = 59,
-    PROTO_DEST_OPTIONS = 60,
-    PROTO_SCTP = 132,
-    PROTO_MOBILITY = 135,
-    PROTO_UDP_LITE = 136
-};
-
 struct walk {
     struct cursor at;
     const struct parse_rules *rules;

@@ -1,16 +1,16 @@
 /* queue: see queue.h for the layout and who may read it how. */
 #include "queue.h"
 
+#include "memory.h"
+
 #include <errno.h>
 #include <string.h>
 
-static size_t round64(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
-
 /* One of them behind the other in one block, each at a multiple of 64 bytes. */
-static size_t bitmap_bytes(uint32_t max) { return round64(queues_words(max) * sizeof(uint64_t)); }
-static size_t control_bytes(void) { return round64(sizeof(struct queue_control)); }
+static size_t bitmap_bytes(uint32_t max) { return memory_round64(queues_words(max) * sizeof(uint64_t)); }
+static size_t control_bytes(void) { return memory_round64(sizeof(struct queue_control)); }
 
-size_t queues_bytes(uint32_t max) { return control_bytes() + 3 * bitmap_bytes(max) + round64(max * sizeof(uint16_t)); }
+size_t queues_bytes(uint32_t max) { return control_bytes() + 3 * bitmap_bytes(max) + memory_round64(max * sizeof(uint16_t)); }
 
 /* Makes in_use, list and summary follow from pairs, named, enabled and resetting. Under lock. */
 static void publish_locked(struct queues *q)

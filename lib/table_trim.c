@@ -58,7 +58,10 @@ static void thaw(const struct table *t, struct shard *s, const uint64_t *words)
         u64_store_release(&s->line[n / LINE_SLOTS].slot[n % LINE_SLOTS], words[n]);
 }
 
-/* Both locked, neighbours of equal depth. */
+/*
+ * Both locked, neighbours of equal depth. 28 KiB of stack (2 shards of 256 lines of 7 words), which is most of what
+ * flowq_vm_maintain() takes: memory to give memory back might not be there.
+ */
 static bool merge_locked(struct table *t, struct table_trim *trim, struct shard *pair[2], uint64_t hash)
 {
     uint64_t words[2][SHARD_MAX_LINES * LINE_SLOTS];

@@ -112,20 +112,20 @@ struct parts {
     size_t in_use, queues, frags, noted, counted, end;
 };
 
-static size_t round64(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
-
 static struct parts lay_out(const struct flowq_vm_config *cfg)
 {
     struct parts p = {.n_fragments = cfg->fragments ? FRAG_WAYS : 0};
     while (p.n_fragments < cfg->fragments)
         p.n_fragments *= 2;
-    p.in_use = round64(sizeof(struct flowq_vm));
-    p.queues = p.in_use + (cfg->max_queue_pairs > VM_FEW ? round64(queues_words(cfg->max_queue_pairs) * sizeof(atomic_u64)) : 0);
+    p.in_use = memory_round64(sizeof(struct flowq_vm));
+    p.queues = p.in_use;
+    if (cfg->max_queue_pairs > VM_FEW)
+        p.queues += memory_round64(queues_words(cfg->max_queue_pairs) * sizeof(atomic_u64));
     p.frags = p.queues + queues_bytes(cfg->max_queue_pairs);
-    p.noted = p.frags + round64(p.n_fragments * sizeof(atomic_u64));
-    p.counted = p.noted + round64(cfg->max_queue_pairs * sizeof(atomic_u32));
+    p.noted = p.frags + memory_round64(p.n_fragments * sizeof(atomic_u64));
+    p.counted = p.noted + memory_round64(cfg->max_queue_pairs * sizeof(atomic_u32));
     p.end = p.counted +
-            (cfg->queue_stats ? round64((size_t)STATS_STRIPES * cfg->max_queue_pairs * sizeof(struct queue_counters)) : 0);
+            (cfg->queue_stats ? memory_round64((size_t)STATS_STRIPES * cfg->max_queue_pairs * sizeof(struct queue_counters)) : 0);
     return p;
 }
 
