@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "frames.h"
 #include "seed.h"
@@ -139,6 +140,42 @@ static void settle(struct flowq_vm *vm, unsigned calls)
 {
     for (unsigned i = 0; i < calls; i++)
         flowq_vm_maintain(vm);
+}
+
+/* ---- An allocator whose pages show whether they have been touched -----------------------------------------------------------
+ */
+
+enum { PAGE = 4096 };
+
+static void *page_alloc(void *ctx, size_t size, size_t align, int32_t node)
+{
+    (void)ctx, (void)node;
+    size_t room = (size + PAGE - 1) / PAGE * PAGE + (align > PAGE ? align : 0);
+    char *at = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ck_assert(at != MAP_FAILED);
+    (void)madvise(at, room, MADV_NOHUGEPAGE);
+    if (align > PAGE)
+        at += (align - (uintptr_t)at % align) % align;
+    ck_assert_uint_lt(n_blocks, MAX_BLOCKS);
+    blocks[n_blocks++] = (struct block){at, size};
+    return at;
+}
+
+/* Kept: its pages are still counted. */
+static void page_free(void *ctx, void *ptr, size_t size) { (void)ctx, (void)ptr, (void)size; }
+
+static size_t pages_touched(void)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < n_blocks; i++) {
+        unsigned char in_core[SLAB / PAGE + 1];
+        size_t n_pages = (blocks[i].size + PAGE - 1) / PAGE;
+        ck_assert_uint_le(n_pages, sizeof(in_core));
+        ck_assert_int_eq(mincore(blocks[i].at, n_pages * PAGE, in_core), 0);
+        for (size_t p = 0; p < n_pages; p++)
+            n += in_core[p] & 1;
+    }
+    return n;
 }
 
 /* ---- Refused --------------------------------------------------------------------------------------------------------------- */
@@ -441,6 +478,37 @@ START_TEST(memory_comes_back_after_a_peak)
 }
 END_TEST
 
+/* A note splits one shard at most, and touches no more pages for the first time than the two halves have. Mutation: shard_make()
+   clears a new slab. */
+START_TEST(growth_takes_small_steps)
+{
+    enum { SHARD = 256 * 64 + 64, HALF_PAGES = SHARD / PAGE + 2, OTHER_PAGES = 4 /* head of a slab, a directory */ };
+    struct flowq_vm_config c = config(200000, 0);
+    c.alloc = page_alloc;
+    c.free = page_free;
+    struct flowq_vm *vm = create(&c);
+    uint64_t grown = 0;
+    size_t touched = pages_touched(), most = 0;
+    for (uint32_t i = 0; i < 150000; i++) {
+        ck_assert_uint_eq(note(vm, i), FLOWQ_NOTE_BOUND);
+        uint64_t now = stats(vm).grown;
+        if (now == grown)
+            continue;
+        size_t pages = pages_touched();
+        ck_assert_uint_le(now - grown, 1);
+        ck_assert_msg(pages - touched <= 2 * HALF_PAGES + OTHER_PAGES, "%zu pages at once", pages - touched);
+        most = pages - touched > most ? pages - touched : most;
+        touched = pages;
+        grown = now;
+    }
+    ck_assert_uint_gt(grown, 64);
+    ck_assert_uint_gt(n_blocks, 4); /* slabs, too */
+    printf("growth to 150000 flows: %" PRIu64 " steps, at most %zu pages touched by one, %zu in all\n", grown, most, touched);
+    flowq_vm_destroy(vm);
+    n_blocks = 0;
+}
+END_TEST
+
 START_TEST(destroy_in_an_open_section)
 {
     struct flowq_vm_config c = config(20000, 0);
@@ -502,6 +570,7 @@ int main(void)
     tcase_add_test(tc, a_stalled_section_costs_a_bounded_amount);
     tcase_add_test(tc, a_stalled_section_and_shrinking);
     tcase_add_test(tc, memory_comes_back_after_a_peak);
+    tcase_add_test(tc, growth_takes_small_steps);
     tcase_add_test(tc, destroy_in_an_open_section);
     tcase_add_test(tc, the_log_hears_of_refusals_but_not_from_the_data_path);
     suite_add_tcase(s, tc);
