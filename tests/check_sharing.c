@@ -144,6 +144,8 @@ static void check_writers(void)
     size_t stats = (size_t)((uint8_t *)&vm->stats - arena) / LINE_BYTES;
     unsigned n_written[THREADS] = {0};
     memset(writer, -1, sizeof(writer));
+    ck_assert_uint_eq((uintptr_t)vm->stats.stripe % LINE_BYTES, 0);
+    ck_assert_uint_eq(sizeof(vm->stats.stripe[0]) % LINE_BYTES, 0);
     for (int t = 0; t < THREADS; t++) {
         memcpy(before, arena, sizeof(arena));
         let(t);
@@ -168,7 +170,7 @@ static const struct {
 } shapes[] = {{256, false}, {PAIRS, false}, {7, false}, {PAIRS, true}, {256, true}};
 enum { N_SHAPES = sizeof(shapes) / sizeof(*shapes) };
 
-/* Mutation: struct stripe is not aligned, or has a counter less. */
+/* Mutations: stats_stripe() gives all threads the same; struct stripe is not aligned. */
 START_TEST(each_writes_in_lines_of_its_own)
 {
     pthread_t id[THREADS];
