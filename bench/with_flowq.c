@@ -1,63 +1,14 @@
 /*
- * with_flowq: flowq itself, through its public calls; but ready keys have no public call, so lookup() does what steer.c does with
- * them.
+ * with_flowq: flowq itself, through its public calls, by with_flowq.h; but ready keys have no public call, so lookup() does what
+ * steer.c does with them.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
-#include "bench.h"
-
-#include <stdlib.h>
+#include "with_flowq.h"
 
 #include "probe.h"
 #include "sight.h"
 #include "vm.h"
-
-static void *create(const struct shape *shape)
-{
-    struct flowq_vm_config config = {
-        .size = sizeof(config),
-        .max_flows = (uint32_t)(shape->n_flows < 8 ? 8 : shape->n_flows),
-        .initial_flows = shape->room_made ? (uint32_t)shape->n_flows : 0,
-        .queue_stats = shape->queue_stats ? FLOWQ_ON : FLOWQ_OFF,
-    };
-    struct flowq_vm *vm;
-    int r = flowq_vm_create(&config, &vm);
-    if (r != 0)
-        fail("flowq_vm_create: %d", r);
-    flowq_vm_set_queue_pairs(vm, QUEUES);
-    return vm;
-}
-
-static void destroy(void *vm) { flowq_vm_destroy(vm); }
-
-static void note(void *vm, const struct flowq_pkt *pkts, size_t n, uint32_t first, uint32_t step)
-{
-    for (size_t i = 0; i < n; i += BURST)
-        flowq_tx_note_burst(vm, pkts + i, n - i < BURST ? n - i : BURST, (first + (uint32_t)(i / BURST) * step) % QUEUES);
-}
-
-static uint64_t steer(void *vm, const struct flowq_pkt *pkts, size_t n)
-{
-    uint16_t qids[BURST];
-    uint64_t sum = 0;
-    for (size_t i = 0; i < n; i += BURST) {
-        size_t m = n - i < BURST ? n - i : BURST;
-        flowq_rx_steer_burst(vm, pkts + i, m, qids);
-        for (size_t j = 0; j < m; j++)
-            sum += qids[j];
-    }
-    return sum;
-}
-
-static uint64_t single(void *vm, const struct flowq_pkt *pkts, size_t n)
-{
-    uint64_t sum = 0;
-    flowq_enter();
-    for (size_t i = 0; i < n; i++)
-        sum += flowq_rx_steer(vm, pkts + i);
-    flowq_leave();
-    return sum;
-}
 
 /* ---- Ready keys ------------------------------------------------------------------------------------------------------------ */
 
@@ -123,22 +74,6 @@ static uint64_t lookup(void *vm, const uint64_t *keys, unsigned words, size_t n)
         return lookup_avx2(vm, keys, words, n);
 #endif
     return lookup_all(vm, keys, words, n, line_match);
-}
-
-static void clear(void *vm) { flowq_vm_reset(vm, FLOWQ_RESET_FLOWS); }
-
-static size_t bytes(void *vm)
-{
-    struct flowq_stats stats = {.size = sizeof(stats)};
-    flowq_vm_stats(vm, &stats);
-    return stats.table_bytes;
-}
-
-/* Each call gives one huge page to a table that has grown. */
-static void settle(void *vm)
-{
-    for (size_t n = (bytes(vm) >> 21) + 1; n > 0; n--)
-        flowq_vm_maintain(vm);
 }
 
 /* As on a machine without AVX2. */
