@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Parts with a stage of their own: Linux's tun, two guests, testpmd, a guest that routes."""
+"""Parts with a stage of their own: Linux's tun, vswitch that cannot start, two guests, testpmd, a guest that routes."""
+import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import time
 
-from lab import Failure, Guest, Skip, Switch, until
+from lab import Failure, Guest, Skip, Switch, until, vswitch
 from stage import set_up_peer, share
 
 
@@ -17,6 +20,46 @@ def part_a(lab):
     print(done.stdout.rstrip())
     if done.returncode != 0:
         raise Failure(f'they differ otherwise than explained {done.stderr.strip()}')
+
+
+# ---- Start, stop, errors ----
+
+def without(capability):
+    return ('setpriv', f'--bounding-set=-{capability}', f'--inh-caps=-{capability}')
+
+
+def part_errors(lab):
+    """vswitch: what it cannot do it says in one line; it starts, tells, and ends without a trace"""
+    program = vswitch(lab.build)
+    busy = socket.socket(socket.AF_UNIX)
+    busy.bind(lab.path('busy'))
+    busy.listen(1)
+    with open(lab.path('file'), 'wb'):
+        pass
+    os.mkdir(lab.path('closed'), 0o500)
+    port = f'vhost:{lab.path("port")}'
+    cases = (((), (f'vhost:{lab.path("busy")}', port), 1, 'in use by another process'),
+             ((), (f'vhost:{lab.path("missing")}/a', port), 1, 'No such file or directory'),
+             ((), (f'vhost:{lab.path("file")}', port), 1, 'there is a file that is no socket'),
+             (without('dac_override'), (f'vhost:{lab.path("closed")}/a', port), 1, 'Permission denied'),
+             (without('net_admin'), ('tap:flowq-a', port), 1, 'Operation not permitted'),
+             ((), ('tap:flowq-a@no-such-namespace', port), 1, 'No such file or directory'),
+             ((), (port,), 2, 'at least two ports'),
+             ((), (f'{port},steer=other', port), 2, 'steer is auto, hash or queue0'))
+    for before, ports, status, words in cases:
+        process = lab.start(*before, program, *ports, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        said = process.communicate(timeout=20)[1]
+        print(f'    {said.strip()}')
+        if process.returncode != status or said.count('\n') != 1 or words not in said or not said.startswith('vswitch: '):
+            raise Failure(f'{" ".join(ports)}: exit status {process.returncode}, not {status}, and one line with "{words}"')
+    busy.close()
+    process = lab.start(program, port, f'vhost:{lab.path("other")}', stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until('the socket', 10, lambda: os.path.exists(lab.path('other')))
+    process.send_signal(signal.SIGTERM)
+    out, said = process.communicate(timeout=20)
+    left = [name for name in ('port', 'other') if os.path.exists(lab.path(name))]
+    if process.returncode != 0 or said or left or 'steer auto, 0 queues in use' not in out:
+        raise Failure(f'it did not end cleanly: {process.returncode} {said} {left} {out}')
 
 
 # ---- Two guests ----
