@@ -87,6 +87,39 @@ void flow_to_flowq(const struct tuple *tuple, struct flowq_tuple *out)
     memcpy(out->dst, tuple->dst, sizeof(out->dst));
 }
 
+/* What the library's short names mean, for who reads them here for the first time; those that replayed traffic can meet. */
+static const char *note_meaning(uint32_t note)
+{
+    static const char *const meanings[FLOWQ_NOTE_SLOTS] = {
+        [FLOWQ_NOTE_BOUND] = "a new flow, and its queue",
+        [FLOWQ_NOTE_REFRESHED] = "on the queue known already",
+        [FLOWQ_NOTE_MOVED] = "on another queue, which is the flow's from now on",
+        [FLOWQ_NOTE_SUPPRESSED] = "on another queue, too soon after the last move",
+        [FLOWQ_NOTE_IMPLIED] = "a young flow on the queue that the hash gives anyway: nothing to store",
+        [FLOWQ_NOTE_REFUSED] = "a new flow for which there was no room",
+        [FLOWQ_NOTE_SINGLE] = "one queue in use: nothing to learn",
+        [FLOWQ_NOTE_KEYLESS] = "no flow to be read",
+        [FLOWQ_NOTE_MULTICAST] = "to a multicast or broadcast address: no answer will come",
+        [FLOWQ_NOTE_FRAGMENT] = "a later fragment: the first one has told",
+        [FLOWQ_NOTE_ICMP_ERROR] = "an ICMP error: about a flow, and none itself",
+        [FLOWQ_NOTE_RESET] = "a TCP reset of an unknown flow",
+    };
+    return meanings[note] == NULL ? "" : meanings[note];
+}
+
+static const char *reason_meaning(uint32_t reason)
+{
+    static const char *const meanings[FLOWQ_REASON_SLOTS] = {
+        [FLOWQ_REASON_BOUND] = "the queue learned for the flow",
+        [FLOWQ_REASON_FALLBACK] = "no queue learned: a hash over those in use",
+        [FLOWQ_REASON_FRAGMENT] = "where the first fragment went",
+        [FLOWQ_REASON_ICMP_ERROR] = "the queue of the flow that it quotes",
+        [FLOWQ_REASON_KEYLESS] = "no flow to be read: the lowest queue in use",
+        [FLOWQ_REASON_SINGLE] = "one queue in use",
+    };
+    return meanings[reason] == NULL ? "" : meanings[reason];
+}
+
 /* ---- The report ---- */
 
 static const char *plural(uint64_t n)
@@ -135,6 +168,8 @@ static void verdict(FILE *out, const struct results *results)
         fprintf(out, "  %-10s %8s  %s%*s  %llu of %llu\n", method_name(method), share, bar, (int)(BAR - length), "", (ull)right,
                 (ull)results->judged);
     }
+    fprintf(out, "\nJudged are packets of flows on which the VM has sent before, so one queue is right: %llu of %llu received.\n",
+            (ull)results->judged, (ull)results->received);
 }
 
 static void queue_row(FILE *out, const char *name, uint64_t sent, uint64_t wanted, const uint64_t landed[],
@@ -165,6 +200,7 @@ static void by_queue(FILE *out, const struct results *results, uint32_t vcpus)
         queue_row(out, name, results->sent_on[queue], results->wanted[queue], row_landed, row_right);
     }
     queue_row(out, "total", sent, wanted, landed, right);
+    fprintf(out, "\nOf the judged: wanted here, as the guest last sent their flow here; landed, as steered here; right, as both.\n");
 }
 
 static void reasons(FILE *out, const struct results *results)
@@ -176,8 +212,8 @@ static void reasons(FILE *out, const struct results *results)
         if (results->reason[i].received == 0)
             continue;
         percent(share, sizeof(share), results->reason[i].right, results->reason[i].judged);
-        fprintf(out, "  %-14s %9llu %9llu %9llu  %8s\n", flowq_reason_name(i), (ull)results->reason[i].received,
-                (ull)results->reason[i].judged, (ull)results->reason[i].right, share);
+        fprintf(out, "  %-14s %9llu %9llu %9llu  %8s  %s\n", flowq_reason_name(i), (ull)results->reason[i].received,
+                (ull)results->reason[i].judged, (ull)results->reason[i].right, share, reason_meaning(i));
     }
     if (results->judged == results->received)
         return;
@@ -196,7 +232,7 @@ static void learned(FILE *out, struct flowq_vm *vm)
     fprintf(out, "\nWhat flowq made of the packets sent\n");
     for (uint32_t i = 0; i < FLOWQ_NOTE_SLOTS; i++)
         if (stats.note[i] > 0)
-            fprintf(out, "  %9llu  %s\n", (ull)stats.note[i], flowq_note_name(i));
+            fprintf(out, "  %9llu  %-12s  %s\n", (ull)stats.note[i], flowq_note_name(i), note_meaning(i));
     fprintf(out, "  %9llu  flow%s known at the end, in %.1f KiB\n", (ull)stats.live, plural(stats.live),
             (double)stats.vm_bytes / 1024);
 }

@@ -70,9 +70,9 @@ for file in "$data"/*.pcap*; do
     run 0 --vcpus 8 --move-every 5 "$file"
     [ "$(share flowq)" -ge 980 ] || fail "flowq is right in less than 98 %: ${file##*/}"
 done
-run 0 "$data/icmp-errors.pcap" && says '^  icmp-error .*100.0 %$'
-run 0 "$data/fragments-ipv4.pcap" && says '^  fragment .*100.0 %$'
-run 0 "$data/fragments-ipv6.pcap" && says '^  fragment .*100.0 %$'
+run 0 "$data/icmp-errors.pcap" && says '^  icmp-error .*100.0 %  '
+run 0 "$data/fragments-ipv4.pcap" && says '^  fragment .*100.0 %  '
+run 0 "$data/fragments-ipv6.pcap" && says '^  fragment .*100.0 %  '
 run 0 "$data/fragments-ipv4.pcap" && says 'later fragment, first one not seen'
 
 # Standard input; the VM as the user says.
