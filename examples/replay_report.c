@@ -200,7 +200,7 @@ static void by_queue(FILE *out, const struct results *results, uint32_t vcpus)
         queue_row(out, name, results->sent_on[queue], results->wanted[queue], row_landed, row_right);
     }
     queue_row(out, "total", sent, wanted, landed, right);
-    fprintf(out, "\nOf the judged: wanted here, as the guest last sent their flow here; landed, as steered here; right, as both.\n");
+    fprintf(out, "\nOf the judged: wanted: the guest last sent their flow here; landed: steered here; right: both.\n");
 }
 
 static void reasons(FILE *out, const struct results *results)
