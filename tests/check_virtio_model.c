@@ -1,6 +1,6 @@
 /*
- * check_virtio_model: random streams of commands, against a naive model of a virtio network device that does what the table in
- * flowq-virtio(7) says; and commands beside steering threads.
+ * check_virtio_model: random streams of commands, against a naive model of a virtio network device (model_device.h); and commands
+ * beside steering threads.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -10,243 +10,20 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "control.h"
-#include "frames.h"
-#include "naive.h"
-#include "seed.h"
-
-#define MAX_PAIRS 20u
-#define MAX_TABLE 128u
+#include "model_device.h"
 
 static uint64_t seed;
 
-/* ---- The model ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- What the library answers ---------------------------------------------------------------------------------------------- */
 
-struct device {
-    uint64_t features;
-    bool rss;
-    uint32_t pairs;
-    bool named[MAX_PAIRS], disabled[MAX_PAIRS], resetting[MAX_PAIRS];
-    bool has_hash; /* RSS_CONFIG or HASH_CONFIG since the last reset */
-    uint32_t types, key_length;
-    uint8_t key[40];
-    uint32_t table_length;
-    uint16_t table[MAX_TABLE], unclassified;
-    uint32_t tunnels;
-};
-
-static uint32_t le(const uint8_t *b, unsigned n) { return n ? b[0] | le(b + 1, n - 1) << 8 : 0; }
-
-/* 0: the key is not acceptable; `at` is where its length stands. */
-static bool good_key(const struct control *c, uint32_t at, uint32_t types)
-{
-    if (types > FLOWQ_HASH_TYPE_ALL || at >= c->len)
-        return false;
-    uint32_t length = c->bytes[at], end = at + 1 + length;
-    return length <= 40 && (length > 0 || types == 0) && c->len >= end && c->len <= end + 3;
-}
-
-static void take_hash(struct device *d, const struct control *c, uint32_t at)
-{
-    d->has_hash = true;
-    d->types = le(c->bytes, 4);
-    d->key_length = c->bytes[at];
-    memcpy(d->key, c->bytes + at + 1, d->key_length);
-}
-
-static bool model_pairs_set(struct device *d, const struct control *c)
-{
-    uint32_t n = le(c->bytes, 2);
-    if (!(d->features & FLOWQ_VIRTIO_F_MQ) || c->len != 2 || n < 1 || n > MAX_PAIRS)
-        return false;
-    d->rss = false;
-    d->pairs = n;
-    memset(d->named, 0, sizeof(d->named));
-    return true;
-}
-
-static bool model_rss_config(struct device *d, const struct control *c)
-{
-    if (!(d->features & FLOWQ_VIRTIO_F_RSS) || c->len < 8)
-        return false;
-    uint32_t n = le(c->bytes + 4, 2) + 1, tx_at = 8 + 2 * n;
-    if (n > MAX_TABLE || (n & (n - 1)) || c->len < tx_at + 3 || !good_key(c, tx_at + 2, le(c->bytes, 4)))
-        return false;
-    uint32_t max_tx = le(c->bytes + tx_at, 2);
-    if (max_tx < 1 || max_tx > MAX_PAIRS || le(c->bytes + 6, 2) >= MAX_PAIRS)
-        return false;
-    for (uint32_t i = 0; i < n; i++)
-        if (le(c->bytes + 8 + 2 * i, 2) >= MAX_PAIRS)
-            return false;
-    d->rss = true;
-    d->pairs = max_tx;
-    d->unclassified = (uint16_t)le(c->bytes + 6, 2);
-    d->table_length = n;
-    memset(d->named, 0, sizeof(d->named));
-    d->named[d->unclassified] = true;
-    for (uint32_t i = 0; i < n; i++) {
-        d->table[i] = (uint16_t)le(c->bytes + 8 + 2 * i, 2);
-        d->named[d->table[i]] = true;
-    }
-    take_hash(d, c, tx_at + 2);
-    return true;
-}
-
-static bool model_hash_config(struct device *d, const struct control *c)
-{
-    if (!(d->features & FLOWQ_VIRTIO_F_HASH_REPORT) || d->features & FLOWQ_VIRTIO_F_RSS || c->len < 13 ||
-        !good_key(c, 12, le(c->bytes, 4)))
-        return false;
-    take_hash(d, c, 12);
-    return true;
-}
-
-static bool model_ctrl(struct device *d, const struct control *c)
-{
-    if (c->cls == 4 && c->cmd == 0)
-        return model_pairs_set(d, c);
-    if (c->cls == 4 && c->cmd == 1)
-        return model_rss_config(d, c);
-    if (c->cls == 4 && c->cmd == 2)
-        return model_hash_config(d, c);
-    if (c->cls != 7 || c->cmd != 0 || !(d->features & FLOWQ_VIRTIO_F_HASH_TUNNEL) || c->len != 4)
-        return false;
-    if (le(c->bytes, 4) > FLOWQ_HASH_TUNNEL_ALL)
-        return false;
-    d->tunnels = le(c->bytes, 4);
-    return true;
-}
-
-static bool usable(const struct device *d, uint32_t q)
-{
-    return (q < d->pairs || d->named[q]) && !d->disabled[q] && !d->resetting[q];
-}
-
-static uint32_t n_usable(const struct device *d)
-{
-    uint32_t n = 0;
-    for (uint32_t q = 0; q < MAX_PAIRS; q++)
-        n += usable(d, q);
-    return n;
-}
-
-static void model_reset(struct device *d, uint32_t what)
-{
-    if (what & FLOWQ_RESET_CONFIG) {
-        d->rss = d->has_hash = false;
-        d->tunnels = 0;
-        memset(d->named, 0, sizeof(d->named));
-    }
-    if (what & FLOWQ_RESET_QUEUES) {
-        d->pairs = 1;
-        memset(d->named, 0, sizeof(d->named));
-        memset(d->disabled, 0, sizeof(d->disabled));
-        memset(d->resetting, 0, sizeof(d->resetting));
-    }
-}
-
-/* ---- Packets, with what they are ----------------------------------------------------------------------------------------------
- */
-
-struct packet {
-    struct frame frame;
-    struct flowq_tuple outer, inner;
-    uint32_t tunnel; /* FLOWQ_HASH_TUNNEL_*, 0: none that virtio knows */
-    bool fragment, ip;
-};
-
-static struct flowq_tuple random_tuple(struct rng *rng)
-{
-    static const uint8_t protocols[] = {FRAME_PROTO_TCP, FRAME_PROTO_TCP,  FRAME_PROTO_UDP,
-                                        FRAME_PROTO_UDP, FRAME_PROTO_SCTP, FRAME_PROTO_ESP};
-    uint8_t protocol = protocols[rng_below(rng, sizeof(protocols))];
-    uint32_t src = (uint32_t)rng_next(rng) & 0x7fffffff, dst = (uint32_t)rng_next(rng) & 0x7fffffff;
-    uint16_t sport = (uint16_t)(20000 + rng_below(rng, 40000)), dport = (uint16_t)(20000 + rng_below(rng, 40000));
-    return rng_percent(rng, 50) ? tuple_v4(protocol, src, sport, dst, dport) : tuple_v6(protocol, src, sport, dst, dport);
-}
-
-static uint32_t type_of(uint32_t flowq_tunnel)
-{
-    switch (flowq_tunnel) {
-    case FLOWQ_TUNNEL_GRE_2784:
-        return FLOWQ_HASH_TUNNEL_GRE_2784;
-    case FLOWQ_TUNNEL_GRE_2890:
-        return FLOWQ_HASH_TUNNEL_GRE_2890;
-    case FLOWQ_TUNNEL_GRE_7676:
-        return FLOWQ_HASH_TUNNEL_GRE_7676;
-    case FLOWQ_TUNNEL_GRE_UDP:
-        return FLOWQ_HASH_TUNNEL_GRE_UDP;
-    case FLOWQ_TUNNEL_VXLAN:
-        return FLOWQ_HASH_TUNNEL_VXLAN;
-    case FLOWQ_TUNNEL_VXLAN_GPE:
-        return FLOWQ_HASH_TUNNEL_VXLAN_GPE;
-    case FLOWQ_TUNNEL_GENEVE:
-        return FLOWQ_HASH_TUNNEL_GENEVE;
-    case FLOWQ_TUNNEL_IPIP:
-        return FLOWQ_HASH_TUNNEL_IPIP;
-    case FLOWQ_TUNNEL_NVGRE:
-        return FLOWQ_HASH_TUNNEL_NVGRE;
-    default:
-        return 0;
-    }
-}
-
-static void random_packet_of(struct rng *rng, struct packet *p)
-{
-    uint32_t kind = rng_below(rng, 10);
-    memset(p, 0, sizeof(*p));
-    p->outer = random_tuple(rng);
-    p->inner = random_tuple(rng);
-    p->ip = kind > 0;
-    if (kind == 0) {
-        frame_arp(&p->frame);
-    } else if (kind == 1) {
-        p->fragment = true;
-        frame_fragment(&p->frame, &p->outer, 9, rng_percent(rng, 50) ? 0 : 800, true);
-    } else if (kind < 5) {
-        enum frame_tunnel tunnel = (enum frame_tunnel)rng_range(rng, 1, FRAME_N_TUNNELS - 1);
-        p->tunnel = type_of(frame_tunnel_bit(tunnel, p->outer.version, p->inner.version));
-        frame_tunnel(&p->frame, tunnel, &p->outer, &p->inner, 0);
-        p->outer = frame_tunnel_outer(tunnel, &p->outer, p->inner.version);
-    } else {
-        frame_flow(&p->frame, &p->outer, 0);
-    }
-}
-
-/* The hash and its report, from what the packet is. */
-static uint8_t model_hash(const struct device *d, const struct packet *p, uint32_t *value)
-{
-    const struct flowq_tuple *t = p->tunnel & d->tunnels ? &p->inner : &p->outer;
-    bool tcp = t->protocol == FRAME_PROTO_TCP && !p->fragment, udp = t->protocol == FRAME_PROTO_UDP && !p->fragment;
-    static const uint32_t order[3][3] = {/* addresses, TCP, UDP */
-                                         {FLOWQ_HASH_TYPE_IPV4, FLOWQ_HASH_TYPE_TCPV4, FLOWQ_HASH_TYPE_UDPV4},
-                                         {FLOWQ_HASH_TYPE_IPV6, FLOWQ_HASH_TYPE_TCPV6, FLOWQ_HASH_TYPE_UDPV6},
-                                         {FLOWQ_HASH_TYPE_IP_EX, FLOWQ_HASH_TYPE_TCP_EX, FLOWQ_HASH_TYPE_UDP_EX}};
-    *value = 0;
-    if (!d->has_hash || !p->ip)
-        return 0;
-    for (int row = t->version == 4 ? 0 : p->fragment ? 2 : 1; row >= 0; row--) {
-        const uint32_t *type = order[row];
-        uint32_t found = tcp && d->types & type[1] ? type[1] : udp && d->types & type[2] ? type[2] : d->types & type[0];
-        if (found) {
-            *value = naive_hash_tuple(d->key, d->key_length, t, found != type[0]);
-            return (uint8_t)(1 + __builtin_ctz(found));
-        }
-        if (row == 1) /* IPv6 is no IPv4 */
-            break;
-    }
-    return 0;
-}
-
-static void expect_ruled(const struct device *d, const struct flowq_decision *out, uint8_t report, uint32_t value)
+static void expect_ruled(const struct model_device *d, const struct flowq_decision *out, uint8_t report, uint32_t value)
 {
     uint32_t q = report ? d->table[value & (d->table_length - 1)] : d->unclassified;
-    if (!usable(d, q)) {
+    if (!model_device_usable(d, q)) {
         bool resetting = d->resetting[q];
-        for (uint32_t i = 0; i < MAX_PAIRS && !usable(d, q); i++)
-            q = (q + 1) % MAX_PAIRS;
-        if (resetting || !usable(d, q))
+        for (uint32_t i = 0; i < DEVICE_MAX_PAIRS && !model_device_usable(d, q); i++)
+            q = (q + 1) % DEVICE_MAX_PAIRS;
+        if (resetting || !model_device_usable(d, q))
             q = FLOWQ_DROP;
     }
     ck_assert_uint_eq(out->qid, q);
@@ -255,10 +32,10 @@ static void expect_ruled(const struct device *d, const struct flowq_decision *ou
     ck_assert_uint_eq(out->hash_value, value);
 }
 
-static void expect_automatic(const struct device *d, const struct flowq_decision *out, uint8_t report, uint32_t value)
+static void expect_automatic(const struct model_device *d, const struct flowq_decision *out, uint8_t report, uint32_t value)
 {
     bool due = d->features & FLOWQ_VIRTIO_F_HASH_REPORT;
-    ck_assert(out->qid == FLOWQ_DROP ? n_usable(d) == 0 : usable(d, out->qid));
+    ck_assert(out->qid == FLOWQ_DROP ? model_device_n_usable(d) == 0 : model_device_usable(d, out->qid));
     ck_assert_uint_ne(out->reason, FLOWQ_REASON_RSS);
     ck_assert_uint_eq(out->hash_report, due ? report : 0);
     ck_assert_uint_eq(out->hash_value, due ? value : 0);
@@ -266,16 +43,16 @@ static void expect_automatic(const struct device *d, const struct flowq_decision
 
 #define PACKETS 40
 
-static void expect_packets(struct rng *rng, struct flowq_vm *vm, const struct device *d)
+static void expect_packets(struct rng *rng, struct flowq_vm *vm, const struct model_device *d)
 {
-    static struct packet packet[PACKETS];
+    static struct hashed_packet packet[PACKETS];
     struct flowq_pkt pkt[PACKETS] = {{.data = NULL}};
     struct flowq_decision out[PACKETS];
     struct flowq_vm *vms[PACKETS];
     uint16_t burst[PACKETS], mixed[PACKETS];
     unsigned n = rng_below(rng, PACKETS + 1);
     for (unsigned i = 0; i < n; i++) {
-        random_packet_of(rng, &packet[i]);
+        hashed_packet_random(rng, &packet[i]);
         pkt[i] = frame_pkt(&packet[i].frame);
         vms[i] = vm;
     }
@@ -284,7 +61,7 @@ static void expect_packets(struct rng *rng, struct flowq_vm *vm, const struct de
     flowq_rx_steer_burst_vms(vms, pkt, n, mixed);
     for (unsigned i = 0; i < n; i++) {
         uint32_t value;
-        uint8_t report = model_hash(d, &packet[i], &value);
+        uint8_t report = model_device_hash(d, &packet[i], &value);
         ck_assert_uint_eq(burst[i], out[i].qid);
         ck_assert_uint_eq(mixed[i], out[i].qid);
         ck_assert_uint_eq(flowq_rx_steer(vm, &pkt[i]), out[i].qid);
@@ -300,10 +77,10 @@ static void expect_packets(struct rng *rng, struct flowq_vm *vm, const struct de
 /* Mostly good, sometimes not. */
 static void random_rss(struct rng *rng, struct control *c)
 {
-    static uint16_t table[4 * MAX_TABLE];
+    static uint16_t table[4 * DEVICE_MAX_TABLE];
     uint8_t key[255];
     bool good = rng_percent(rng, 80);
-    uint32_t max = good ? MAX_PAIRS : MAX_PAIRS + 1, from = rng_below(rng, max), n = rng_range(rng, 1, max - from);
+    uint32_t max = good ? DEVICE_MAX_PAIRS : DEVICE_MAX_PAIRS + 1, from = rng_below(rng, max), n = rng_range(rng, 1, max - from);
     struct flowq_rss r = {
         .hash_types = rng_percent(rng, 10) ? 0 : rng_below(rng, good ? 512 : 1024),
         .table = table,
@@ -311,9 +88,9 @@ static void random_rss(struct rng *rng, struct control *c)
         .table_length = good || rng_percent(rng, 80) ? 1u << rng_below(rng, good ? 8 : 10) : rng_range(rng, 1, 200),
         .key_length = rng_percent(rng, 50) ? 40 : rng_below(rng, good ? 41 : 256),
         .unclassified = (uint16_t)rng_below(rng, max),
-        .max_tx = (uint16_t)(good ? rng_range(rng, 1, MAX_PAIRS) : rng_below(rng, MAX_PAIRS + 2)),
+        .max_tx = (uint16_t)(good ? rng_range(rng, 1, DEVICE_MAX_PAIRS) : rng_below(rng, DEVICE_MAX_PAIRS + 2)),
     };
-    for (unsigned i = 0; i < 4 * MAX_TABLE; i++)
+    for (unsigned i = 0; i < 4 * DEVICE_MAX_TABLE; i++)
         table[i] = (uint16_t)(from + rng_below(rng, n));
     for (unsigned i = 0; i < sizeof(key); i++)
         key[i] = (uint8_t)rng_next(rng);
@@ -326,7 +103,7 @@ static void random_command(struct rng *rng, struct control *c)
     uint16_t reserved[4] = {0};
     switch (rng_below(rng, 6)) {
     case 0:
-        control_pairs(c, rng_below(rng, MAX_PAIRS + 3));
+        control_pairs(c, rng_below(rng, DEVICE_MAX_PAIRS + 3));
         break;
     case 1:
         control_tunnels(c, rng_percent(rng, 90) ? rng_below(rng, 512) : (uint32_t)rng_next(rng));
@@ -363,15 +140,15 @@ static uint64_t random_features(struct rng *rng)
 
 static void set_model(bool *state, uint32_t qid, bool on)
 {
-    for (uint32_t q = 0; q < MAX_PAIRS; q++)
+    for (uint32_t q = 0; q < DEVICE_MAX_PAIRS; q++)
         if (q == qid || qid == FLOWQ_ALL_QUEUES)
             state[q] = on;
 }
 
-static void one_step(struct rng *rng, struct flowq_vm *vm, struct device *d)
+static void one_step(struct rng *rng, struct flowq_vm *vm, struct model_device *d)
 {
     static struct control command;
-    uint32_t q = rng_percent(rng, 10) ? FLOWQ_ALL_QUEUES : rng_below(rng, MAX_PAIRS), what;
+    uint32_t q = rng_percent(rng, 10) ? FLOWQ_ALL_QUEUES : rng_below(rng, DEVICE_MAX_PAIRS), what;
     bool on = rng_percent(rng, 70);
     switch (rng_below(rng, 20)) {
     case 0:
@@ -387,19 +164,19 @@ static void one_step(struct rng *rng, struct flowq_vm *vm, struct device *d)
     case 4:
         what = rng_below(rng, 8);
         flowq_vm_reset(vm, what);
-        model_reset(d, what);
+        model_device_reset(d, what);
         break;
     case 5:
         flowq_vm_maintain(vm);
         break;
     default:
         random_command(rng, &command);
-        ck_assert_uint_eq(control_send(vm, &command), model_ctrl(d, &command) ? FLOWQ_CTRL_OK : FLOWQ_CTRL_ERR);
+        ck_assert_uint_eq(control_send(vm, &command), model_device_ctrl(d, &command) ? FLOWQ_CTRL_OK : FLOWQ_CTRL_ERR);
     }
     struct flowq_stats s = {.size = sizeof(s)};
     ck_assert_int_eq(flowq_vm_stats(vm, &s), 0);
     ck_assert_uint_eq(s.queue_pairs, d->pairs);
-    ck_assert_uint_eq(s.queues_in_use, n_usable(d));
+    ck_assert_uint_eq(s.queues_in_use, model_device_n_usable(d));
 }
 
 START_TEST(random_streams)
@@ -407,8 +184,8 @@ START_TEST(random_streams)
     struct rng rng = {seed};
     for (unsigned round = 0; round < (seed_long() ? 2000u : 60u); round++) {
         struct flowq_vm *vm;
-        struct device d = {.features = random_features(&rng), .pairs = 1};
-        struct flowq_vm_config c = {.size = sizeof(c), .max_queue_pairs = MAX_PAIRS, .virtio_features = d.features};
+        struct model_device d = {.features = random_features(&rng), .pairs = 1};
+        struct flowq_vm_config c = {.size = sizeof(c), .max_queue_pairs = DEVICE_MAX_PAIRS, .virtio_features = d.features};
         ck_assert_int_eq(flowq_vm_create(&c, &vm), 0);
         for (unsigned step = 0; step < 60; step++) {
             one_step(&rng, vm, &d);
@@ -440,18 +217,18 @@ START_TEST(table_of_states)
         const bool accepted[4] = {features & 1, features & 2, (features & 6) == 4, features & 8};
         for (unsigned path = 0; path < 625; path++) { /* four commands in a row; number 4 is a reset */
             struct flowq_vm *vm;
-            struct device d = {.features = f, .pairs = 1};
-            struct flowq_vm_config c = {.size = sizeof(c), .max_queue_pairs = MAX_PAIRS, .virtio_features = f};
+            struct model_device d = {.features = f, .pairs = 1};
+            struct flowq_vm_config c = {.size = sizeof(c), .max_queue_pairs = DEVICE_MAX_PAIRS, .virtio_features = f};
             ck_assert_int_eq(flowq_vm_create(&c, &vm), 0);
             for (unsigned step = 0, left = path; step < 4; step++, left /= 5) {
                 unsigned at = left % 5;
                 if (at == 4) {
                     flowq_vm_reset(vm, FLOWQ_RESET_FLOWS | FLOWQ_RESET_QUEUES | FLOWQ_RESET_CONFIG);
-                    model_reset(&d, FLOWQ_RESET_QUEUES | FLOWQ_RESET_CONFIG);
+                    model_device_reset(&d, FLOWQ_RESET_QUEUES | FLOWQ_RESET_CONFIG);
                     continue;
                 }
                 ck_assert_uint_eq(control_send(vm, &command[at]), accepted[at] ? FLOWQ_CTRL_OK : FLOWQ_CTRL_ERR);
-                ck_assert(model_ctrl(&d, &command[at]) == accepted[at]);
+                ck_assert(model_device_ctrl(&d, &command[at]) == accepted[at]);
             }
             if (path % 5 == 0)
                 expect_packets(&rng, vm, &d);
@@ -466,7 +243,7 @@ END_TEST
 /* Two configurations with keys and queues of their own: an answer belongs to one of them, hash and queue alike. */
 #define STEERERS 2
 static struct flowq_vm *shared;
-static struct packet shared_packet[PACKETS];
+static struct hashed_packet shared_packet[PACKETS];
 static struct flowq_decision of_config[2][PACKETS];
 static atomic_bool stop;
 
@@ -489,13 +266,13 @@ START_TEST(commands_beside_steering)
 {
     static struct control command[2];
     struct rng rng = {seed + 2};
-    struct flowq_vm_config c = {.size = sizeof(c), .max_queue_pairs = MAX_PAIRS, .virtio_features = FLOWQ_VIRTIO_F_RSS};
+    struct flowq_vm_config c = {.size = sizeof(c), .max_queue_pairs = DEVICE_MAX_PAIRS, .virtio_features = FLOWQ_VIRTIO_F_RSS};
     struct flowq_pkt pkt[PACKETS];
     pthread_t thread[STEERERS];
     unsigned wrong[STEERERS] = {0}, n_refused = 0;
     ck_assert_int_eq(flowq_vm_create(&c, &shared), 0);
     for (unsigned i = 0; i < PACKETS; i++) {
-        random_packet_of(&rng, &shared_packet[i]);
+        hashed_packet_random(&rng, &shared_packet[i]);
         pkt[i] = frame_pkt(&shared_packet[i].frame);
     }
     for (unsigned k = 0; k < 2; k++) {
@@ -511,7 +288,7 @@ START_TEST(commands_beside_steering)
                                     .key = key,
                                     .key_length = 40,
                                     .unclassified = (uint16_t)(10 * k),
-                                    .max_tx = MAX_PAIRS};
+                                    .max_tx = DEVICE_MAX_PAIRS};
         control_rss(&command[k], &r);
         ck_assert_uint_eq(control_send(shared, &command[k]), FLOWQ_CTRL_OK);
         flowq_rx_decide_burst(shared, pkt, PACKETS, of_config[k]);
@@ -572,7 +349,7 @@ START_TEST(memory)
                                 .alloc_ctx = &a};
     struct flowq_vm *vm;
     struct rng rng = {seed + 3};
-    struct device d = {.features = c.virtio_features, .pairs = 1};
+    struct model_device d = {.features = c.virtio_features, .pairs = 1};
     for (unsigned i = 0; i < 128; i++)
         table[i] = (uint16_t)(i % 7);
     const struct flowq_rss r = {
@@ -594,13 +371,13 @@ START_TEST(memory)
     ck_assert_uint_eq(s.vm_bytes, a.bytes);
     flowq_leave();
     ck_assert_uint_eq(control_send(vm, &command), FLOWQ_CTRL_OK); /* they have gone */
-    ck_assert(model_ctrl(&d, &command));
+    ck_assert(model_device_ctrl(&d, &command));
 
     a.refuse = true;
     ck_assert_uint_eq(control_send(vm, &command), FLOWQ_CTRL_ERR);
     expect_packets(&rng, vm, &d);
     ck_assert_uint_eq(control_send(vm, &pairs), FLOWQ_CTRL_OK);
-    ck_assert(model_ctrl(&d, &pairs));
+    ck_assert(model_device_ctrl(&d, &pairs));
     expect_packets(&rng, vm, &d);
     flowq_vm_reset(vm, FLOWQ_RESET_CONFIG);
     flowq_vm_maintain(vm);
