@@ -47,6 +47,7 @@ static struct twins make_twins(struct rng *rng, const struct setting *s)
     c.active_ms = 100;
     c.idle_ms = 1000;
     c.queue_stats = FLOWQ_ON;
+    c.virtio_features = FLOWQ_VIRTIO_F_MQ | FLOWQ_VIRTIO_F_RSS;
     c.clock_ns = test_clock;
     for (unsigned i = 0; i < FLOWQ_SECRET_SIZE; i++)
         c.secret[i] = (uint8_t)(rng_next(rng) | 1);
@@ -249,19 +250,39 @@ static void steer_vms_both(struct twins *t, struct rng *rng, const struct flowq_
         ck_assert_uint_eq(flowq_rx_steer(t[which[i]].singles, &pkts[i]), qids[i]);
 }
 
+/* From now on the guest's table decides; setting the pairs ends that. */
+static void rule(struct flowq_vm *vm, uint32_t pairs)
+{
+    static const uint8_t key[40] = {0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2};
+    uint16_t table[16];
+    const struct flowq_rss r = {.size = sizeof(r),
+                                .hash_types = FLOWQ_HASH_TYPE_ALL,
+                                .table = table,
+                                .table_length = 16,
+                                .key = key,
+                                .key_length = sizeof(key),
+                                .unclassified = (uint16_t)(pairs - 1),
+                                .max_tx = (uint16_t)pairs};
+    for (uint32_t i = 0; i < 16; i++)
+        table[i] = (uint16_t)(i % pairs);
+    ck_assert_int_eq(flowq_vm_set_rss(vm, &r), 0);
+}
+
 static void change_both(const struct twins *t, struct rng *rng, uint32_t pairs)
 {
     uint32_t qid = rng_below(rng, pairs), n = rng_range(rng, 1, pairs);
     bool on = rng_percent(rng, 70);
-    uint32_t what = rng_below(rng, 3);
+    uint32_t what = rng_below(rng, 5);
     for (unsigned i = 0; i < 2; i++) {
         struct flowq_vm *vm = i ? t->singles : t->bursts;
         if (what == 0)
             flowq_vm_set_queue_pairs(vm, n);
         else if (what == 1)
             flowq_vm_set_queue_enabled(vm, qid, on);
-        else
+        else if (what == 2)
             flowq_vm_set_queue_resetting(vm, qid, !on);
+        else
+            rule(vm, pairs);
     }
 }
 

@@ -164,6 +164,38 @@ START_TEST(s5_a_small_cache)
 }
 END_TEST
 
+static uint64_t later_clock(void *ctx)
+{
+    (void)ctx;
+    return now + 3600 * SECOND;
+}
+
+START_TEST(s5_each_vm_goes_by_its_own_clock)
+{
+    struct flowq_vm_config c = defaults();
+    struct flowq_vm *other;
+    c.clock_ns = later_clock;
+    ck_assert_int_eq(flowq_vm_create(&c, &other), 0);
+    ck_assert_int_eq(flowq_vm_set_queue_pairs(other, PAIRS), 0);
+    struct flowq_tuple t = udp(1), in = tuple_reverse(&t);
+    struct frame first, later;
+    frame_fragment(&first, &in, 5, 0, true);
+    frame_fragment(&later, &in, 5, 1480, false);
+    struct flowq_pkt pkts[] = {frame_pkt(&first), frame_pkt(&first), frame_pkt(&later), frame_pkt(&later)};
+    struct flowq_vm *vms[] = {vm, other, other, vm};
+    uint16_t qids[4];
+    flowq_rx_steer_burst_vms(vms, pkts, 4, qids);
+    ck_assert_uint_eq(qids[2], qids[1]);
+    ck_assert_uint_eq(qids[3], qids[0]);
+    struct flowq_decision d;
+    flowq_rx_decide_burst(other, &pkts[2], 1, &d);
+    goes(d, qids[1], FLOWQ_REASON_FRAGMENT);
+    flowq_rx_decide_burst(vm, &pkts[2], 1, &d);
+    goes(d, qids[0], FLOWQ_REASON_FRAGMENT);
+    flowq_vm_destroy(other);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("fragments");
@@ -179,6 +211,7 @@ int main(void)
     tcase_add_test(tc, s5_a_fragment_inside_a_tunnel);
     tcase_add_test(tc, s5_two_first_fragments_in_one_packet);
     tcase_add_test(tc, s5_a_small_cache);
+    tcase_add_test(tc, s5_each_vm_goes_by_its_own_clock);
     suite_add_tcase(s, tc);
     SRunner *runner = srunner_create(s);
     srunner_run_all(runner, CK_NORMAL);

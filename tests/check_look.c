@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "example.h"
+#include "stats.h"
 
 START_TEST(lookup_errors)
 {
@@ -170,6 +171,21 @@ START_TEST(queues_noted_lately)
 }
 END_TEST
 
+/* The last stripe is for all who have none of their own: only there do threads meet. */
+START_TEST(stripes_of_counters)
+{
+    static struct stats all;
+    ck_assert_uint_eq(stats_stripe(NULL), STATS_STRIPES - 1);
+    for (uint32_t i = 0; i < 3 * STATS_STRIPES; i++) {
+        const struct thread t = {.index = i};
+        uint32_t at = i < STATS_STRIPES - 1 ? i : STATS_STRIPES - 1;
+        struct tally tally = stats_tally(&all, &t);
+        ck_assert_ptr_eq(tally.counter, all.stripe[at].counter);
+        ck_assert(tally.shared == (at == STATS_STRIPES - 1));
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("look");
@@ -182,6 +198,7 @@ int main(void)
     tcase_add_test(tc, statistics_of_queues);
     tcase_add_test(tc, names_and_version);
     tcase_add_test(tc, queues_noted_lately);
+    tcase_add_test(tc, stripes_of_counters);
     suite_add_tcase(s, tc);
     SRunner *runner = srunner_create(s);
     srunner_run_all(runner, CK_NORMAL);

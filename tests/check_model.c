@@ -197,6 +197,8 @@ static void play_round(const struct universe *u, uint64_t seed, uint32_t round)
     int error = flowq_vm_create(&w->cfg, &w->vm);
     if (error)
         world_wrong(w, "create: %d", error);
+    struct flowq_vm_config c = {.size = sizeof(c)};
+    ck_assert_int_eq(flowq_vm_create(&c, &w->other), 0);
     world_set_rules(w);
     w->can_rebind = is_on(w->cfg.rebind_min_tcp_us) || is_on(w->cfg.rebind_min_other_us);
     uint64_t now = w->model.now;
@@ -214,6 +216,7 @@ static void play_round(const struct universe *u, uint64_t seed, uint32_t round)
     if (w->held_section)
         flowq_leave();
     flowq_vm_destroy(w->vm);
+    flowq_vm_destroy(w->other);
     total_operations += w->operations;
     total_refused += w->refused;
     total_inserted += w->model.inserted;

@@ -43,18 +43,39 @@ static void expect_automatic(const struct model_device *d, const struct flowq_de
 
 #define PACKETS 40
 
+/* Another vm, with one queue, and how many packets it got. */
+static struct flowq_vm *other;
+static uint64_t n_others;
+
+static void make_other(void)
+{
+    const struct flowq_vm_config c = {.size = sizeof(c)};
+    n_others = 0;
+    ck_assert_int_eq(flowq_vm_create(&c, &other), 0);
+}
+
+static void free_other(void)
+{
+    struct flowq_stats s = {.size = sizeof(s)};
+    ck_assert_int_eq(flowq_vm_stats(other, &s), 0);
+    ck_assert_uint_eq(s.steer[FLOWQ_REASON_SINGLE], n_others);
+    flowq_vm_destroy(other);
+}
+
 static void expect_packets(struct rng *rng, struct flowq_vm *vm, const struct model_device *d)
 {
     static struct hashed_packet packet[PACKETS];
     struct flowq_pkt pkt[PACKETS] = {{.data = NULL}};
     struct flowq_decision out[PACKETS];
     struct flowq_vm *vms[PACKETS];
+    unsigned percent_other = rng_percent(rng, 30) ? 0 : 20;
     uint16_t burst[PACKETS], mixed[PACKETS];
     unsigned n = rng_below(rng, PACKETS + 1);
     for (unsigned i = 0; i < n; i++) {
         hashed_packet_random(rng, &packet[i]);
         pkt[i] = frame_pkt(&packet[i].frame);
-        vms[i] = vm;
+        vms[i] = rng_percent(rng, percent_other) ? other : vm;
+        n_others += vms[i] == other;
     }
     flowq_rx_decide_burst(vm, pkt, n, out);
     flowq_rx_steer_burst(vm, pkt, n, burst);
@@ -63,7 +84,7 @@ static void expect_packets(struct rng *rng, struct flowq_vm *vm, const struct mo
         uint32_t value;
         uint8_t report = model_device_hash(d, &packet[i], &value);
         ck_assert_uint_eq(burst[i], out[i].qid);
-        ck_assert_uint_eq(mixed[i], out[i].qid);
+        ck_assert_uint_eq(mixed[i], vms[i] == vm ? out[i].qid : 0);
         ck_assert_uint_eq(flowq_rx_steer(vm, &pkt[i]), out[i].qid);
         if (d->rss)
             expect_ruled(d, &out[i], report, value);
@@ -394,6 +415,7 @@ int main(void)
     Suite *suite = suite_create("virtio_model");
     TCase *tcase = tcase_create("virtio_model");
     tcase_set_timeout(tcase, 600);
+    tcase_add_checked_fixture(tcase, make_other, free_other);
     tcase_add_test(tcase, table_of_states);
     tcase_add_test(tcase, random_streams);
     tcase_add_test(tcase, commands_beside_steering);

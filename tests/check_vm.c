@@ -405,9 +405,24 @@ static int nothing(void *ctx, const struct flowq_binding *b)
     return 1;
 }
 
+/* Every call gives the fallback. */
+static void steer_unregistered(struct flowq_vm *const vms[2], uint16_t fallback)
+{
+    struct flowq_tuple t = tuple_v4(FRAME_PROTO_TCP, 3, 1024, 1, 80);
+    struct frame f;
+    frame_flow(&f, &t, FRAME_ACK);
+    const struct flowq_pkt pkt = frame_pkt(&f), pkts[2] = {pkt, pkt};
+    uint16_t qids[2];
+    ck_assert_uint_eq(flowq_rx_steer(vms[0], &pkt), fallback);
+    flowq_rx_steer_burst(vms[0], pkts, 2, qids);
+    ck_assert_uint_eq(qids[1], fallback);
+    flowq_rx_steer_burst_vms(vms, pkts, 2, qids);
+    ck_assert_uint_eq(qids[0], fallback);
+}
+
 static void *unregistered(void *arg)
 {
-    struct flowq_vm *vm = arg;
+    struct flowq_vm *const *vms = arg, *vm = vms[0]; /* with a binding; and another one */
     struct flowq_stats s = {.size = sizeof(s)};
     struct flowq_binding b = {.size = sizeof(b)};
     struct flowq_tuple t = tuple_v4(FRAME_PROTO_TCP, 3, 1024, 1, 80);
@@ -421,7 +436,7 @@ static void *unregistered(void *arg)
     ck_assert_uint_eq(note(vm, 1, 77), FLOWQ_NOTE_NOT_IN_USE);
     struct flowq_decision d = decide(vm, 1);
     ck_assert_uint_eq(d.reason, FLOWQ_REASON_FALLBACK); /* although it is bound */
-    ck_assert_uint_eq(decide(vm, 1).qid, d.qid);
+    steer_unregistered(vms, d.qid);
     ck_assert_int_eq(flowq_vm_stats(vm, &s), -ENOMEM);
     ck_assert_int_eq(flowq_vm_lookup(vm, &t, &b), -ENOMEM);
     ck_assert_int_eq(flowq_vm_flows(vm, nothing, NULL), -ENOMEM);
@@ -433,7 +448,7 @@ static void *unregistered(void *arg)
     ck_assert_uint_eq(decide(vm, 1).reason, FLOWQ_REASON_BOUND); /* the next call tries again */
     ck_assert_int_eq(flowq_vm_stats(vm, &s), 0);
     ck_assert_uint_eq(s.note[FLOWQ_NOTE_UNREGISTERED], 1);
-    ck_assert_uint_eq(s.steer[FLOWQ_REASON_FALLBACK], 2);
+    ck_assert_uint_eq(s.steer[FLOWQ_REASON_FALLBACK], 5);
     return NULL;
 }
 
@@ -449,16 +464,17 @@ static void *forget_flows(void *arg)
 START_TEST(a_thread_that_cannot_be_registered)
 {
     struct flowq_vm_config c = config();
-    struct flowq_vm *vm = create(&c);
+    struct flowq_vm *vms[] = {create(&c), create(&c)}, *vm = vms[0];
     pthread_t thread[2];
     note(vm, 1, 3);
     /* The first one keeps its record, the second takes it over when the first has ended; so both at once. */
-    ck_assert_int_eq(pthread_create(&thread[0], NULL, unregistered, vm), 0);
+    ck_assert_int_eq(pthread_create(&thread[0], NULL, unregistered, vms), 0);
     ck_assert_int_eq(pthread_join(thread[0], NULL), 0);
     ck_assert_uint_eq(decide(vm, 1).reason, FLOWQ_REASON_BOUND);
     ck_assert_int_eq(pthread_create(&thread[1], NULL, forget_flows, vm), 0);
     ck_assert_int_eq(pthread_join(thread[1], NULL), 0);
     ck_assert_uint_eq(decide(vm, 1).reason, FLOWQ_REASON_FALLBACK);
+    flowq_vm_destroy(vms[1]);
     flowq_vm_destroy(vm);
 }
 END_TEST

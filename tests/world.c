@@ -252,18 +252,37 @@ void world_steer(struct world *w)
     count_steer(w, &c, -1, flowq_rx_steer(w->vm, &c.pkt));
 }
 
+/* Often between packets for another vm. */
+static void steer_among_others(struct world *w, const struct flowq_pkt *pkts, uint32_t n, uint16_t *qids)
+{
+    struct flowq_pkt all[2 * MAX_BURST];
+    struct flowq_vm *vms[2 * MAX_BURST];
+    uint16_t to[2 * MAX_BURST];
+    uint32_t n_all = 0, percent_other = rng_percent(&w->rng, 50) ? 30 : 0;
+    for (uint32_t i = 0; i < n; n_all++) {
+        vms[n_all] = n_all < i + MAX_BURST && rng_percent(&w->rng, percent_other) ? w->other : w->vm;
+        all[n_all] = pkts[i];
+        i += vms[n_all] == w->vm;
+    }
+    flowq_rx_steer_burst_vms(vms, all, n_all, to);
+    for (uint32_t i = 0, at = 0; i < n_all; i++) {
+        if (vms[i] == w->vm)
+            qids[at++] = to[i];
+        else if (to[i] != 0)
+            world_wrong(w, "a vm with one queue: queue %u", to[i]);
+    }
+}
+
 void world_steer_burst(struct world *w, bool decide)
 {
     struct chosen c[MAX_BURST];
     struct flowq_pkt pkts[MAX_BURST];
     struct flowq_decision decision[MAX_BURST];
-    struct flowq_vm *vms[MAX_BURST];
     uint16_t qids[MAX_BURST];
     uint32_t n = rng_below(&w->rng, MAX_BURST + 1);
     for (uint32_t i = 0; i < n; i++) {
         c[i] = choose_rx(w);
         pkts[i] = c[i].pkt;
-        vms[i] = w->vm;
     }
     memset(decision, 0xee, sizeof(decision));
     if (decide)
@@ -271,7 +290,7 @@ void world_steer_burst(struct world *w, bool decide)
     else if (rng_percent(&w->rng, 70))
         flowq_rx_steer_burst(w->vm, pkts, n, qids);
     else
-        flowq_rx_steer_burst_vms(vms, pkts, n, qids);
+        steer_among_others(w, pkts, n, qids);
     for (uint32_t i = 0; i < n; i++) {
         if (decide && (decision[i].hash_report || decision[i].hash_value || decision[i].reserved))
             world_wrong(w, "a decision with a hash");

@@ -24,7 +24,7 @@ struct world {
     uint64_t seed;
     uint32_t round, operation, operations;
     struct rng rng;
-    struct flowq_vm *vm;
+    struct flowq_vm *vm, *other; /* other: one queue, so that there are two */
     struct flowq_vm_config cfg;
     struct universe_rules rules;
     const struct universe *universe;
