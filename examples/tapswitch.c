@@ -12,14 +12,14 @@
  */
 #include "tapswitch.h"
 
+#include "command.h"
+
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-enum { EXIT_USAGE = 2 };
 
 static const char usage_line[] = "usage: " PROGRAM " [OPTION]... PORT PORT...\n       " PROGRAM " [OPTION]... --demo\n";
 
@@ -42,35 +42,7 @@ static const char help_text[] =
     "CAP_NET_ADMIN, with @NETNS and --demo also CAP_SYS_ADMIN.\n"
     "Exit status: 0; 1 an error; 2 wrong usage; 77 the demo cannot run on this machine.\n";
 
-static const char *const steer_names[N_STEER] = {"auto", "hash", "queue0"};
-
-_Noreturn static void bad_usage(const char *what, const char *text)
-{
-    fprintf(stderr, PROGRAM ": %s%s%s; " PROGRAM " --help tells more\n", what, text == NULL ? "" : ": ",
-            text == NULL ? "" : text);
-    exit(EXIT_USAGE);
-}
-
-static uint32_t number(const char *option, const char *text, uint32_t least, uint32_t most)
-{
-    char what[96], *end;
-
-    unsigned long value = strtoul(text, &end, 10);
-    if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && value >= least && value <= most)
-        return (uint32_t)value;
-    snprintf(what, sizeof(what), "--%s must be a number from %u to %u", option, least, most);
-    bad_usage(what, text);
-}
-
 /* ---- Ports ---- */
-
-static enum steer parse_steer(const char *text)
-{
-    for (int i = 0; i < N_STEER; i++)
-        if (strcmp(text, steer_names[i]) == 0)
-            return (enum steer)i;
-    bad_usage("steer is auto, hash or queue0", text);
-}
 
 static int add_port(struct tapswitch *sw, char *text, uint32_t queues)
 {
@@ -120,7 +92,7 @@ static void print_port(struct port *port)
     if (flowq_vm_stats(port->vm, &stats) != 0)
         return;
     printf("%s: steer %s, %llu flows known, %llu moved\n  queue  from the VM   to the VM      bytes  dropped\n", port->tap.name,
-           steer_names[port->steer], (unsigned long long)stats.live, (unsigned long long)stats.note[FLOWQ_NOTE_MOVED]);
+           steer_name(port->steer), (unsigned long long)stats.live, (unsigned long long)stats.note[FLOWQ_NOTE_MOVED]);
     for (uint32_t q = 0; q < port->tap.n_queues; q++) {
         struct queue_counts *counts = &port->counts[q];
         printf("  %5u  %11llu  %10llu %10llu  %7llu\n", q, value(&counts->from_vm), value(&counts->to_vm),
@@ -139,21 +111,15 @@ static void print_ports(struct tapswitch *sw)
 
 static int run(struct tapswitch *sw, uint32_t threads)
 {
-    sigset_t signals;
-    int number;
+    sigset_t signals = block_signals();
+    int signal;
 
-    /* Blocked before the first thread starts: only sigwait() takes them. */
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGUSR1);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
     int error = switch_start(sw, threads);
     if (error != 0) {
         fprintf(stderr, PROGRAM ": threads: %s\n", strerror(-error));
         return EXIT_FAILURE;
     }
-    while (sigwait(&signals, &number) == 0 && number == SIGUSR1)
+    while (sigwait(&signals, &signal) == 0 && signal == SIGUSR1)
         print_ports(sw);
     switch_stop(sw);
     print_ports(sw);
@@ -201,16 +167,16 @@ int main(int argc, char **argv)
     while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
         switch (option) {
         case OPT_QUEUES:
-            options.queues = number("queues", optarg, 1, TAP_MAX_QUEUES);
+            options.queues = number("--queues", optarg, 1, TAP_MAX_QUEUES);
             break;
         case OPT_THREADS:
-            options.threads = number("threads", optarg, 1, MAX_THREADS);
+            options.threads = number("--threads", optarg, 1, MAX_THREADS);
             break;
         case OPT_SECONDS:
-            options.seconds = number("seconds", optarg, 1, 3600);
+            options.seconds = number("--seconds", optarg, 1, 3600);
             break;
         case OPT_MOVE_MS:
-            options.move_ms = number("move-ms", optarg, 0, 100000);
+            options.move_ms = number("--move-ms", optarg, 0, 100000);
             break;
         case OPT_DEMO:
             demo = true;

@@ -17,6 +17,7 @@
 #define TAPSWITCH_H
 
 #include "mac.h"
+#include "steer.h"
 #include "tap.h"
 
 #include <flowq.h>
@@ -30,9 +31,6 @@
 enum { MAX_PORTS = 16, MAX_THREADS = 16 };
 
 /* ---- A frame's way (tapswitch_switch.c) ---- */
-
-/* How the receive queue of a port is chosen. */
-enum steer { STEER_AUTO, STEER_HASH, STEER_QUEUE0, N_STEER };
 
 struct queue_counts {
     _Atomic uint64_t from_vm;     /* frames read: the VM transmitted them on this queue */

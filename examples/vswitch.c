@@ -14,6 +14,8 @@
  */
 #include "vswitch.h"
 
+#include "command.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
@@ -25,7 +27,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { EXIT_USAGE = 2, MBUFS = 16384, MBUF_CACHE = 256 };
+enum { MBUFS = 16384, MBUF_CACHE = 256 };
 
 static const char usage_line[] = "usage: " PROGRAM " [OPTION]... PORT PORT...\n";
 
@@ -52,33 +54,7 @@ static const char help_text[] =
     "/dev/net/tun and CAP_NET_ADMIN, with @NETNS also CAP_SYS_ADMIN.\n"
     "Exit status: 0; 1 an error; 2 wrong usage.\n";
 
-_Noreturn static void bad_usage(const char *what, const char *text)
-{
-    fprintf(stderr, PROGRAM ": %s%s%s; " PROGRAM " --help tells more\n", what, text == NULL ? "" : ": ",
-            text == NULL ? "" : text);
-    exit(EXIT_USAGE);
-}
-
-static uint32_t number(const char *option, const char *text, uint32_t least, uint32_t most)
-{
-    char what[96], *end;
-
-    unsigned long value = strtoul(text, &end, 10);
-    if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && value >= least && value <= most)
-        return (uint32_t)value;
-    snprintf(what, sizeof(what), "%s must be a number from %u to %u", option, least, most);
-    bad_usage(what, text);
-}
-
 /* ---- Ports ---- */
-
-static enum steer parse_steer(const char *text)
-{
-    for (int i = 0; i < N_STEER; i++)
-        if (strcmp(text, steer_names[i]) == 0)
-            return (enum steer)i;
-    bad_usage("steer is auto, hash or queue0", text);
-}
 
 static void parse_setting(char *setting, struct port_settings *settings, bool *client)
 {
@@ -157,19 +133,6 @@ static void stop_dpdk(void)
 
 /* ---- Start and stop ---- */
 
-/* Blocked before the first thread starts, DPDK's included: only sigwait() takes them. */
-static sigset_t block_signals(void)
-{
-    sigset_t signals;
-
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGUSR1);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    return signals;
-}
-
 static void run(const sigset_t *signals, bool json)
 {
     void (*report)(FILE *) = json ? report_json : report_text;
@@ -183,7 +146,7 @@ static void run(const sigset_t *signals, bool json)
 
 static int run_ports(char **ports, int n, uint32_t workers, bool json, bool verbose)
 {
-    sigset_t signals = block_signals();
+    sigset_t signals = block_signals(); /* DPDK starts threads, too */
     int result = 0;
 
     if (start_dpdk(verbose) != 0)

@@ -20,6 +20,7 @@
 #define VSWITCH_H
 
 #include "mac.h"
+#include "steer.h"
 #include "tap.h"
 
 #include <flowq.h>
@@ -40,9 +41,6 @@ enum {
     BURST = 32,
     NO_DEVICE = -1
 };
-
-enum steer { STEER_AUTO, STEER_HASH, STEER_QUEUE0, N_STEER };
-extern const char *const steer_names[N_STEER];
 
 struct queue_counts {
     _Atomic uint64_t from_vm;   /* packets the VM transmitted on this queue */

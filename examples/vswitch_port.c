@@ -9,8 +9,6 @@
 
 struct vswitch the_switch;
 
-const char *const steer_names[N_STEER] = {"auto", "hash", "queue0"};
-
 int complain(const char *what, const char *name, const char *why)
 {
     fprintf(stderr, PROGRAM ": %s %s: %s\n", what, name, why);

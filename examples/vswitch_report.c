@@ -28,7 +28,7 @@ static void text_of_port(FILE *out, struct port *port)
 {
     struct flowq_stats stats = stats_of(port);
 
-    fprintf(out, "%s: steer %s, %u queues in use, %u transmitted on lately, %llu flows\n", port->name, steer_names[port->steer],
+    fprintf(out, "%s: steer %s, %u queues in use, %u transmitted on lately, %llu flows\n", port->name, steer_name(port->steer),
             stats.queues_in_use, stats.queues_noted, (ull)stats.live);
     fprintf(out, "  notes:    ");
     for (uint32_t i = 0; i < FLOWQ_NOTE_SLOTS; i++)
@@ -103,7 +103,7 @@ static void json_port(FILE *out, struct port *port)
     json_string(out, port->name);
     fprintf(out,
             ",\"steer\":\"%s\",\"connections\":%u,\"queues_in_use\":%u,\"queues_noted\":%u,\"flows\":%llu,\"inserted\":%llu,",
-            steer_names[port->steer], atomic_load(&port->connections), stats.queues_in_use, stats.queues_noted, (ull)stats.live,
+            steer_name(port->steer), atomic_load(&port->connections), stats.queues_in_use, stats.queues_noted, (ull)stats.live,
             (ull)stats.inserted);
     fprintf(out, "\"displaced\":%llu,\"forgotten\":%llu,\"no_queue\":%llu",
             (ull)(stats.displaced_embryonic + stats.displaced_closing + stats.displaced_established), (ull)stats.forgotten,
