@@ -34,6 +34,9 @@ static inline __attribute__((always_inline)) uint64_t lookup_burst(const struct 
         sum += word_queue(t, word) & -even;
         odd[n_odd] = (uint8_t)i;
         n_odd += !even;
+        unsigned wanted = (unsigned)!even & (unsigned)line_overflowed(line[i]);
+        if (__builtin_expect(wanted, 0))
+            __builtin_prefetch(second_line(t, line[i], hash[i]));
     }
     for (unsigned i = 0; i < n_odd; i++) {
         if (!line_overflowed(line[odd[i]])) {

@@ -88,7 +88,7 @@ int flowq_vm_queue_stats(struct flowq_vm *vm, uint32_t qid, struct flowq_queue_s
     memset(&all, 0, sizeof(all));
     all.in_use = queue_in_use(&vm->queues, qid);
     for (uint32_t i = 0; vm->counted && i < STATS_STRIPES; i++) {
-        const struct queue_counters *c = &vm->counted[(size_t)i * vm->queues.max + qid];
+        const struct queue_counters *c = &vm->counted[i * queue_counters_row(vm->queues.max) + qid];
         all.noted += u64_load_relaxed(&c->noted);
         all.steered += u64_load_relaxed(&c->steered);
     }

@@ -41,6 +41,13 @@ struct queue_counters {
     atomic_u64 noted, steered;
 };
 
+/* Counters in a row, one row a stripe: whole cache lines, as in struct stripe. */
+static inline size_t queue_counters_row(uint32_t max_queue_pairs)
+{
+    const size_t in_line = 64 / sizeof(struct queue_counters);
+    return (max_queue_pairs + in_line - 1) / in_line * in_line;
+}
+
 struct stats {
     struct stripe stripe[STATS_STRIPES];
 };

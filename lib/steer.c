@@ -43,8 +43,54 @@ static inline __attribute__((always_inline)) bool at_home(const struct view v, c
 static inline __attribute__((always_inline)) void fetch_second(const struct view v, const struct line *home, uint64_t hash,
                                                                bool even)
 {
-    if (__builtin_expect(!even && line_overflowed(home), 0))
+    unsigned wanted = (unsigned)!even & (unsigned)line_overflowed(home); /* one branch, not one for each */
+    if (__builtin_expect(wanted, 0))
         __builtin_prefetch(second_line(&v.vm->table, home, hash));
+}
+
+/* The queue of a flow that is neither at home nor, as far as its home line tells, elsewhere (T-B); else FLOWQ_DROP. */
+static inline __attribute__((always_inline)) uint16_t answer_unbound(const struct view *v, const struct line *home, uint64_t hash,
+                                                                     match_fn *match)
+{
+    if (match(home, hash & v->tag_mask, v->tag_mask | WORD_SECONDARY) != LINE_SLOTS || line_overflowed(home))
+        return FLOWQ_DROP;
+    return queue_pick(&v->vm->queues, hash_fallback(v->secret, hash));
+}
+
+/* The packets on the list, one by one: those of unbound flows here, of which there may be many, and the rest in answer.c. Then
+   those that concern fragments, on the list or not. */
+static inline __attribute__((always_inline)) void answer_listed(const struct receivers *to, struct batch *b, uint8_t *odd,
+                                                                unsigned n_odd, uint16_t *qids, match_fn *match)
+{
+    unsigned n_rest = 0, n_unbound = 0;
+    for (unsigned i = 0; i < n_odd; i++) {
+        unsigned at = odd[i];
+        struct view room;
+        const struct view *v = view_in(to, at, &room);
+        uint16_t qid = b->odd_kind[at] == ODD_NOT ? answer_unbound(v, b->line[at], b->hash[at], match) : FLOWQ_DROP;
+        if (qid != FLOWQ_DROP) {
+            qids[at] = qid;
+            b->reason[at] = FLOWQ_REASON_FALLBACK;
+            if (!to->one)
+                tally_add(&v->tally, STAT_STEER + FLOWQ_REASON_FALLBACK, 1);
+            n_unbound++;
+        } else {
+            qids[at] = answer_odd(v, b->odd_kind[at], b->hash[at], &b->reason[at]);
+            odd[n_rest++] = (uint8_t)at;
+        }
+    }
+    for (unsigned i = 0; i < b->n_special; i++) {
+        struct view room;
+        if (!to->one)
+            b->now_ns = 0; /* each vm has a clock of its own */
+        answer_special(view_in(to, b->special[i].at, &room), &b->special[i], b, qids);
+    }
+    for (unsigned i = 0; i < n_rest; i++) {
+        const struct view v = view_at(to, odd[i]);
+        tally_add(&v.tally, STAT_STEER + b->reason[odd[i]], 1);
+    }
+    if (to->one)
+        tally_add(&to->one->tally, STAT_STEER + FLOWQ_REASON_FALLBACK, n_unbound);
 }
 
 /* Fills qids and b->reason. */
@@ -65,20 +111,8 @@ static inline __attribute__((always_inline)) void answer(const struct receivers 
         if (!to->one)
             tally_add(&v.tally, STAT_STEER + FLOWQ_REASON_BOUND, even);
     }
-    for (unsigned i = 0; i < n_odd; i++) {
-        struct view room;
-        qids[odd[i]] = answer_odd(view_in(to, odd[i], &room), b->odd_kind[odd[i]], b->hash[odd[i]], &b->reason[odd[i]]);
-    }
-    for (unsigned i = 0; i < b->n_special; i++) {
-        struct view room;
-        if (!to->one)
-            b->now_ns = 0; /* each vm has a clock of its own */
-        answer_special(view_in(to, b->special[i].at, &room), &b->special[i], b, qids);
-    }
-    for (unsigned i = 0; i < n_odd; i++) {
-        const struct view v = view_at(to, odd[i]);
-        tally_add(&v.tally, STAT_STEER + b->reason[odd[i]], 1);
-    }
+    if (n_odd != 0 || b->n_special != 0)
+        answer_listed(to, b, odd, n_odd, qids, match);
     if (to->one)
         tally_add(&one.tally, STAT_STEER + FLOWQ_REASON_BOUND, n - n_odd);
 }

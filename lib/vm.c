@@ -124,8 +124,9 @@ static struct parts lay_out(const struct flowq_vm_config *cfg)
     p.frags = p.queues + queues_bytes(cfg->max_queue_pairs);
     p.noted = p.frags + memory_round64(p.n_fragments * sizeof(atomic_u64));
     p.counted = p.noted + memory_round64(cfg->max_queue_pairs * sizeof(atomic_u32));
-    p.end = p.counted +
-            (cfg->queue_stats ? memory_round64((size_t)STATS_STRIPES * cfg->max_queue_pairs * sizeof(struct queue_counters)) : 0);
+    p.end = p.counted;
+    if (cfg->queue_stats)
+        p.end += STATS_STRIPES * queue_counters_row(cfg->max_queue_pairs) * sizeof(struct queue_counters);
     return p;
 }
 

@@ -76,7 +76,7 @@ static inline uint64_t vm_now(const struct flowq_vm *vm) { return vm->clock_ns(v
 static inline struct queue_counters *vm_counters(const struct flowq_vm *vm, const struct tally *tally)
 {
     size_t stripe = (size_t)((const struct stripe *)(const void *)tally->counter - vm->stats.stripe);
-    return vm->counted + stripe * vm->queues.max;
+    return vm->counted + stripe * queue_counters_row(vm->queues.max);
 }
 
 #endif

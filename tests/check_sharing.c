@@ -167,7 +167,7 @@ static void check_writers(void)
 static const struct {
     uint32_t pairs;
     bool queue_stats;
-} shapes[] = {{256, false}, {PAIRS, false}, {7, false}, {PAIRS, true}, {256, true}};
+} shapes[] = {{256, false}, {PAIRS, false}, {7, false}, {PAIRS, true}, {PAIRS + 1, true}, {256, true}};
 enum { N_SHAPES = sizeof(shapes) / sizeof(*shapes) };
 
 /* Mutations: stats_stripe() gives all threads the same; struct stripe is not aligned. */
