@@ -27,8 +27,9 @@ struct special {
     uint64_t later, first[2]; /* hashes of datagrams; later 0: none that could be known */
 };
 
-/* What a call needs to know of the vm, loaded once: a batch sees one directory. Stages take it by value, so that the compiler
-   keeps it in registers; as a pointer it would be loaded again after each store. */
+/* What a call needs to know of the vm, loaded once, or where there are several vms in each stage: a later stage may see a newer
+   directory, in which each flow still is. Stages take it by value, so that the compiler keeps it in registers; as a pointer it
+   would be loaded again after each store. */
 struct view {
     struct flowq_vm *vm;
     const struct hash_secret *secret;
@@ -45,7 +46,7 @@ struct batch {
     uint8_t reason[BATCH];   /* FLOWQ_REASON_BOUND unless written: starts as zero, too, where anybody reads it */
     struct special special[BATCH];
     unsigned n_special;
-    uint64_t now_ns; /* read with the call's first special packet; starts as zero */
+    uint64_t now_ns; /* read with the call's first special packet, by several vms with each; 0: not yet */
 };
 
 /* What a call needs to know of its thread. One that could not be registered must not look at the table: it looks empty to it. */
