@@ -3,8 +3,9 @@
  *
  *     ctrlqueue [script]
  *
- * The guest's half turns each line into the bytes that a driver would put into the control queue; the device's half, device_command(),
- * is what a device model does with them. Between commands, packets show what has come of it. See ctrlqueue.script.
+ * The guest's half turns each line into the bytes that a driver would put into the control queue; the device's half,
+ * device_command(), is what a device model does with them. Between commands, packets show what has come of it. See
+ * ctrlqueue.script.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -22,7 +23,7 @@
 static struct flowq_vm *vm;
 static struct flowq_vm_config config = {.size = sizeof(config), .max_queue_pairs = MAX_PAIRS};
 
-/* ---- The device ----------------------------------------------------------------------------------------------------------------- */
+/* ---- The device ---------------------------------------------------------------------------------------------------------- */
 
 /* out: what the driver wrote, in as many pieces as it liked. Returns what goes into ack. */
 static uint8_t device_command(const struct iovec *out, size_t n)
@@ -68,7 +69,7 @@ static void device_receive(const struct flowq_pkt *pkt)
     printf("\n");
 }
 
-/* ---- The guest: bytes of a command ------------------------------------------------------------------------------------------------ */
+/* ---- The guest: bytes of a command --------------------------------------------------------------------------------------- */
 
 static uint8_t bytes[1024];
 static size_t n_bytes;
@@ -107,7 +108,7 @@ static void put_key(const char *hex)
     }
 }
 
-/* ---- Lines ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- Lines --------------------------------------------------------------------------------------------------------------- */
 
 struct word {
     const char *name;

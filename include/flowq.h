@@ -435,7 +435,7 @@ void flowq_vm_maintain(struct flowq_vm *vm);
 int flowq_vm_set_queue_pairs(struct flowq_vm *vm, uint32_t n);
 
 /* In place of a queue number, for the two setters below: every queue of the vm, those beyond the current pairs too. They are
-   switched in one change: no call spreads packets over only some of them. */
+   switched in one change: no call begun after it returned spreads packets over only some of them. */
 #define FLOWQ_ALL_QUEUES 0xffffffffu
 
 /*

@@ -32,10 +32,12 @@ static bool is_switch(const struct config_limit *l) { return l->min == 1 && l->m
 /* One that is a combination of bits: all of them, or the names of some. */
 static bool is_mask(const struct config_limit *l)
 {
-    return strcmp(l->name, "tunnels") == 0 || strcmp(l->name, "virtio_hash_types") == 0 || strcmp(l->name, "virtio_hash_tunnels") == 0;
+    return strcmp(l->name, "tunnels") == 0 || strcmp(l->name, "virtio_hash_types") == 0 ||
+           strcmp(l->name, "virtio_hash_tunnels") == 0;
 }
 
-/* ---- The manual: ".It Fa name [No *] Ta default Ta minimum Ta maximum Ta off" -------------------------------------------------- */
+/* ---- The manual: ".It Fa name [No *] Ta default Ta minimum Ta maximum Ta off"
+ * -------------------------------------------------- */
 
 struct row {
     char preset[32], min[32], max[32], off[32];
@@ -100,7 +102,8 @@ START_TEST(manual_agrees)
 }
 END_TEST
 
-/* ---- The header: numbers in the comment of a field ------------------------------------------------------------------------------ */
+/* ---- The header: numbers in the comment of a field
+ * ------------------------------------------------------------------------------ */
 
 /* A field's comment: that behind it, up to the next line that begins with something else; and the one above its paragraph. */
 static void find_comment(const char *header, const char *name, char *out, size_t size)
@@ -160,18 +163,21 @@ START_TEST(header_agrees)
         ck_assert(find_row(manual, l->name, &row));
         ck_assert_msg(row.fixed == l->fixed, "%s: flowq(7) and config.c differ on whether it is fixed", l->name);
         if (strncmp(l->name, "rebind", 6) != 0) /* fixed are only the places for its times */
-            ck_assert_msg(!strstr(comment, "[create]") == !l->fixed, "%s: flowq.h and config.c differ on whether it is fixed", l->name);
+            ck_assert_msg(!strstr(comment, "[create]") == !l->fixed, "%s: flowq.h and config.c differ on whether it is fixed",
+                          l->name);
         bool skip = is_switch(l) || is_mask(l);
         for (size_t w = 0; w < sizeof(said_in_words) / sizeof(said_in_words[0]); w++)
             skip = skip || strcmp(l->name, said_in_words[w]) == 0;
         if (skip)
             continue;
         if (l->preset != FLOWQ_OFF)
-            ck_assert_msg(has_number(comment, l->preset), "%s: flowq.h does not say default %" PRIu32 ":%s", l->name, l->preset, comment);
+            ck_assert_msg(has_number(comment, l->preset), "%s: flowq.h does not say default %" PRIu32 ":%s", l->name, l->preset,
+                          comment);
         if (l->width == 2)
-            continue; /* any port */
+            continue;                        /* any port */
         if (strcmp(l->name, "idle_ms") != 0) /* at least active_ms */
-            ck_assert_msg(has_number(comment, l->min), "%s: flowq.h does not say minimum %" PRIu32 ":%s", l->name, l->min, comment);
+            ck_assert_msg(has_number(comment, l->min), "%s: flowq.h does not say minimum %" PRIu32 ":%s", l->name, l->min,
+                          comment);
         ck_assert_msg(has_number(comment, l->max), "%s: flowq.h does not say maximum %" PRIu32 ":%s", l->name, l->max, comment);
     }
     free(manual);
@@ -179,7 +185,8 @@ START_TEST(header_agrees)
 }
 END_TEST
 
-/* ---- The code: the limits are those that flowq_vm_create() keeps ---------------------------------------------------------------- */
+/* ---- The code: the limits are those that flowq_vm_create() keeps
+ * ---------------------------------------------------------------- */
 
 static int created(const struct config_limit *l, uint32_t value)
 {
