@@ -1,6 +1,6 @@
 /*
  * with_flowq: flowq itself, through its public calls, by with_flowq.h; but ready keys have no public call, so lookup() does what
- * steer.c does with them.
+ * steer.c does with them, but for fetching second lines early.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -34,9 +34,6 @@ static inline __attribute__((always_inline)) uint64_t lookup_burst(const struct 
         sum += word_queue(t, word) & -even;
         odd[n_odd] = (uint8_t)i;
         n_odd += !even;
-        unsigned wanted = (unsigned)!even & (unsigned)line_overflowed(line[i]);
-        if (__builtin_expect(wanted, 0))
-            __builtin_prefetch(second_line(t, line[i], hash[i]));
     }
     for (unsigned i = 0; i < n_odd; i++) {
         if (!line_overflowed(line[odd[i]])) {

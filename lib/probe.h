@@ -55,4 +55,15 @@ static inline __attribute__((always_inline, target("avx2,bmi,bmi2"))) unsigned l
 #define line_match line_match_portable
 #endif
 
+/*
+ * Both at once, for a branch that is hardly ever taken where each of them alone would often be: compilers like to make two
+ * branches of it, and each packet from an overflowed line would be mispredicted.
+ */
+static inline __attribute__((always_inline)) unsigned both(unsigned a, unsigned b)
+{
+    unsigned result = a & b;
+    __asm__("" : "+r"(result));
+    return result;
+}
+
 #endif

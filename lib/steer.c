@@ -43,8 +43,7 @@ static inline __attribute__((always_inline)) bool at_home(const struct view v, c
 static inline __attribute__((always_inline)) void fetch_second(const struct view v, const struct line *home, uint64_t hash,
                                                                bool even)
 {
-    unsigned wanted = (unsigned)!even & (unsigned)line_overflowed(home); /* one branch, not one for each */
-    if (__builtin_expect(wanted, 0))
+    if (__builtin_expect(both(!even, line_overflowed(home)), 0))
         __builtin_prefetch(second_line(&v.vm->table, home, hash));
 }
 
