@@ -60,19 +60,27 @@ static inline struct caller caller_of(const struct thread *thread)
     return (struct caller){thread != NULL, stats_stripe(thread)};
 }
 
-static inline __attribute__((always_inline)) struct view view_of(struct flowq_vm *vm, const struct caller by)
+/* As much of a view as it takes from the line on. The compiler leaves out what is not used, but not atomic loads: these are in
+   view_of(). */
+static inline __attribute__((always_inline)) struct view view_of_line(struct flowq_vm *vm, const struct caller by)
 {
-    static const struct directory empty = {.depth = 1, .shift = 63, .shard = {(void *)table_nowhere, (void *)table_nowhere}};
     return (struct view){
         .vm = vm,
-        .directory = by.registered ? ptr_load_acquire(&vm->table.directory) : &empty,
         .secret = &vm->secret,
-        .udp_filter = u64_load_relaxed(&vm->udp_filter),
         .tag_mask = vm->table.tag_mask,
         .line_mask = vm->table.line_mask,
         .queue_mask = vm->table.queue_mask,
         .tally = stats_tally_in(&vm->stats, by.stripe),
     };
+}
+
+static inline __attribute__((always_inline)) struct view view_of(struct flowq_vm *vm, const struct caller by)
+{
+    static const struct directory empty = {.depth = 1, .shift = 63, .shard = {(void *)table_nowhere, (void *)table_nowhere}};
+    struct view v = view_of_line(vm, by);
+    v.directory = by.registered ? ptr_load_acquire(&vm->table.directory) : &empty;
+    v.udp_filter = u64_load_relaxed(&vm->udp_filter);
+    return v;
 }
 
 /* The vms that the packets of a batch go to: one for all, whose view was loaded before, or one for each. */
@@ -85,6 +93,11 @@ struct receivers {
 static inline __attribute__((always_inline)) struct view view_at(const struct receivers *to, unsigned i)
 {
     return to->one ? *to->one : view_of(to->vms[i], to->by);
+}
+
+static inline __attribute__((always_inline)) struct view view_of_line_at(const struct receivers *to, unsigned i)
+{
+    return to->one ? *to->one : view_of_line(to->vms[i], to->by);
 }
 
 /* For functions that are not inline; room: where it may be put. */

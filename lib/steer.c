@@ -85,7 +85,7 @@ static inline __attribute__((always_inline)) void answer_listed(const struct rec
         answer_special(view_in(to, b->special[i].at, &room), &b->special[i], b, qids);
     }
     for (unsigned i = 0; i < n_rest; i++) {
-        const struct view v = view_at(to, odd[i]);
+        const struct view v = view_of_line_at(to, odd[i]);
         tally_add(&v.tally, STAT_STEER + b->reason[odd[i]], 1);
     }
     if (to->one)
@@ -100,7 +100,7 @@ static inline __attribute__((always_inline)) void answer(const struct receivers 
     uint8_t odd[BATCH];
     unsigned n_odd = 0;
     for (unsigned i = 0; i < n; i++) {
-        const struct view v = to->one ? one : view_at(to, i);
+        const struct view v = to->one ? one : view_of_line_at(to, i);
         const struct line *line = b->line[i];
         uint64_t hash = b->hash[i];
         bool even = at_home(v, line, hash, &qids[i], match);
@@ -157,20 +157,23 @@ static inline void fetch_vm(struct flowq_vm *vm, const struct caller by)
     __builtin_prefetch(&stats_tally_in(&vm->stats, by.stripe).counter[STAT_STEER + FLOWQ_REASON_BOUND], 1);
 }
 
-/* Packets for several vms: the same stages. */
+/* Packets for several vms: the same stages. Registered threads only, so that the compiler need not ask. */
 static inline __attribute__((always_inline)) void mixed_stages(const struct thread *thread, struct flowq_vm *const *vms,
                                                                const struct flowq_pkt *pkts, unsigned n, uint16_t *qids,
                                                                match_fn *match)
 {
-    const struct receivers to = {.vms = vms, .by = caller_of(thread)};
+    const struct receivers to = {.vms = vms, .by = {.registered = true, .stripe = stats_stripe(thread)}};
     struct batch b;
+    bool counted = false;
     b.n_special = 0;
     memset(b.odd_kind, ODD_NOT, sizeof(b.odd_kind));
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 0; i < n; i++) {
         fetch_vm(vms[i], to.by);
-    fetch_headers(pkts, n);
+        __builtin_prefetch(pkts[i].data);
+    }
     for (unsigned i = 0; i < n; i++) {
         uint16_t qid;
+        counted |= vms[i]->queues.counted;
         if (is_ruled(vms[i]) && rss_steer_inside(vms[i], thread, &pkts[i], &qid)) {
             no_line(vms[i], &b, i, ODD_RULED);
             b.special[b.n_special++] = (struct special){.at = (uint8_t)i, .later = qid};
@@ -181,11 +184,10 @@ static inline __attribute__((always_inline)) void mixed_stages(const struct thre
         }
     }
     answer(&to, &b, n, qids, match);
-    for (unsigned i = 0; i < n; i++) {
-        if (__builtin_expect(vms[i]->queues.counted, 0)) {
-            const struct view v = view_at(&to, i);
+    for (unsigned i = 0; counted && i < n; i++) {
+        const struct view v = view_of_line_at(&to, i);
+        if (v.vm->queues.counted)
             count_queues(&v, &qids[i], 1);
-        }
     }
 }
 
@@ -457,6 +459,12 @@ static bool all_alike(struct flowq_vm *const *vms, unsigned n)
     return i >= n;
 }
 
+static void steer_each(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned n, uint16_t *qids)
+{
+    for (unsigned i = 0; i < n; i++)
+        qids[i] = flowq_rx_steer(vms[i], &pkts[i]);
+}
+
 void flowq_rx_steer_burst_vms(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
 {
     struct thread *thread = thread_self();
@@ -466,8 +474,10 @@ void flowq_rx_steer_burst_vms(struct flowq_vm *const *vms, const struct flowq_pk
         unsigned m = n - i < BATCH ? (unsigned)(n - i) : BATCH;
         if (all_alike(vms + i, m))
             flowq_rx_steer_burst(vms[i], pkts + i, m, qids + i);
-        else
+        else if (thread)
             steer(thread, vms + i, pkts + i, m, qids + i);
+        else
+            steer_each(vms + i, pkts + i, m, qids + i);
     }
     leave(thread);
 }
