@@ -221,7 +221,7 @@ static inline __attribute__((always_inline)) void note_stages(const struct view 
 {
     const struct view view = *v;
     struct sent sent[BATCH];
-    size_t refreshed = 0;
+    size_t usual[FLOWQ_NOTE_MOVED + 1] = {0};
     fetch_headers(pkts, n);
     for (size_t i = 0; i < n; i++)
         sent[i] = sight_sent(view, &pkts[i]);
@@ -229,13 +229,14 @@ static inline __attribute__((always_inline)) void note_stages(const struct view 
         find_sent(view, &sent[i], match);
     for (size_t i = 0; i < n; i++) {
         uint32_t outcome = note_sent(c, view.tag_mask, &sent[i]);
-        if (outcome == FLOWQ_NOTE_REFRESHED)
-            refreshed++;
+        if (outcome <= FLOWQ_NOTE_MOVED)
+            usual[outcome]++;
         else
             count(view.vm, c, outcome, 1);
     }
-    if (refreshed)
-        count(view.vm, c, FLOWQ_NOTE_REFRESHED, refreshed);
+    for (uint32_t outcome = 0; outcome <= FLOWQ_NOTE_MOVED; outcome++)
+        if (usual[outcome])
+            count(view.vm, c, outcome, usual[outcome]);
 }
 
 /* ---- With the instructions every machine has, and with wider ones: chosen once per burst ----------------------------------- */
