@@ -13,7 +13,7 @@ const struct contestant *const contestants[] = {
 #ifdef HAVE_URCU
     &with_lfht,
 #endif
-    &with_tun,      &with_roofline,       &with_nothing,         NULL,
+    &with_tun,      &with_roofline,       &with_roofline_burst,  &with_nothing, NULL,
 };
 
 const char *const missing_contestants[] = {

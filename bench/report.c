@@ -25,7 +25,7 @@ static void text(FILE *to, const struct results *r)
     for (size_t i = 0; i < r->n; i++) {
         const struct series *s = &r->series[i];
         double ours = series_median(results_find(r, s->workload, "flowq", s->unit)), m = series_median(s);
-        fprintf(to, "%-24s %-12s %9.4g %-7s (%.4g - %.4g, %zu)", strcmp(last, s->workload) ? s->workload : "", s->contestant, m,
+        fprintf(to, "%-24s %-14s %9.4g %-7s (%.4g - %.4g, %zu)", strcmp(last, s->workload) ? s->workload : "", s->contestant, m,
                 s->unit, series_min(s), series_max(s), s->n);
         if (strcmp(s->contestant, "flowq") != 0 && !isnan(ours))
             fprintf(to, "  %.2f x flowq", m / ours);
