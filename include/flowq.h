@@ -572,9 +572,11 @@ struct flowq_rss {
  * back.
  *
  * Returns 0, or, and then nothing has changed,
- *   -EINVAL   vm or rss is NULL; rss->size below that of version 0.9; a value out of range; a hash type or a queue that was not
- * offered -E2BIG    rss has fields that this version does not know and they are not zero -ENOTSUP  FLOWQ_VIRTIO_F_RSS is not in
- * virtio_features -ENOMEM   out of memory, or eight configurations that were replaced still wait for open sections to close
+ *   -EINVAL   vm or rss is NULL; rss->size below that of version 0.9; a value out of range; a hash type or a queue that was
+ *             not offered
+ *   -E2BIG    rss has fields that this version does not know and they are not zero
+ *   -ENOTSUP  FLOWQ_VIRTIO_F_RSS is not in virtio_features
+ *   -ENOMEM   out of memory, or eight configurations that were replaced still wait for open sections to close
  * Thread-safe. Allocates. Since 0.9.
  */
 int flowq_vm_set_rss(struct flowq_vm *vm, const struct flowq_rss *rss);

@@ -314,6 +314,49 @@ static bool both_are_off(void *ctx)
 START_TEST(setters_side_by_side) { MUST_HOLD("setters", all_in_use, both_are_off, enable_mine, enable_mine); }
 END_TEST
 
+/* The guest's table names queue 3 alone. */
+static void ruled_by_queue_3(void *ctx)
+{
+    static const uint16_t table[] = {3};
+    const struct flowq_rss rss = {.size = sizeof(rss), .table = table, .table_length = 1, .unclassified = 3, .max_tx = PAIRS};
+    all_in_use(ctx);
+    if (flowq_vm_set_rss(x.b.vm, &rss) != 0)
+        abort();
+}
+
+static void reset_queue_3(void *ctx)
+{
+    (void)ctx;
+    flowq_vm_set_queue_resetting(x.b.vm, 3, true);
+}
+
+/* A queue that is being reset drops; no other one takes its packets meanwhile, as one would if it were switched off. */
+static void steer_to_queue_3(void *ctx)
+{
+    uint16_t last = 3;
+    (void)ctx;
+    for (unsigned i = 0; i < 3; i++) {
+        uint16_t qid = decide(&pool[0][0][0][0]).qid;
+        SCHED_CHECK(qid == last || qid == FLOWQ_DROP);
+        last = qid;
+    }
+}
+
+static bool queue_3_is_off(void *ctx)
+{
+    (void)ctx;
+    SCHED_CHECK(decide(&pool[0][0][0][0]).qid == FLOWQ_DROP);
+    x.made = false;
+    return bare_free(&x.b);
+}
+
+/* Mutation: queues_set_resetting() takes the queue out of in_use before it stores `resetting`. */
+START_TEST(reset_while_the_table_rules)
+{
+    MUST_HOLD("reset of a queue", ruled_by_queue_3, queue_3_is_off, reset_queue_3, steer_to_queue_3);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = orders_begin("check_orders_notes");
@@ -324,5 +367,6 @@ int main(void)
     tcase_add_test(tc, a_newcomer_that_fails_leaves_no_time);
     tcase_add_test(tc, setters_while_steering);
     tcase_add_test(tc, setters_side_by_side);
+    tcase_add_test(tc, reset_while_the_table_rules);
     return orders_end("check_orders_notes", tc);
 }

@@ -116,7 +116,12 @@ static inline struct flowq_decision look_up(const struct flow *f)
 static inline void make(uint32_t initial_flows, uint32_t rebind_us)
 {
     struct flowq_vm_config cfg = {
-        .max_flows = 16, .max_queue_pairs = PAIRS, .initial_flows = initial_flows, .rebind_min_tcp_us = rebind_us};
+        .max_flows = 16,
+        .max_queue_pairs = PAIRS,
+        .initial_flows = initial_flows,
+        .rebind_min_tcp_us = rebind_us,
+        .virtio_features = FLOWQ_VIRTIO_F_RSS,
+    };
     flowq_synchronize();
     if (x.made)
         bare_free(&x.b);
