@@ -12,8 +12,25 @@
 
 #define BATCH 32 /* packets in flight at a time: enough that the table's cache misses overlap */
 
-/* For tests and benchmarks: bursts do without wider instructions. */
+/*
+ * What a burst is going to need is fetched ahead: headers, and lines of the table. Where the table is far away, in no
+ * second-level cache, they are fetched into that one first, as it waits for more of them at a time than the first-level cache
+ * does; lines then come from there FAR_AHEAD packets before they are looked at.
+ */
+#define FAR_DEPTH 10 /* of the directory: a table of 1024 shards of 16 KiB or more */
+#define FAR_AHEAD 8
+
+static inline __attribute__((always_inline)) void fetch(const void *p, bool far)
+{
+    if (far)
+        __builtin_prefetch(p, 0, 2);
+    else
+        __builtin_prefetch(p);
+}
+
+/* For tests and benchmarks: bursts do without wider instructions; from which depth on a table is far away. */
 extern bool steer_narrow;
+extern uint32_t steer_far_depth;
 
 /* ---- Packets that go to the VM --------------------------------------------------------------------------------------------- */
 
@@ -123,7 +140,8 @@ void sight_special(const struct view *v, const struct flowq_pkt *pkt, struct bat
 
 /* v: view_at(to, at), which the compiler may have in registers already. */
 static inline __attribute__((always_inline)) void sight_arriving(const struct view v, const struct receivers *to,
-                                                                 const struct flowq_pkt *pkt, struct batch *b, unsigned at)
+                                                                 const struct flowq_pkt *pkt, struct batch *b, unsigned at,
+                                                                 bool far)
 {
     uint64_t word[5];
     enum plain plain = parse_fast(pkt, v.udp_filter, false, word);
@@ -134,7 +152,7 @@ static inline __attribute__((always_inline)) void sight_arriving(const struct vi
         struct view room;
         sight_special(view_in(to, at, &room), pkt, b, at);
     }
-    __builtin_prefetch(b->line[at]);
+    fetch(b->line[at], far);
 }
 
 /* ---- Packets that the VM sends --------------------------------------------------------------------------------------------- */

@@ -19,11 +19,11 @@
 
 typedef unsigned match_fn(const struct line *l, uint64_t probe, uint64_t mask);
 
-/* Headers that are not in a cache yet come all at once. */
-static inline void fetch_headers(const struct flowq_pkt *pkts, size_t n)
+/* Headers that are not in a cache yet come all at once. (gcc leaves out calls of a function that only prefetches.) */
+static inline __attribute__((always_inline)) void fetch_headers(const struct flowq_pkt *pkts, size_t n, bool far)
 {
     for (size_t i = 0; n > 1 && i < n; i++)
-        __builtin_prefetch(pkts[i].data);
+        fetch(pkts[i].data, far);
 }
 
 /* ---- Steering: the stages -------------------------------------------------------------------------------------------------- */
@@ -94,7 +94,7 @@ static inline __attribute__((always_inline)) void answer_listed(const struct rec
 
 /* Fills qids and b->reason. */
 static inline __attribute__((always_inline)) void answer(const struct receivers *to, struct batch *b, unsigned n, uint16_t *qids,
-                                                         match_fn *match)
+                                                         match_fn *match, bool far)
 {
     const struct view one = to->one ? *to->one : (struct view){.vm = NULL};
     uint8_t odd[BATCH];
@@ -103,6 +103,8 @@ static inline __attribute__((always_inline)) void answer(const struct receivers 
         const struct view v = to->one ? one : view_of_line_at(to, i);
         const struct line *line = b->line[i];
         uint64_t hash = b->hash[i];
+        if (far && i + FAR_AHEAD < n)
+            fetch(b->line[i + FAR_AHEAD], false);
         bool even = at_home(v, line, hash, &qids[i], match);
         odd[n_odd] = (uint8_t)i;
         n_odd += !even;
@@ -117,16 +119,16 @@ static inline __attribute__((always_inline)) void answer(const struct receivers 
 }
 
 static inline __attribute__((always_inline)) void steer_stages(const struct view *v, const struct flowq_pkt *pkts, unsigned n,
-                                                               uint16_t *qids, struct batch *b, match_fn *match)
+                                                               uint16_t *qids, struct batch *b, match_fn *match, bool far)
 {
     const struct view view = *v;
     const struct receivers to = {.one = v};
     b->n_special = 0;
     memset(b->odd_kind, ODD_NOT, n == 1 ? 1 : sizeof(b->odd_kind));
-    fetch_headers(pkts, n);
+    fetch_headers(pkts, n, far);
     for (unsigned i = 0; i < n; i++)
-        sight_arriving(view, &to, &pkts[i], b, i);
-    answer(&to, b, n, qids, match);
+        sight_arriving(view, &to, &pkts[i], b, i, far);
+    answer(&to, b, n, qids, match, far);
 }
 
 /* Counts answers by queue, where that is asked for. */
@@ -150,7 +152,7 @@ static inline void no_line(const struct flowq_vm *vm, struct batch *b, unsigned 
 }
 
 /* What a packet will need of its vm: the lines of struct flowq_vm, and its counter. */
-static inline void fetch_vm(struct flowq_vm *vm, const struct caller by)
+static inline __attribute__((always_inline)) void fetch_vm(struct flowq_vm *vm, const struct caller by)
 {
     __builtin_prefetch(vm);
     __builtin_prefetch(&vm->table);
@@ -178,12 +180,12 @@ static inline __attribute__((always_inline)) void mixed_stages(const struct thre
             no_line(vms[i], &b, i, ODD_RULED);
             b.special[b.n_special++] = (struct special){.at = (uint8_t)i, .later = qid};
         } else if (queues_n(u32_load_acquire(&vms[i]->queues.summary)) > 1) {
-            sight_arriving(view_at(&to, i), &to, &pkts[i], &b, i);
+            sight_arriving(view_at(&to, i), &to, &pkts[i], &b, i, false);
         } else {
             no_line(vms[i], &b, i, ODD_SINGLE);
         }
     }
-    answer(&to, &b, n, qids, match);
+    answer(&to, &b, n, qids, match, false);
     for (unsigned i = 0; counted && i < n; i++) {
         const struct view v = view_of_line_at(&to, i);
         if (v.vm->queues.counted)
@@ -222,7 +224,7 @@ static inline __attribute__((always_inline)) void note_stages(const struct view 
     const struct view view = *v;
     struct sent sent[BATCH];
     size_t usual[FLOWQ_NOTE_MOVED + 1] = {0};
-    fetch_headers(pkts, n);
+    fetch_headers(pkts, n, false);
     for (size_t i = 0; i < n; i++)
         sent[i] = sight_sent(view, &pkts[i]);
     for (size_t i = 0; i < n; i++)
@@ -245,7 +247,12 @@ typedef void steer_fn(const struct view *v, const struct flowq_pkt *pkts, unsign
 
 static void steer_batch(const struct view *v, const struct flowq_pkt *pkts, unsigned n, uint16_t *qids, struct batch *b)
 {
-    steer_stages(v, pkts, n, qids, b, line_match);
+    steer_stages(v, pkts, n, qids, b, line_match, false);
+}
+
+static void steer_far(const struct view *v, const struct flowq_pkt *pkts, unsigned n, uint16_t *qids, struct batch *b)
+{
+    steer_stages(v, pkts, n, qids, b, line_match, true);
 }
 
 typedef void mixed_fn(const struct thread *thread, struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned n,
@@ -267,11 +274,18 @@ static __attribute__((target("avx2,bmi,bmi2"))) void mixed_batch_wide(const stru
 static __attribute__((target("avx2,bmi,bmi2"))) void steer_batch_wide(const struct view *v, const struct flowq_pkt *pkts,
                                                                       unsigned n, uint16_t *qids, struct batch *b)
 {
-    steer_stages(v, pkts, n, qids, b, line_match_avx2);
+    steer_stages(v, pkts, n, qids, b, line_match_avx2, false);
+}
+
+static __attribute__((target("avx2,bmi,bmi2"))) void steer_far_wide(const struct view *v, const struct flowq_pkt *pkts,
+                                                                    unsigned n, uint16_t *qids, struct batch *b)
+{
+    steer_stages(v, pkts, n, qids, b, line_match_avx2, true);
 }
 #else
 #define mixed_batch_wide mixed_batch
 #define steer_batch_wide steer_batch
+#define steer_far_wide   steer_far
 #endif
 
 typedef void note_fn(const struct view *v, const struct note_context *c, const struct flowq_pkt *pkts, size_t n);
@@ -292,6 +306,7 @@ static __attribute__((target("avx2,bmi,bmi2"))) void note_batch_wide(const struc
 #endif
 
 bool steer_narrow;
+uint32_t steer_far_depth = FAR_DEPTH;
 
 static bool wide(void)
 {
@@ -302,7 +317,14 @@ static bool wide(void)
 #endif
 }
 
-static steer_fn *best_steer(void) { return wide() ? steer_batch_wide : steer_batch; }
+static steer_fn *best_steer(const struct view *v)
+{
+    bool far = v->directory->depth >= steer_far_depth;
+    if (wide())
+        return far ? steer_far_wide : steer_batch_wide;
+    return far ? steer_far : steer_batch;
+}
+
 static mixed_fn *best_mixed(void) { return wide() ? mixed_batch_wide : mixed_batch; }
 static note_fn *best_note(void) { return wide() ? note_batch_wide : note_batch; }
 
@@ -346,7 +368,7 @@ static __attribute__((noinline)) uint16_t steer_special(const struct view *v, co
     struct batch b;
     uint16_t qid;
     b.now_ns = 0;
-    steer_stages(v, pkt, 1, &qid, &b, line_match);
+    steer_stages(v, pkt, 1, &qid, &b, line_match, false);
     return qid;
 }
 
@@ -403,9 +425,9 @@ void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, siz
             qids[i] = qid;
         return;
     }
-    steer_fn *steer = best_steer();
     enter(thread);
     struct view v = view_of(vm, caller_of(thread));
+    steer_fn *steer = best_steer(&v);
     for (size_t i = 0; i < n; i += BATCH)
         steer(&v, pkts + i, n - i < BATCH ? (unsigned)(n - i) : BATCH, qids + i, &b);
     leave(thread);
@@ -417,7 +439,7 @@ static void decide(const struct view *v, const struct flowq_pkt *pkts, unsigned 
 {
     uint16_t qids[BATCH];
     memset(b->reason, FLOWQ_REASON_BOUND, sizeof(b->reason));
-    best_steer()(v, pkts, n, qids, b);
+    best_steer(v)(v, pkts, n, qids, b);
     for (unsigned i = 0; i < n; i++)
         out[i] = (struct flowq_decision){.qid = qids[i], .reason = b->reason[i]};
     if (v->vm->queues.counted)
