@@ -136,7 +136,20 @@ struct contest {
     size_t n;                    /* packets in all; a turn takes some of them */
     const struct stream *expect; /* its sums are checked against; NULL: they are not */
     uint64_t n_bound;            /* for the check: flows from here on are misses */
+    bool misses;                 /* there are such */
 };
+
+/* A table that knows flows by their hashes alone takes an absent flow for another one now and then, this library's one out of
+   2^49 / flows of them: two in a turn are no mistake. Each adds a queue instead of MISS. */
+enum { FALSE_MATCHES = 2 };
+
+static bool adds_up(const struct contest *c, uint64_t sum, uint64_t expected)
+{
+    for (uint64_t n = 0; n <= (c->misses ? FALSE_MATCHES : 0); n++)
+        if (sum + n * MISS >= expected && sum + n * MISS <= expected + n * (QUEUES - 1))
+            return true;
+    return false;
+}
 
 static double one_turn(const struct contest *c, const struct entrant *e, size_t from, size_t n)
 {
@@ -146,9 +159,10 @@ static double one_turn(const struct contest *c, const struct entrant *e, size_t 
     uint64_t sum = c->turn(e, c->what, from, n);
     double ns = (cpu_ns() - start) / (double)n;
     keep(sum);
-    if (c->expect && !e->is->no_answer && sum != stream_sum(c->expect, from, n, c->n_bound))
+    uint64_t expected = c->expect && !e->is->no_answer ? stream_sum(c->expect, from, n, c->n_bound) : sum;
+    if (!adds_up(c, sum, expected))
         fail("%s, %s: queues add up to %llu, not to %llu", c->workload, e->is->name, (unsigned long long)sum,
-             (unsigned long long)stream_sum(c->expect, from, n, c->n_bound));
+             (unsigned long long)expected);
     return ns;
 }
 
@@ -226,6 +240,7 @@ static void lookups(const struct scene *s, unsigned percent, bool goal)
     char what[24];
     struct contest c = {
         .turn = turn_lookup, .takes_part = can_lookup, .n = (size_t)TURN * TURNS_IN_STREAM, .n_bound = s->shape.n_flows};
+    c.misses = percent < 100;
     snprintf(what, sizeof(what), percent == 100 ? "lookup32" : "lookup32-hit%u", percent);
     contest_name(&c, what, s);
     if (!wanted(c.workload, goal))
