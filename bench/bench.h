@@ -155,6 +155,7 @@ struct contestant {
     bool grows;                          /* can start small */
     bool minor;                          /* few goals speak of it */
     bool no_answer;                      /* does not know the queues: its sums are not checked */
+    bool by_hash;                        /* knows flows by their hashes alone: may take an absent one for another */
 };
 
 extern const struct contestant with_flowq, with_flowq_narrow, with_native, with_rte_hash, with_rte_hash_ahead,

@@ -98,6 +98,7 @@ const struct contestant with_flowq = {
     .bytes = bytes,
     .settle = settle,
     .grows = true,
+    .by_hash = true,
 };
 
 const struct contestant with_flowq_narrow = {
