@@ -36,7 +36,7 @@ static inline __attribute__((always_inline)) uint64_t lookup_burst(const struct 
         n_odd += !even;
     }
     for (unsigned i = 0; i < n_odd; i++) {
-        if (!line_overflowed(line[odd[i]])) {
+        if (!line_overflow(line[odd[i]])) {
             sum += MISS;
             continue;
         }

@@ -12,7 +12,7 @@ static uint64_t look_again(const struct view *v, uint64_t hash)
     uint64_t word = u64_load_acquire(&home->word[line_match(home, probe, mask)]); /* T-C */
     if ((word & mask) == probe)
         return word;
-    if (!line_overflowed(home)) /* T-B */
+    if (!line_overflow(home)) /* T-B */
         return 0;
     const struct line *second = second_line(t, home, hash);
     probe |= WORD_SECONDARY;
@@ -69,7 +69,7 @@ void answer_special(const struct view *v, const struct special *s, struct batch 
         qids[at] = s->later ? frag_get(&vm->frags, s->later, b->now_ns) : FLOWQ_DROP;
         b->reason[at] = FLOWQ_REASON_FRAGMENT;
         if (qids[at] == FLOWQ_DROP || !queue_in_use(&vm->queues, qids[at]))
-            qids[at] = fall_back(v, b->hash[at], &b->reason[at]);
+            qids[at] = fall_back(v, b->seen[at].hash, &b->reason[at]);
     }
     for (unsigned f = 0; f < s->n_first; f++)
         frag_put(&vm->frags, s->first[f], qids[at], b->now_ns);

@@ -10,8 +10,8 @@ void hash_secret_expand(struct hash_secret *s, const uint8_t seed[FLOWQ_SECRET_S
     }
     uint64_t part[4];
     memcpy(part, s->bytes + 24, sizeof(part)); /* xxhash.h, XXH3_len_9to16_64b() */
-    s->short_low = part[0] ^ part[1];
-    s->short_high = part[2] ^ part[3];
+    s->brief.low = part[0] ^ part[1];
+    s->brief.high = part[2] ^ part[3];
     s->fallback = XXH3_64bits_withSeed(seed, FLOWQ_SECRET_SIZE, UINT64_MAX);
-    s->tag_low = tag_low;
+    s->brief.tag_low = tag_low;
 }

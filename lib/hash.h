@@ -22,12 +22,17 @@
 #include "key.h"
 #include "parse.h"
 
-/* Read-only after creation. What plain IPv4 needs comes first. */
+/* What plain IPv4 needs of a secret. */
+struct hash_brief {
+    uint64_t low, high; /* what XXH3 makes of the secret for inputs of 9 to 16 bytes */
+    uint64_t tag_low;   /* lowest bit of a tag: the least hash there is, as a tag of zero is an empty slot's */
+};
+
+/* Read-only after creation. */
 struct hash_secret {
-    uint64_t short_low, short_high; /* what XXH3 makes of `bytes` for inputs of 9 to 16 bytes */
-    uint64_t tag_low;               /* lowest bit of a tag: set where a tag would be zero, as an empty slot is */
-    uint8_t bytes[192];             /* XXH3 wants at least 136; this is its default length */
-    uint64_t fallback;              /* keys the second hash */
+    struct hash_brief brief;
+    uint8_t bytes[192]; /* XXH3 wants at least 136; this is its default length */
+    uint64_t fallback;  /* keys the second hash */
 };
 
 /* Stretches the user's or the kernel's 32 bytes. tag_low: see above. */
@@ -35,39 +40,58 @@ void hash_secret_expand(struct hash_secret *s, const uint8_t seed[FLOWQ_SECRET_S
 
 static inline uint64_t hash_nonzero_tag(const struct hash_secret *s, uint64_t h)
 {
-    return h >= s->tag_low ? h : h | s->tag_low;
+    return h >= s->brief.tag_low ? h : s->brief.tag_low;
 }
 
-/* XXH3's multiplication folded to 64 bits. Not XXH3_mul128_fold64(): gcc takes the halves of that through memory. */
+/* XXH3's multiplication folded to 64 bits. Not XXH3_mul128_fold64(): gcc 12 takes the halves of a product through memory. */
 static inline uint64_t hash_fold(uint64_t a, uint64_t b)
 {
+#ifdef __x86_64__
+    uint64_t high;
+    __asm__("mulq %2" : "+a"(a), "=d"(high) : "r"(b) : "cc");
+    return a ^ high;
+#else
     __uint128_t product = (__uint128_t)a * b;
     return (uint64_t)product ^ (uint64_t)(product >> 64);
+#endif
 }
 
 /*
  * The keys of plain packets, two words or five: XXH3_64bits_withSecret() of 16 and of 40 bytes, written out, with the part of the
  * secret that the short one wants worked out beforehand. tests/check_hash.c compares them with the original.
  */
+static inline uint64_t hash_brief(const struct hash_brief s, const uint64_t word[2])
+{
+    uint64_t low = word[0] ^ s.low, high = word[1] ^ s.high;
+    uint64_t h = XXH3_avalanche(KEY_V4_BYTES + XXH_swap64(low) + high + hash_fold(low, high));
+    return h >= s.tag_low ? h : s.tag_low;
+}
+
 static inline uint64_t hash_words2(const struct hash_secret *s, const uint64_t word[2])
 {
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    uint64_t low = word[0] ^ s->short_low, high = word[1] ^ s->short_high;
-    return hash_nonzero_tag(s, XXH3_avalanche(KEY_V4_BYTES + XXH_swap64(low) + high + hash_fold(low, high)));
+    return hash_brief(s->brief, word);
 #else
     return hash_nonzero_tag(s, XXH3_64bits_withSecret(word, KEY_V4_BYTES, s->bytes, sizeof(s->bytes)));
 #endif
 }
 
+static inline uint64_t hash_secret_word(const struct hash_secret *s, size_t i)
+{
+    uint64_t word;
+    memcpy(&word, s->bytes + i * sizeof(word), sizeof(word));
+    return word;
+}
+
 static inline uint64_t hash_words5(const struct hash_secret *s, const uint64_t word[5])
 {
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    uint64_t k[8];
-    memcpy(k, s->bytes, sizeof(k));
-    return hash_nonzero_tag(s,
-                            XXH3_avalanche(KEY_V6_BYTES * XXH_PRIME64_1 + hash_fold(word[0] ^ k[0], word[1] ^ k[1]) +
-                                           hash_fold(word[3] ^ k[2], word[4] ^ k[3]) + hash_fold(word[2] ^ k[4], word[3] ^ k[5]) +
-                                           hash_fold(word[1] ^ k[6], word[2] ^ k[7])));
+    uint64_t sum = KEY_V6_BYTES * XXH_PRIME64_1;
+    sum += hash_fold(word[0] ^ hash_secret_word(s, 0), word[1] ^ hash_secret_word(s, 1));
+    sum += hash_fold(word[3] ^ hash_secret_word(s, 2), word[4] ^ hash_secret_word(s, 3));
+    sum += hash_fold(word[2] ^ hash_secret_word(s, 4), word[3] ^ hash_secret_word(s, 5));
+    sum += hash_fold(word[1] ^ hash_secret_word(s, 6), word[2] ^ hash_secret_word(s, 7));
+    return hash_nonzero_tag(s, XXH3_avalanche(sum));
 #else
     return hash_nonzero_tag(s, XXH3_64bits_withSecret(word, KEY_V6_BYTES, s->bytes, sizeof(s->bytes)));
 #endif

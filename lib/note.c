@@ -310,7 +310,7 @@ static inline bool insert_at_home(const struct note_context *c, struct shard *s,
 {
     const struct table *t = c->table;
     struct line *home = &s->line[home_line(t, hash)];
-    if (line_match(home, hash & t->tag_mask, t->tag_mask | WORD_SECONDARY) != LINE_SLOTS || line_overflowed(home))
+    if (line_match(home, hash & t->tag_mask, t->tag_mask | WORD_SECONDARY) != LINE_SLOTS || line_overflow(home))
         return false;
     unsigned at = line_match(home, 0, UINT64_MAX);
     if (at == LINE_SLOTS)
@@ -383,7 +383,7 @@ uint32_t note_missed(const struct note_context *c, const struct line *home, uint
 {
     /* A short cut to insert(), which looks again under the lock. Not where the answer hangs on the flow being unknown: the line
        may be of a shard that an earlier packet of the batch has split. */
-    if ((kind == NOTE_CARRIES || kind == NOTE_CLOSES) && !line_overflowed(home)) {
+    if ((kind == NOTE_CARRIES || kind == NOTE_CLOSES) && !line_overflow(home)) {
         uint32_t outcome = insert(c, hash, kind);
         if (outcome != AGAIN)
             return outcome;

@@ -39,12 +39,8 @@ static inline uint32_t fast_u32(const uint8_t *p)
     return v;
 }
 
-static inline bool fast_l4(uint32_t protocol, uint32_t ports, uint64_t udp_filter)
-{
-    /* The destination port stands in network byte order in the upper half: its low byte is the topmost. A tunnel's port is not
-     * plain. */
-    return protocol == PROTO_TCP || (protocol == PROTO_UDP && !(udp_filter >> (ports >> 24 & 63) & 1));
-}
+/* A port of a tunnel is not plain. It stands in network byte order in the upper half: its low byte is the topmost. */
+static inline bool fast_udp(uint32_t ports, uint64_t udp_filter) { return !(udp_filter >> (ports >> 24 & 63) & 1); }
 
 static inline uint64_t fast_word(uint32_t ports, uint32_t protocol, uint32_t version)
 {
@@ -53,49 +49,82 @@ static inline uint64_t fast_word(uint32_t ports, uint32_t protocol, uint32_t ver
 
 static inline uint32_t fast_swap_ports(uint32_t ports) { return ports << 16 | ports >> 16; }
 
-/* word: the key's words. tx: the packet is the VM's: the key comes reversed, and multicast destinations are not plain. */
-static inline __attribute__((always_inline)) enum plain parse_fast(const struct flowq_pkt *pkt, uint64_t udp_filter, bool tx,
-                                                                   uint64_t word[5])
+/* Length and flags of a packet, which are neighbours, at once: no flags, and at least so many bytes. */
+static inline bool fast_whole(const struct flowq_pkt *pkt, uint32_t bytes)
+{
+    return fast_u64((const uint8_t *)pkt + offsetof(struct flowq_pkt, len)) - bytes <= UINT32_MAX - bytes;
+}
+
+/* Each: is it such a packet? word: its key's words. tx: the packet is the VM's: the key comes reversed, and multicast destinations
+   are not plain. */
+static inline __attribute__((always_inline)) bool parse_fast_v4(const struct flowq_pkt *pkt, uint64_t udp_filter, bool tx,
+                                                                uint64_t word[5])
 {
     const uint8_t *p = pkt->data;
-    uint32_t reach = tx ? FAST_TX_REACH : FAST_RX_REACH;
-    if (pkt->flags != 0 || pkt->len < FAST_V4_PORTS + reach || (tx && (p[0] & 1)))
-        return PLAIN_NOT;
-    uint64_t first = fast_u64(p + 12); /* type, version and length, TOS, ... */
-    if ((first & 0xffffff) == 0x450008) {
-        uint32_t mid = fast_u32(p + 20); /* flags and offset, TTL, protocol */
-        uint64_t addresses = fast_u64(p + 26);
-        uint32_t ports = fast_u32(p + FAST_V4_PORTS);
-        if ((mid & 0xff3f) != 0 || !fast_l4(mid >> 24, ports, udp_filter) || (tx && (addresses >> 32 & 0xff) >= IPV4_MULTICAST))
-            return PLAIN_NOT;
-        word[0] = tx ? addresses << 32 | addresses >> 32 : addresses;
-        word[1] = fast_word(tx ? fast_swap_ports(ports) : ports, mid >> 24, 4);
-        return PLAIN_V4;
+    if (!fast_whole(pkt, FAST_V4_PORTS + (tx ? FAST_TX_REACH : FAST_RX_REACH)) || (tx && (p[0] & 1)))
+        return false;
+    uint32_t first = fast_u32(p + 12) & 0xffffff; /* type, version and length */
+    uint32_t mid = fast_u32(p + 20) & 0xff00ff3f; /* flags and offset, protocol */
+    uint32_t ports = fast_u32(p + FAST_V4_PORTS);
+    uint64_t addresses = fast_u64(p + 26), l4 = tx ? fast_swap_ports(ports) : ports;
+    if (first != 0x450008)
+        return false;
+    if (__builtin_expect(mid != (uint32_t)PROTO_TCP << 24, 0)) {
+        if (mid != (uint32_t)PROTO_UDP << 24 || !fast_udp(ports, udp_filter))
+            return false;
+        l4 ^= fast_word(0, PROTO_TCP ^ PROTO_UDP, 0);
     }
-    if ((first & 0xf0ffff) == 0x60dd86 && pkt->len >= FAST_V6_PORTS + reach) {
-        uint32_t protocol = p[20], ports = fast_u32(p + FAST_V6_PORTS);
-        uint64_t s0 = fast_u64(p + 22), s1 = fast_u64(p + 30), d0 = fast_u64(p + 38), d1 = fast_u64(p + 46);
-        if (!fast_l4(protocol, ports, udp_filter) || (tx && (d0 & 0xff) == IPV6_MULTICAST))
-            return PLAIN_NOT;
-        word[0] = tx ? d0 : s0;
-        word[1] = tx ? d1 : s1;
-        word[2] = tx ? s0 : d0;
-        word[3] = tx ? s1 : d1;
-        word[4] = fast_word(tx ? fast_swap_ports(ports) : ports, protocol, 6);
-        return PLAIN_V6;
-    }
-    return PLAIN_NOT;
+    if (tx && (addresses >> 32 & 0xff) >= IPV4_MULTICAST)
+        return false;
+    word[0] = tx ? addresses << 32 | addresses >> 32 : addresses;
+    word[1] = l4 ^ fast_word(0, PROTO_TCP, 4); /* a constant that the hash's own can be joined with */
+    return true;
+}
+
+static inline __attribute__((always_inline)) bool parse_fast_v6(const struct flowq_pkt *pkt, uint64_t udp_filter, bool tx,
+                                                                uint64_t word[5])
+{
+    const uint8_t *p = pkt->data;
+    if (!fast_whole(pkt, FAST_V6_PORTS + (tx ? FAST_TX_REACH : FAST_RX_REACH)) || (tx && (p[0] & 1)))
+        return false;
+    if ((fast_u32(p + 12) & 0xf0ffff) != 0x60dd86) /* type, version */
+        return false;
+    uint32_t protocol = p[20], ports = fast_u32(p + FAST_V6_PORTS);
+    uint64_t s0 = fast_u64(p + 22), s1 = fast_u64(p + 30), d0 = fast_u64(p + 38), d1 = fast_u64(p + 46);
+    if (protocol != PROTO_TCP && (protocol != PROTO_UDP || !fast_udp(ports, udp_filter)))
+        return false;
+    if (tx && (d0 & 0xff) == IPV6_MULTICAST)
+        return false;
+    word[0] = tx ? d0 : s0;
+    word[1] = tx ? d1 : s1;
+    word[2] = tx ? s0 : d0;
+    word[3] = tx ? s1 : d1;
+    word[4] = fast_word(tx ? fast_swap_ports(ports) : ports, protocol, 6);
+    return true;
 }
 
 #else
 
-static inline enum plain parse_fast(const struct flowq_pkt *pkt, uint64_t udp_filter, bool tx, uint64_t word[5])
+static inline bool parse_fast_v4(const struct flowq_pkt *pkt, uint64_t udp_filter, bool tx, uint64_t word[5])
 {
     (void)pkt, (void)udp_filter, (void)tx, (void)word;
-    return PLAIN_NOT;
+    return false;
+}
+
+static inline bool parse_fast_v6(const struct flowq_pkt *pkt, uint64_t udp_filter, bool tx, uint64_t word[5])
+{
+    return parse_fast_v4(pkt, udp_filter, tx, word);
 }
 
 #endif
+
+static inline __attribute__((always_inline)) enum plain parse_fast(const struct flowq_pkt *pkt, uint64_t udp_filter, bool tx,
+                                                                   uint64_t word[5])
+{
+    if (parse_fast_v4(pkt, udp_filter, tx, word))
+        return PLAIN_V4;
+    return parse_fast_v6(pkt, udp_filter, tx, word) ? PLAIN_V6 : PLAIN_NOT;
+}
 
 static inline enum note_kind note_kind_of(uint8_t protocol, uint8_t flags)
 {

@@ -38,11 +38,11 @@ static inline __attribute__((always_inline)) unsigned line_match_sse2(const stru
     return (unsigned)__builtin_ctz(words) / 2;
 }
 
-static inline __attribute__((always_inline, target("avx2,bmi,bmi2"))) unsigned line_match_avx2(const struct line *l,
-                                                                                               uint64_t probe, uint64_t mask)
+static inline __attribute__((always_inline, target("avx2,bmi,bmi2"))) unsigned line_compare_avx2(const struct line *l, __m256i want,
+                                                                                                 uint64_t mask)
 {
     const __m256i *v = (const __m256i *)(const void *)l;
-    __m256i want = _mm256_set1_epi64x((long long)probe), keep = _mm256_set1_epi64x((long long)mask);
+    __m256i keep = _mm256_set1_epi64x((long long)mask);
     __m256i a = _mm256_cmpeq_epi64(_mm256_and_si256(_mm256_load_si256(v), keep), want);
     __m256i b = _mm256_cmpeq_epi64(_mm256_and_si256(_mm256_load_si256(v + 1), keep), want);
     unsigned low = (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(a));
@@ -50,10 +50,30 @@ static inline __attribute__((always_inline, target("avx2,bmi,bmi2"))) unsigned l
     atomic_signal_fence(memory_order_acquire); /* T-B */
     return (unsigned)__builtin_ctz(low | high << 4 | 1u << LINE_SLOTS);
 }
+
+static inline __attribute__((always_inline, target("avx2,bmi,bmi2"))) unsigned line_match_avx2(const struct line *l,
+                                                                                               uint64_t probe, uint64_t mask)
+{
+    return line_compare_avx2(l, _mm256_set1_epi64x((long long)probe), mask);
+}
+
+static inline __attribute__((always_inline, target("avx2,bmi,bmi2"))) unsigned line_home_avx2(const struct line *l,
+                                                                                              const uint64_t *hash,
+                                                                                              uint64_t tag_mask)
+{
+    __m256i want = _mm256_broadcastq_epi64(_mm_loadl_epi64((const __m128i *)(const void *)hash)); /* from memory at once */
+    return line_compare_avx2(l, _mm256_and_si256(want, _mm256_set1_epi64x((long long)tag_mask)), tag_mask | WORD_SECONDARY);
+}
 #define line_match line_match_sse2
 #else
 #define line_match line_match_portable
 #endif
+
+/* A flow that is at home in this line: the index of its slot, or LINE_SLOTS. hash: in memory, for line_home_avx2(). */
+static inline __attribute__((always_inline)) unsigned line_home(const struct line *l, const uint64_t *hash, uint64_t tag_mask)
+{
+    return line_match(l, *hash & tag_mask, tag_mask | WORD_SECONDARY);
+}
 
 /*
  * Both at once, for a branch that is hardly ever taken where each of them alone would often be: compilers like to make two

@@ -72,11 +72,13 @@ uint32_t queues_pairs(struct queues *q);
 static inline uint32_t queues_n(uint32_t summary) { return summary >> 16; }
 static inline uint16_t queues_lowest(uint32_t summary) { return (uint16_t)summary; }
 
-/* qid: below 64 * queues_words(max). */
-static inline bool queue_in_use(const struct queues *q, uint32_t qid)
+/* in_use: struct queues'. qid: below 64 * queues_words(max). */
+static inline bool queue_in(const atomic_u64 *in_use, uint32_t qid)
 {
-    return u64_load_relaxed(&q->in_use[qid / 64]) >> qid % 64 & 1;
+    return u64_load_relaxed(&in_use[qid / 64]) >> qid % 64 & 1;
 }
+
+static inline bool queue_in_use(const struct queues *q, uint32_t qid) { return queue_in(q->in_use, qid); }
 
 /* qid: as above. Whoever finds a queue not in use may learn here why. */
 static inline bool queue_is_resetting(const struct queues *q, uint32_t qid)

@@ -14,8 +14,8 @@ void sight_special(const struct view *v, const struct flowq_pkt *pkt, struct bat
     if (r.kind == PARSE_QUOTE || r.kind == PARSE_QUOTE_LATER)
         key_reverse(&r.key); /* the VM sent the packet that is quoted (S6) */
     b->odd_kind[at] = kinds[r.kind];
-    b->hash[at] = r.kind == PARSE_KEYLESS ? secret->tag_low : hash_key(secret, &r.key);
-    b->line[at] = b->odd_kind[at] == ODD_NOT ? line_of(*v, b->hash[at]) : table_nowhere;
+    b->seen[at].hash = r.kind == PARSE_KEYLESS ? secret->brief.tag_low : hash_key(secret, &r.key);
+    b->seen[at].line = b->odd_kind[at] == ODD_NOT ? line_of(*v, b->seen[at].hash) : table_nowhere;
     if (r.n_first || b->odd_kind[at] == ODD_LATER) {
         struct special *s = &b->special[b->n_special++];
         s->at = (uint8_t)at;

@@ -12,25 +12,8 @@
 
 #define BATCH 32 /* packets in flight at a time: enough that the table's cache misses overlap */
 
-/*
- * What a burst is going to need is fetched ahead: headers, and lines of the table. Where the table is far away, in no
- * second-level cache, they are fetched into that one first, as it waits for more of them at a time than the first-level cache
- * does; lines then come from there FAR_AHEAD packets before they are looked at.
- */
-#define FAR_DEPTH 10 /* of the directory: a table of 1024 shards of 16 KiB or more */
-#define FAR_AHEAD 8
-
-static inline __attribute__((always_inline)) void fetch(const void *p, bool far)
-{
-    if (far)
-        __builtin_prefetch(p, 0, 2);
-    else
-        __builtin_prefetch(p);
-}
-
-/* For tests and benchmarks: bursts do without wider instructions; from which depth on a table is far away. */
+/* For tests and benchmarks: bursts do without wider instructions. */
 extern bool steer_narrow;
-extern uint32_t steer_far_depth;
 
 /* ---- Packets that go to the VM --------------------------------------------------------------------------------------------- */
 
@@ -50,15 +33,22 @@ struct special {
 struct view {
     struct flowq_vm *vm;
     const struct hash_secret *secret;
-    const struct directory *directory;
-    uint64_t udp_filter, tag_mask;
+    const atomic_ptr *shards; /* the directory's, */
+    uint32_t shift;           /* and by how much it shifts a hash */
     uint32_t line_mask, queue_mask;
+    const atomic_u64 *in_use; /* the queues' */
+    uint64_t udp_filter, tag_mask;
     struct tally tally;
 };
 
+/* Where a packet's flow is to be looked for. */
+struct seen {
+    uint64_t hash;
+    const struct line *line;
+};
+
 struct batch {
-    uint64_t hash[BATCH];
-    const struct line *line[BATCH];
+    struct seen seen[BATCH];
     uint8_t odd_kind[BATCH]; /* enum odd; starts as zero */
     uint8_t reason[BATCH];   /* FLOWQ_REASON_BOUND unless written: starts as zero, too, where anybody reads it */
     struct special special[BATCH];
@@ -87,6 +77,7 @@ static inline __attribute__((always_inline)) struct view view_of_line(struct flo
         .tag_mask = vm->table.tag_mask,
         .line_mask = vm->table.line_mask,
         .queue_mask = vm->table.queue_mask,
+        .in_use = vm->queues.in_use,
         .tally = stats_tally_in(&vm->stats, by.stripe),
     };
 }
@@ -95,7 +86,9 @@ static inline __attribute__((always_inline)) struct view view_of(struct flowq_vm
 {
     static const struct directory empty = {.depth = 1, .shift = 63, .shard = {(void *)table_nowhere, (void *)table_nowhere}};
     struct view v = view_of_line(vm, by);
-    v.directory = by.registered ? ptr_load_acquire(&vm->table.directory) : &empty;
+    const struct directory *d = by.registered ? ptr_load_acquire(&vm->table.directory) : &empty;
+    v.shards = d->shard;
+    v.shift = d->shift;
     v.udp_filter = u64_load_relaxed(&vm->udp_filter);
     return v;
 }
@@ -128,7 +121,8 @@ static inline const struct view *view_in(const struct receivers *to, unsigned i,
 
 static inline struct line *line_of(const struct view v, uint64_t hash)
 {
-    return &directory_shard(v.directory, hash)->line[(uint32_t)hash & v.line_mask];
+    struct shard *s = ptr_load_acquire(&v.shards[hash >> v.shift]);
+    return &s->line[(uint32_t)hash & v.line_mask];
 }
 
 static inline uint64_t hash_plain(const struct view v, enum plain plain, const uint64_t word[5])
@@ -138,21 +132,53 @@ static inline uint64_t hash_plain(const struct view v, enum plain plain, const u
 
 void sight_special(const struct view *v, const struct flowq_pkt *pkt, struct batch *b, unsigned at);
 
+/* The packet's hash is known. */
+static inline __attribute__((always_inline)) void sight_line(const struct view v, struct seen *s, uint64_t hash)
+{
+    s->hash = hash;
+    s->line = line_of(v, hash);
+    __builtin_prefetch(s->line);
+}
+
 /* v: view_at(to, at), which the compiler may have in registers already. */
 static inline __attribute__((always_inline)) void sight_arriving(const struct view v, const struct receivers *to,
-                                                                 const struct flowq_pkt *pkt, struct batch *b, unsigned at,
-                                                                 bool far)
+                                                                 const struct flowq_pkt *pkt, struct batch *b, unsigned at)
 {
     uint64_t word[5];
     enum plain plain = parse_fast(pkt, v.udp_filter, false, word);
-    if (plain != PLAIN_NOT) {
-        b->hash[at] = hash_plain(v, plain, word);
-        b->line[at] = line_of(v, b->hash[at]);
+    if (__builtin_expect(plain != PLAIN_NOT, 1)) {
+        sight_line(v, &b->seen[at], hash_plain(v, plain, word));
     } else {
         struct view room;
         sight_special(view_in(to, at, &room), pkt, b, at);
+        __builtin_prefetch(b->seen[at].line);
     }
-    fetch(b->line[at], far);
+}
+
+/* Packets from `at` on, up to n, as long as they are plain ones of one version of IP; returns where others begin. A loop for each
+   version leaves the compiler registers enough. */
+static inline __attribute__((always_inline)) unsigned sight_v4(const struct view v, const struct flowq_pkt *pkts, unsigned at,
+                                                               unsigned n, struct batch *b)
+{
+    const struct flowq_pkt *pkt = &pkts[at], *end = &pkts[n];
+    struct hash_brief secret = v.secret->brief;
+    uint64_t word[5], tcp = fast_word(0, PROTO_TCP, 4);
+    secret.high ^= tcp; /* once, instead of with each packet: parse_fast_v4() has put it in */
+    for (struct seen *s = &b->seen[at]; pkt != end && parse_fast_v4(pkt, v.udp_filter, false, word); pkt++, s++) {
+        word[1] ^= tcp;
+        sight_line(v, s, hash_brief(secret, word));
+    }
+    return (unsigned)(pkt - pkts);
+}
+
+static inline __attribute__((always_inline)) unsigned sight_v6(const struct view v, const struct flowq_pkt *pkts, unsigned at,
+                                                               unsigned n, struct batch *b)
+{
+    const struct flowq_pkt *pkt = &pkts[at], *end = &pkts[n];
+    uint64_t word[5];
+    for (struct seen *s = &b->seen[at]; pkt != end && parse_fast_v6(pkt, v.udp_filter, false, word); pkt++, s++)
+        sight_line(v, s, hash_words5(v.secret, word));
+    return (unsigned)(pkt - pkts);
 }
 
 /* ---- Packets that the VM sends --------------------------------------------------------------------------------------------- */

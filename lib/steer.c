@@ -7,8 +7,9 @@
  *     answer    steering: the queue that the line names; what it does not answer is in           answer.h
  *     note      noting: the flow is bound to the queue that the VM named                         note.h
  *
- * Bursts run each stage over up to BATCH packets before the next one, so that the table's cache misses overlap. Plain packets
- * whose flow is in its home line, bound to a queue in use, take no branch that depends on the data; all others are put on a list
+ * Bursts run each stage over up to BATCH packets before the next one, so that the table's cache misses overlap; where a burst has
+ * more packets, the next batch is sighted before this one's lines are looked at, so that its misses overlap with that, too. Plain
+ * packets whose flow is in its home line, bound to a queue in use, take no branch that depends on the data; all others are marked
  * ("odd") and worked off one by one afterwards. A single call takes a plain packet through the same functions without a batch,
  * and any other as a batch of one. Steering writes nothing but the fragment cache and counters.
  */
@@ -18,55 +19,118 @@
 #include "rss.h"
 
 typedef unsigned match_fn(const struct line *l, uint64_t probe, uint64_t mask);
+typedef unsigned home_fn(const struct line *l, const uint64_t *hash, uint64_t tag_mask);
 
 /* Headers that are not in a cache yet come all at once. (gcc leaves out calls of a function that only prefetches.) */
-static inline __attribute__((always_inline)) void fetch_headers(const struct flowq_pkt *pkts, size_t n, bool far)
+static inline __attribute__((always_inline)) void fetch_headers(const struct flowq_pkt *pkts, unsigned n)
 {
-    for (size_t i = 0; n > 1 && i < n; i++)
-        fetch(pkts[i].data, far);
+#pragma GCC unroll 4
+    for (unsigned i = 0; i < n; i++)
+        __builtin_prefetch(pkts[i].data);
 }
 
 /* ---- Steering: the stages -------------------------------------------------------------------------------------------------- */
 
-/* The flow is in this line, its home, and its queue is in use. Whatever comes out, *qid is set. */
-static inline __attribute__((always_inline)) bool at_home(const struct view v, const struct line *line, uint64_t hash,
-                                                          uint16_t *qid, match_fn *match)
+typedef unsigned run_fn(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct batch *b);
+
+/* A batch that is not the burst's last one has `n_next` packets behind it, whose headers are fetched; the first one fetches its own,
+   too. */
+static inline __attribute__((always_inline)) void see(const struct view *v, const struct flowq_pkt *pkts, unsigned n, bool first,
+                                                      unsigned n_next, struct batch *b, run_fn *run_v4, run_fn *run_v6)
 {
-    uint64_t probe = hash & v.tag_mask, mask = v.tag_mask | WORD_SECONDARY;
-    uint64_t word = u64_load_relaxed(&line->word[match(line, probe, mask)]); /* T-C */
-    uint32_t q = (uint32_t)(word >> WORD_QUEUE_SHIFT) & v.queue_mask;
-    *qid = (uint16_t)q;
-    return ((word & mask) == probe) & queue_in_use(&v.vm->queues, q);
+    b->n_special = 0;
+    memset(b->odd_kind, ODD_NOT, sizeof(b->odd_kind));
+    if (first && n > 1)
+        fetch_headers(pkts, n);
+    for (unsigned i = 0; (i = run_v4(v, pkts, i, n, b)) < n;) {
+        unsigned others = run_v6(v, pkts, i, n, b);
+        if (others == i) {
+            sight_special(v, &pkts[i], b, i);
+            __builtin_prefetch(b->seen[i].line);
+            others++;
+        }
+        i = others;
+    }
+    fetch_headers(pkts + n, n_next);
 }
 
-/* A flow that may be in its second line: that is fetched while the others are looked at. Rare, also where many flows miss. */
-static inline __attribute__((always_inline)) void fetch_second(const struct view v, const struct line *home, uint64_t hash,
-                                                               bool even)
+/* Zero if the flow is in this line, its home. Whatever comes out, *qid is a queue number. */
+static inline __attribute__((always_inline)) uint64_t not_at_home(const struct view v, const struct line *line, const uint64_t *hash,
+                                                                  uint32_t *qid, home_fn *home)
 {
-    if (__builtin_expect(both(!even, line_overflowed(home)), 0))
-        __builtin_prefetch(second_line(&v.vm->table, home, hash));
+    uint64_t word = u64_load_relaxed(&line->word[home(line, hash, v.tag_mask)]); /* T-C, for which the tag is enough */
+    *qid = (uint32_t)(word >> WORD_QUEUE_SHIFT) & v.queue_mask;
+    return (word ^ *hash) & v.tag_mask;
+}
+
+/* The odd ones: a bit for each packet, the first one's highest. */
+static inline unsigned odd_first(uint32_t odd) { return (unsigned)__builtin_clz(odd); }
+static inline uint32_t odd_bit(unsigned at) { return UINT32_C(1) << (BATCH - 1) >> at; }
+_Static_assert(BATCH == 32, "a bit for each packet");
+
+/* The answers whose queue is not in use. */
+static __attribute__((noinline)) uint32_t not_in_use(const struct view *v, const uint16_t *qids, unsigned n)
+{
+    uint32_t odd = 0;
+    for (unsigned i = 0; i < n; i++)
+        odd |= queue_in(v->in_use, qids[i]) ? 0 : odd_bit(i);
+    return odd;
+}
+
+/* Looks at the line of each packet; qids of the others than those returned are right. The second lines in which flows of these may
+   be are fetched while the others are looked at, which is rare, also where many flows miss. */
+static inline __attribute__((always_inline)) uint32_t look(const struct receivers *to, const struct batch *b, unsigned n,
+                                                           uint16_t *qids, home_fn *home)
+{
+    const struct view one = to->one ? *to->one : (struct view){.vm = NULL};
+    uint64_t queues = 0;
+    uint32_t odd = 0, all_qids = 0;
+    for (unsigned i = 0; i < n; i++) {
+        const struct view v = to->one ? one : view_of_line_at(to, i);
+        const struct seen *s = &b->seen[i];
+        const struct line *line = s->line;
+        uint32_t qid;
+        uint64_t miss = not_at_home(v, line, &s->hash, &qid, home);
+        qids[i] = (uint16_t)qid;
+        if (!to->one)
+            miss |= !queue_in(v.in_use, qid);
+        uint64_t all_if_odd = miss ? UINT64_MAX : 0;
+        odd = 2 * odd - (uint32_t)all_if_odd;
+        queues |= UINT64_C(1) << qid % 64;
+        all_qids |= qid;
+        if (__builtin_expect((line_overflow(line) & all_if_odd) != 0, 0)) /* one branch, not two that are hard to predict */
+            __builtin_prefetch(second_line(&v.vm->table, line, s->hash));
+        if (!to->one)
+            tally_add(&v.tally, STAT_STEER + FLOWQ_REASON_BOUND, !miss);
+    }
+    odd <<= BATCH - n;
+    /* All queues at once where they are few. */
+    if (to->one && __builtin_expect(all_qids > 63 || (queues & ~u64_load_relaxed(&one.in_use[0])) != 0, 0))
+        odd |= not_in_use(to->one, qids, n);
+    return odd;
 }
 
 /* The queue of a flow that is neither at home nor, as far as its home line tells, elsewhere (T-B); else FLOWQ_DROP. */
 static inline __attribute__((always_inline)) uint16_t answer_unbound(const struct view *v, const struct line *home, uint64_t hash,
                                                                      match_fn *match)
 {
-    if (match(home, hash & v->tag_mask, v->tag_mask | WORD_SECONDARY) != LINE_SLOTS || line_overflowed(home))
+    if (match(home, hash & v->tag_mask, v->tag_mask | WORD_SECONDARY) != LINE_SLOTS || line_overflow(home))
         return FLOWQ_DROP;
     return queue_pick(&v->vm->queues, hash_fallback(v->secret, hash));
 }
 
-/* The packets on the list, one by one: those of unbound flows here, of which there may be many, and the rest in answer.c. Then
-   those that concern fragments, on the list or not. */
-static inline __attribute__((always_inline)) void answer_listed(const struct receivers *to, struct batch *b, uint8_t *odd,
-                                                                unsigned n_odd, uint16_t *qids, match_fn *match)
+/* The odd packets, one by one: those of unbound flows here, of which there may be many, and the rest in answer.c. Then those that
+   concern fragments, odd or not. Fills b->reason for all these. */
+static inline __attribute__((always_inline)) void answer_each(const struct receivers *to, struct batch *b, uint32_t odd,
+                                                              uint16_t *qids, match_fn *match)
 {
-    unsigned n_rest = 0, n_unbound = 0;
-    for (unsigned i = 0; i < n_odd; i++) {
-        unsigned at = odd[i];
+    uint32_t rest = 0;
+    unsigned n_unbound = 0;
+    for (; odd; odd &= ~odd_bit(odd_first(odd))) {
+        unsigned at = odd_first(odd);
         struct view room;
         const struct view *v = view_in(to, at, &room);
-        uint16_t qid = b->odd_kind[at] == ODD_NOT ? answer_unbound(v, b->line[at], b->hash[at], match) : FLOWQ_DROP;
+        uint16_t qid = b->odd_kind[at] == ODD_NOT ? answer_unbound(v, b->seen[at].line, b->seen[at].hash, match) : FLOWQ_DROP;
         if (qid != FLOWQ_DROP) {
             qids[at] = qid;
             b->reason[at] = FLOWQ_REASON_FALLBACK;
@@ -74,8 +138,8 @@ static inline __attribute__((always_inline)) void answer_listed(const struct rec
                 tally_add(&v->tally, STAT_STEER + FLOWQ_REASON_FALLBACK, 1);
             n_unbound++;
         } else {
-            qids[at] = answer_odd(v, b->odd_kind[at], b->hash[at], &b->reason[at]);
-            odd[n_rest++] = (uint8_t)at;
+            qids[at] = answer_odd(v, b->odd_kind[at], b->seen[at].hash, &b->reason[at]);
+            rest |= odd_bit(at);
         }
     }
     for (unsigned i = 0; i < b->n_special; i++) {
@@ -84,51 +148,12 @@ static inline __attribute__((always_inline)) void answer_listed(const struct rec
             b->now_ns = 0; /* each vm has a clock of its own */
         answer_special(view_in(to, b->special[i].at, &room), &b->special[i], b, qids);
     }
-    for (unsigned i = 0; i < n_rest; i++) {
-        const struct view v = view_of_line_at(to, odd[i]);
-        tally_add(&v.tally, STAT_STEER + b->reason[odd[i]], 1);
+    for (; rest; rest &= ~odd_bit(odd_first(rest))) {
+        const struct view v = view_of_line_at(to, odd_first(rest));
+        tally_add(&v.tally, STAT_STEER + b->reason[odd_first(rest)], 1);
     }
     if (to->one)
         tally_add(&to->one->tally, STAT_STEER + FLOWQ_REASON_FALLBACK, n_unbound);
-}
-
-/* Fills qids and b->reason. */
-static inline __attribute__((always_inline)) void answer(const struct receivers *to, struct batch *b, unsigned n, uint16_t *qids,
-                                                         match_fn *match, bool far)
-{
-    const struct view one = to->one ? *to->one : (struct view){.vm = NULL};
-    uint8_t odd[BATCH];
-    unsigned n_odd = 0;
-    for (unsigned i = 0; i < n; i++) {
-        const struct view v = to->one ? one : view_of_line_at(to, i);
-        const struct line *line = b->line[i];
-        uint64_t hash = b->hash[i];
-        if (far && i + FAR_AHEAD < n)
-            fetch(b->line[i + FAR_AHEAD], false);
-        bool even = at_home(v, line, hash, &qids[i], match);
-        odd[n_odd] = (uint8_t)i;
-        n_odd += !even;
-        fetch_second(v, line, hash, even);
-        if (!to->one)
-            tally_add(&v.tally, STAT_STEER + FLOWQ_REASON_BOUND, even);
-    }
-    if (n_odd != 0 || b->n_special != 0)
-        answer_listed(to, b, odd, n_odd, qids, match);
-    if (to->one)
-        tally_add(&one.tally, STAT_STEER + FLOWQ_REASON_BOUND, n - n_odd);
-}
-
-static inline __attribute__((always_inline)) void steer_stages(const struct view *v, const struct flowq_pkt *pkts, unsigned n,
-                                                               uint16_t *qids, struct batch *b, match_fn *match, bool far)
-{
-    const struct view view = *v;
-    const struct receivers to = {.one = v};
-    b->n_special = 0;
-    memset(b->odd_kind, ODD_NOT, n == 1 ? 1 : sizeof(b->odd_kind));
-    fetch_headers(pkts, n, far);
-    for (unsigned i = 0; i < n; i++)
-        sight_arriving(view, &to, &pkts[i], b, i, far);
-    answer(&to, b, n, qids, match, far);
 }
 
 /* Counts answers by queue, where that is asked for. */
@@ -147,8 +172,8 @@ static inline bool is_ruled(const struct flowq_vm *vm) { return __builtin_expect
 static inline void no_line(const struct flowq_vm *vm, struct batch *b, unsigned at, enum odd kind)
 {
     b->odd_kind[at] = (uint8_t)kind;
-    b->hash[at] = vm->secret.tag_low;
-    b->line[at] = table_nowhere;
+    b->seen[at].hash = vm->secret.brief.tag_low;
+    b->seen[at].line = table_nowhere;
 }
 
 /* What a packet will need of its vm: the lines of struct flowq_vm, and its counter. */
@@ -162,7 +187,7 @@ static inline __attribute__((always_inline)) void fetch_vm(struct flowq_vm *vm, 
 /* Packets for several vms: the same stages. Registered threads only, so that the compiler need not ask. */
 static inline __attribute__((always_inline)) void mixed_stages(const struct thread *thread, struct flowq_vm *const *vms,
                                                                const struct flowq_pkt *pkts, unsigned n, uint16_t *qids,
-                                                               match_fn *match)
+                                                               home_fn *home, match_fn *match)
 {
     const struct receivers to = {.vms = vms, .by = {.registered = true, .stripe = stats_stripe(thread)}};
     struct batch b;
@@ -180,12 +205,14 @@ static inline __attribute__((always_inline)) void mixed_stages(const struct thre
             no_line(vms[i], &b, i, ODD_RULED);
             b.special[b.n_special++] = (struct special){.at = (uint8_t)i, .later = qid};
         } else if (queues_n(u32_load_acquire(&vms[i]->queues.summary)) > 1) {
-            sight_arriving(view_at(&to, i), &to, &pkts[i], &b, i, false);
+            sight_arriving(view_at(&to, i), &to, &pkts[i], &b, i);
         } else {
             no_line(vms[i], &b, i, ODD_SINGLE);
         }
     }
-    answer(&to, &b, n, qids, match, false);
+    uint32_t odd = look(&to, &b, n, qids, home);
+    if (odd || b.n_special)
+        answer_each(&to, &b, odd, qids, match);
     for (unsigned i = 0; counted && i < n; i++) {
         const struct view v = view_of_line_at(&to, i);
         if (v.vm->queues.counted)
@@ -206,7 +233,8 @@ static void count(const struct flowq_vm *vm, const struct note_context *c, uint3
 static inline __attribute__((always_inline)) void find_sent(const struct view v, struct sent *sent, match_fn *match)
 {
     sent->at = (uint8_t)match(sent->line, sent->hash & v.tag_mask, v.tag_mask | WORD_SECONDARY);
-    fetch_second(v, sent->line, sent->hash, sent->at != LINE_SLOTS);
+    if (__builtin_expect(both(sent->at == LINE_SLOTS, line_overflow(sent->line) != 0), 0))
+        __builtin_prefetch(second_line(&v.vm->table, sent->line, sent->hash));
 }
 
 static inline __attribute__((always_inline)) uint32_t note_sent(const struct note_context *c, uint64_t tag_mask,
@@ -224,7 +252,7 @@ static inline __attribute__((always_inline)) void note_stages(const struct view 
     const struct view view = *v;
     struct sent sent[BATCH];
     size_t usual[FLOWQ_NOTE_MOVED + 1] = {0};
-    fetch_headers(pkts, n, false);
+    fetch_headers(pkts, n);
     for (size_t i = 0; i < n; i++)
         sent[i] = sight_sent(view, &pkts[i]);
     for (size_t i = 0; i < n; i++)
@@ -243,90 +271,69 @@ static inline __attribute__((always_inline)) void note_stages(const struct view 
 
 /* ---- With the instructions every machine has, and with wider ones: chosen once per burst ----------------------------------- */
 
-typedef void steer_fn(const struct view *v, const struct flowq_pkt *pkts, unsigned n, uint16_t *qids, struct batch *b);
+/* Each loop is a function of its own, so that it has all registers to itself. The compiler shall see which receivers it is for. */
+#define OF_ONE __attribute__((nonnull(1), noinline))
 
-static void steer_batch(const struct view *v, const struct flowq_pkt *pkts, unsigned n, uint16_t *qids, struct batch *b)
-{
-    steer_stages(v, pkts, n, qids, b, line_match, false);
-}
+struct instance {
+    void (*see)(const struct view *v, const struct flowq_pkt *pkts, unsigned n, bool first, unsigned n_next, struct batch *b);
+    uint32_t (*look)(const struct view *v, const struct batch *b, unsigned n, uint16_t *qids);
+    void (*answer_each)(const struct view *v, struct batch *b, uint32_t odd, uint16_t *qids);
+    void (*mixed)(const struct thread *thread, struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned n,
+                  uint16_t *qids);
+    void (*note)(const struct view *v, const struct note_context *c, const struct flowq_pkt *pkts, size_t n);
+};
 
-static void steer_far(const struct view *v, const struct flowq_pkt *pkts, unsigned n, uint16_t *qids, struct batch *b)
-{
-    steer_stages(v, pkts, n, qids, b, line_match, true);
-}
+#define INSTANCE(name, attributes, home, match)                                                                                  \
+    static OF_ONE attributes unsigned run_v4_##name(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, \
+                                                    struct batch *b)                                                             \
+    {                                                                                                                            \
+        return sight_v4(*v, pkts, at, n, b);                                                                                     \
+    }                                                                                                                            \
+    static OF_ONE attributes unsigned run_v6_##name(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, \
+                                                    struct batch *b)                                                             \
+    {                                                                                                                            \
+        return sight_v6(*v, pkts, at, n, b);                                                                                     \
+    }                                                                                                                            \
+    static OF_ONE attributes void see_##name(const struct view *v, const struct flowq_pkt *pkts, unsigned n, bool first,                \
+                                      unsigned n_next, struct batch *b)                                                          \
+    {                                                                                                                            \
+        see(v, pkts, n, first, n_next, b, run_v4_##name, run_v6_##name);                                                                                       \
+    }                                                                                                                            \
+    static OF_ONE attributes uint32_t look_##name(const struct view *v, const struct batch *b, unsigned n, uint16_t *qids)              \
+    {                                                                                                                            \
+        return look(&(struct receivers){.one = v}, b, n, qids, home);                                                            \
+    }                                                                                                                            \
+    static OF_ONE attributes void answer_each_##name(const struct view *v, struct batch *b, uint32_t odd, uint16_t *qids)               \
+    {                                                                                                                            \
+        answer_each(&(struct receivers){.one = v}, b, odd, qids, match);                                                         \
+    }                                                                                                                            \
+    static attributes void mixed_##name(const struct thread *thread, struct flowq_vm *const *vms, const struct flowq_pkt *pkts,  \
+                                        unsigned n, uint16_t *qids)                                                              \
+    {                                                                                                                            \
+        mixed_stages(thread, vms, pkts, n, qids, home, match);                                                                   \
+    }                                                                                                                            \
+    static attributes void note_##name(const struct view *v, const struct note_context *c, const struct flowq_pkt *pkts,         \
+                                       size_t n)                                                                                 \
+    {                                                                                                                            \
+        note_stages(v, c, pkts, n, match);                                                                                       \
+    }                                                                                                                            \
+    static const struct instance name = {see_##name, look_##name, answer_each_##name, mixed_##name, note_##name};
 
-typedef void mixed_fn(const struct thread *thread, struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned n,
-                      uint16_t *qids);
-
-static void mixed_batch(const struct thread *thread, struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned n,
-                        uint16_t *qids)
-{
-    mixed_stages(thread, vms, pkts, n, qids, line_match);
-}
-
+INSTANCE(narrow, , line_home, line_match)
 #ifdef PROBE_X86
-static __attribute__((target("avx2,bmi,bmi2"))) void mixed_batch_wide(const struct thread *thread, struct flowq_vm *const *vms,
-                                                                      const struct flowq_pkt *pkts, unsigned n, uint16_t *qids)
-{
-    mixed_stages(thread, vms, pkts, n, qids, line_match_avx2);
-}
-
-static __attribute__((target("avx2,bmi,bmi2"))) void steer_batch_wide(const struct view *v, const struct flowq_pkt *pkts,
-                                                                      unsigned n, uint16_t *qids, struct batch *b)
-{
-    steer_stages(v, pkts, n, qids, b, line_match_avx2, false);
-}
-
-static __attribute__((target("avx2,bmi,bmi2"))) void steer_far_wide(const struct view *v, const struct flowq_pkt *pkts,
-                                                                    unsigned n, uint16_t *qids, struct batch *b)
-{
-    steer_stages(v, pkts, n, qids, b, line_match_avx2, true);
-}
-#else
-#define mixed_batch_wide mixed_batch
-#define steer_batch_wide steer_batch
-#define steer_far_wide   steer_far
-#endif
-
-typedef void note_fn(const struct view *v, const struct note_context *c, const struct flowq_pkt *pkts, size_t n);
-
-static void note_batch(const struct view *v, const struct note_context *c, const struct flowq_pkt *pkts, size_t n)
-{
-    note_stages(v, c, pkts, n, line_match);
-}
-
-#ifdef PROBE_X86
-static __attribute__((target("avx2,bmi,bmi2"))) void note_batch_wide(const struct view *v, const struct note_context *c,
-                                                                     const struct flowq_pkt *pkts, size_t n)
-{
-    note_stages(v, c, pkts, n, line_match_avx2);
-}
-#else
-#define note_batch_wide note_batch
+INSTANCE(wide, __attribute__((target("avx2,bmi,bmi2"))), line_home_avx2, line_match_avx2)
 #endif
 
 bool steer_narrow;
-uint32_t steer_far_depth = FAR_DEPTH;
 
-static bool wide(void)
+static const struct instance *best(void)
 {
 #ifdef PROBE_X86
-    return !steer_narrow && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
-#else
-    return false;
+    if (!steer_narrow && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"))
+        return &wide;
 #endif
+    return &narrow;
 }
-
-static steer_fn *best_steer(const struct view *v)
-{
-    bool far = v->directory->depth >= steer_far_depth;
-    if (wide())
-        return far ? steer_far_wide : steer_batch_wide;
-    return far ? steer_far : steer_batch;
-}
-
-static mixed_fn *best_mixed(void) { return wide() ? mixed_batch_wide : mixed_batch; }
-static note_fn *best_note(void) { return wide() ? note_batch_wide : note_batch; }
 
 /* ---- Steering: the calls --------------------------------------------------------------------------------------------------- */
 
@@ -363,12 +370,50 @@ static void leave(struct thread *thread)
         thread_leave(thread);
 }
 
+static unsigned batch_size(size_t n, size_t at) { return at >= n ? 0 : n - at < BATCH ? (unsigned)(n - at) : BATCH; }
+
+/* The answers to a batch that has been sighted, and how many of them it counts. */
+static inline void steer_batch(const struct instance *is, const struct view *v, struct batch *b, unsigned n, uint16_t *qids)
+{
+    uint32_t odd = is->look(v, b, n, qids);
+    if (odd || b->n_special)
+        is->answer_each(v, b, odd, qids);
+    tally_add(&v->tally, STAT_STEER + FLOWQ_REASON_BOUND, n - (unsigned)__builtin_popcount(odd));
+}
+
+/* All batches of a burst. Where `out` is not NULL, qids has room for one batch, and the decisions go there. */
+static inline __attribute__((always_inline)) void steer_batches(const struct view *v, const struct flowq_pkt *pkts, size_t n,
+                                                                uint16_t *qids, struct flowq_decision *out)
+{
+    const struct instance *is = best();
+    struct batch two[2], *b = &two[0], *next = &two[1];
+    b->now_ns = 0;
+    is->see(v, pkts, batch_size(n, 0), true, batch_size(n, BATCH), b);
+    for (size_t at = 0; at < n; at += BATCH) {
+        unsigned m = batch_size(n, at), m_next = batch_size(n, at + BATCH);
+        if (m_next)
+            is->see(v, pkts + at + BATCH, m_next, false, batch_size(n, at + 2 * BATCH), next);
+        if (out)
+            memset(b->reason, FLOWQ_REASON_BOUND, sizeof(b->reason));
+        steer_batch(is, v, b, m, out ? qids : qids + at);
+        for (unsigned i = 0; out && i < m; i++)
+            out[at + i] = (struct flowq_decision){.qid = qids[i], .reason = b->reason[i]};
+        if (out && __builtin_expect(v->vm->queues.counted, 0))
+            count_queues(v, qids, m);
+        next->now_ns = b->now_ns; /* one reading of the clock a call */
+        struct batch *done = b;
+        b = next;
+        next = done;
+    }
+}
+
 static __attribute__((noinline)) uint16_t steer_special(const struct view *v, const struct flowq_pkt *pkt)
 {
     struct batch b;
     uint16_t qid;
     b.now_ns = 0;
-    steer_stages(v, pkt, 1, &qid, &b, line_match, false);
+    narrow.see(v, pkt, 1, true, 0, &b);
+    steer_batch(&narrow, v, &b, 1, &qid);
     return qid;
 }
 
@@ -376,7 +421,7 @@ static __attribute__((noinline)) uint16_t steer_special(const struct view *v, co
 static inline __attribute__((always_inline)) uint16_t steer_single(const struct view v, const struct flowq_pkt *pkt)
 {
     uint64_t word[5];
-    uint16_t qid;
+    uint32_t qid;
     uint8_t reason = FLOWQ_REASON_BOUND;
     enum plain plain = parse_fast(pkt, v.udp_filter, false, word);
     if (plain == PLAIN_NOT) {
@@ -384,12 +429,12 @@ static inline __attribute__((always_inline)) uint16_t steer_single(const struct 
         return steer_special(&whole, pkt);
     }
     uint64_t hash = hash_plain(v, plain, word);
-    if (!at_home(v, line_of(v, hash), hash, &qid, line_match)) {
+    if (not_at_home(v, line_of(v, hash), &hash, &qid, line_home) || !queue_in(v.in_use, qid)) {
         const struct view whole = v;
         qid = answer_odd(&whole, ODD_NOT, hash, &reason);
     }
     tally_add(&v.tally, STAT_STEER + reason, 1);
-    return qid;
+    return (uint16_t)qid;
 }
 
 uint16_t flowq_rx_steer(struct flowq_vm *vm, const struct flowq_pkt *pkt)
@@ -415,52 +460,36 @@ uint16_t flowq_rx_steer(struct flowq_vm *vm, const struct flowq_pkt *pkt)
 void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
 {
     struct thread *thread = thread_self();
-    struct batch b;
     uint16_t qid;
-    b.now_ns = 0;
+    uint8_t reason;
     if (is_ruled(vm) && rss_steer(vm, thread, pkts, n, qids, NULL))
         return;
-    if (one_for_all(vm, thread, n, &qid, &b.reason[0])) {
+    if (one_for_all(vm, thread, n, &qid, &reason)) {
         for (size_t i = 0; i < n; i++)
             qids[i] = qid;
         return;
     }
     enter(thread);
-    struct view v = view_of(vm, caller_of(thread));
-    steer_fn *steer = best_steer(&v);
-    for (size_t i = 0; i < n; i += BATCH)
-        steer(&v, pkts + i, n - i < BATCH ? (unsigned)(n - i) : BATCH, qids + i, &b);
+    const struct view v = view_of(vm, caller_of(thread));
+    steer_batches(&v, pkts, n, qids, NULL);
     leave(thread);
     if (__builtin_expect(vm->queues.counted, 0))
         count_queues(&v, qids, n);
-}
-
-static void decide(const struct view *v, const struct flowq_pkt *pkts, unsigned n, struct flowq_decision *out, struct batch *b)
-{
-    uint16_t qids[BATCH];
-    memset(b->reason, FLOWQ_REASON_BOUND, sizeof(b->reason));
-    best_steer(v)(v, pkts, n, qids, b);
-    for (unsigned i = 0; i < n; i++)
-        out[i] = (struct flowq_decision){.qid = qids[i], .reason = b->reason[i]};
-    if (v->vm->queues.counted)
-        count_queues(v, qids, n);
 }
 
 static void decide_all(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts, size_t n,
                        struct flowq_decision *out)
 {
     struct flowq_decision same = {.qid = 0};
-    struct batch b;
-    b.now_ns = 0;
+    uint16_t qids[BATCH];
     if (one_for_all(vm, thread, n, &same.qid, &same.reason)) {
         for (size_t i = 0; i < n; i++)
             out[i] = same;
         return;
     }
     enter(thread);
-    struct view v = view_of(vm, caller_of(thread));
-    for (size_t i = 0; i < n; i += BATCH)
-        decide(&v, pkts + i, n - i < BATCH ? (unsigned)(n - i) : BATCH, out + i, &b);
+    const struct view v = view_of(vm, caller_of(thread));
+    steer_batches(&v, pkts, n, qids, out);
     leave(thread);
 }
 
@@ -491,14 +520,14 @@ static void steer_each(struct flowq_vm *const *vms, const struct flowq_pkt *pkts
 void flowq_rx_steer_burst_vms(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
 {
     struct thread *thread = thread_self();
-    mixed_fn *steer = best_mixed();
+    const struct instance *is = best();
     enter(thread);
     for (size_t i = 0; i < n; i += BATCH) {
-        unsigned m = n - i < BATCH ? (unsigned)(n - i) : BATCH;
+        unsigned m = batch_size(n, i);
         if (all_alike(vms + i, m))
             flowq_rx_steer_burst(vms[i], pkts + i, m, qids + i);
         else if (thread)
-            steer(thread, vms + i, pkts + i, m, qids + i);
+            is->mixed(thread, vms + i, pkts + i, m, qids + i);
         else
             steer_each(vms + i, pkts + i, m, qids + i);
     }
@@ -586,12 +615,12 @@ void flowq_tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size
     }
     struct note_context c = context_of(vm, &tally, qid);
     mark_noted(vm, &c);
-    note_fn *note = best_note();
+    const struct instance *is = best();
     for (size_t i = 0; i < n; i += BATCH) {
         /* A section for each batch: what one makes grow cannot grow again while that is open (T-F), and bursts may be long. */
         thread_enter(thread);
         struct view v = view_of(vm, caller_of(thread));
-        note(&v, &c, pkts + i, n - i < BATCH ? n - i : BATCH);
+        is->note(&v, &c, pkts + i, batch_size(n, i));
         thread_leave(thread);
         tidy(vm);
     }

@@ -202,11 +202,8 @@ static inline unsigned line_match_portable(const struct line *l, uint64_t probe,
     return at;
 }
 
-/* Flows of this line that live in their second one; read after the slots (T-B). */
-static inline bool line_overflowed(const struct line *l)
-{
-    return u64_load_relaxed(&l->service) != 0;
-}
+/* How many flows of this line live in their second one; read after the slots (T-B). */
+static inline uint64_t line_overflow(const struct line *l) { return u64_load_relaxed(&l->service); }
 
 /* A slot that was found, and the value it had. */
 struct place {
