@@ -12,68 +12,85 @@
 
 /* ---- Ready keys ------------------------------------------------------------------------------------------------------------ */
 
-typedef unsigned match_fn(const struct line *l, uint64_t probe, uint64_t mask);
+typedef unsigned home_fn(const struct line *l, const uint64_t *hash, uint64_t tag_mask);
 
-static inline __attribute__((always_inline)) uint64_t lookup_burst(const struct flowq_vm *vm, const uint64_t *keys,
-                                                                   unsigned words, unsigned n, match_fn *match)
+/* As sight_v4() and sight_v6() do it. */
+static inline __attribute__((always_inline)) void sight_keys(const struct view v, const uint64_t *keys, unsigned words, unsigned n,
+                                                             struct seen *seen)
 {
-    const struct table *t = &vm->table;
-    const struct directory *d = ptr_load_acquire(&t->directory);
-    uint64_t hash[BURST], sum = 0, tag_mask = t->tag_mask, mask = tag_mask | WORD_SECONDARY;
-    const struct line *line[BURST];
-    uint8_t odd[BURST];
-    unsigned n_odd = 0;
+    const struct hash_brief secret = v.secret->brief;
+    for (unsigned i = 0; i < n; i++)
+        sight_line(v, &seen[i], words == 2 ? hash_brief(secret, keys + i * 2) : hash_words5(v.secret, keys + i * 5));
+}
+
+/* As look() in steer.c; but who misses needs no queue, so that only those that may be in their second line are worked off. */
+static inline __attribute__((always_inline)) uint64_t look_keys(const struct view v, const struct seen *seen, unsigned n, home_fn *home)
+{
+    uint64_t sum = 0, odd = 0;
+    uint32_t away = 0;
     for (unsigned i = 0; i < n; i++) {
-        hash[i] = words == 2 ? hash_words2(&vm->secret, keys + i * 2) : hash_words5(&vm->secret, keys + i * 5);
-        line[i] = &directory_shard(d, hash[i])->line[home_line(t, hash[i])];
-        __builtin_prefetch(line[i]);
+        const struct line *line = seen[i].line;
+        uint64_t word = u64_load_relaxed(&line->word[home(line, &seen[i].hash, v.tag_mask)]);
+        uint64_t all_if_odd = (word ^ seen[i].hash) & v.tag_mask ? UINT64_MAX : 0;
+        sum += (uint32_t)(word >> WORD_QUEUE_SHIFT) & v.queue_mask & ~all_if_odd;
+        odd -= all_if_odd;
+        if (__builtin_expect((line_overflow(line) & all_if_odd) != 0, 0))
+            away |= UINT32_C(1) << i;
     }
-    for (unsigned i = 0; i < n; i++) {
-        uint64_t word = u64_load_relaxed(&line[i]->word[match(line[i], hash[i] & tag_mask, mask)]);
-        unsigned even = (word & mask) == (hash[i] & tag_mask);
-        sum += word_queue(t, word) & -even;
-        odd[n_odd] = (uint8_t)i;
-        n_odd += !even;
-    }
-    for (unsigned i = 0; i < n_odd; i++) {
-        if (!line_overflow(line[odd[i]])) {
-            sum += MISS;
-            continue;
-        }
-        struct place p = table_find(t, hash[odd[i]]);
-        sum += p.slot ? word_queue(t, p.word) : MISS;
+    sum += odd * MISS;
+    for (; away; away &= away - 1) {
+        const struct seen *s = &seen[__builtin_ctz(away)];
+        struct place p = {.slot = NULL};
+        if (line_may_be_away(s->line, s->hash))
+            p = table_find(&v.vm->table, s->hash);
+        if (p.slot)
+            sum += word_queue(&v.vm->table, p.word) - (uint64_t)MISS;
     }
     return sum;
 }
 
-static inline __attribute__((always_inline)) uint64_t lookup_all(struct flowq_vm *vm, const uint64_t *keys, unsigned words,
-                                                                 size_t n, match_fn *match)
-{
-    uint64_t sum = 0;
-    for (size_t i = 0; i < n; i += BURST) {
-        unsigned m = n - i < BURST ? (unsigned)(n - i) : BURST;
-        flowq_enter();
-        sum += words == 2 ? lookup_burst(vm, keys + i * 2, 2, m, match) : lookup_burst(vm, keys + i * 5, 5, m, match);
-        flowq_leave();
+/* Each loop a function of its own, as there. */
+#define KEYS(name, attributes, home)                                                                                             \
+    static __attribute__((noinline)) attributes void sight_keys_##name(const struct view *v, const uint64_t *keys,               \
+                                                                       unsigned words, unsigned n, struct seen *seen)            \
+    {                                                                                                                            \
+        if (words == 2)                                                                                                          \
+            sight_keys(*v, keys, 2, n, seen);                                                                                    \
+        else                                                                                                                     \
+            sight_keys(*v, keys, 5, n, seen);                                                                                    \
+    }                                                                                                                            \
+    static __attribute__((noinline)) attributes uint64_t look_keys_##name(const struct view *v, const struct seen *seen,         \
+                                                                          unsigned n)                                            \
+    {                                                                                                                            \
+        return look_keys(*v, seen, n, home);                                                                                     \
+    }                                                                                                                            \
+    static uint64_t lookup_##name(struct flowq_vm *vm, const uint64_t *keys, unsigned words, size_t n)                           \
+    {                                                                                                                            \
+        struct seen seen[BURST];                                                                                                 \
+        uint64_t sum = 0;                                                                                                        \
+        for (size_t i = 0; i < n; i += BURST) {                                                                                  \
+            unsigned m = n - i < BURST ? (unsigned)(n - i) : BURST;                                                              \
+            flowq_enter();                                                                                                       \
+            const struct view v = view_of(vm, caller_of(thread_self()));                                                         \
+            sight_keys_##name(&v, keys + i * words, words, m, seen);                                                             \
+            sum += look_keys_##name(&v, seen, m);                                                                                \
+            flowq_leave();                                                                                                       \
+        }                                                                                                                        \
+        return sum;                                                                                                              \
     }
-    return sum;
-}
 
+KEYS(narrow, , line_home)
 #ifdef PROBE_X86
-static __attribute__((target("avx2,bmi,bmi2"))) uint64_t lookup_avx2(struct flowq_vm *vm, const uint64_t *keys, unsigned words,
-                                                                     size_t n)
-{
-    return lookup_all(vm, keys, words, n, line_match_avx2);
-}
+KEYS(wide, __attribute__((target("avx2,bmi,bmi2"))), line_home_avx2)
 #endif
 
 static uint64_t lookup(void *vm, const uint64_t *keys, unsigned words, size_t n)
 {
 #ifdef PROBE_X86
-    if (__builtin_cpu_supports("avx2"))
-        return lookup_avx2(vm, keys, words, n);
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"))
+        return lookup_wide(vm, keys, words, n);
 #endif
-    return lookup_all(vm, keys, words, n, line_match);
+    return lookup_narrow(vm, keys, words, n);
 }
 
 /* As on a machine without AVX2. */

@@ -12,7 +12,7 @@ static uint64_t look_again(const struct view *v, uint64_t hash)
     uint64_t word = u64_load_acquire(&home->word[line_match(home, probe, mask)]); /* T-C */
     if ((word & mask) == probe)
         return word;
-    if (!line_overflow(home)) /* T-B */
+    if (!line_may_be_away(home, hash)) /* T-B */
         return 0;
     const struct line *second = second_line(t, home, hash);
     probe |= WORD_SECONDARY;

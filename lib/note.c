@@ -143,8 +143,6 @@ static uint32_t update(const struct note_context *c, const struct place *p, enum
 
 /* ---- A flow that is not ---------------------------------------------------------------------------------------------------- */
 
-static void count_in(struct line *l, int64_t by) { u64_store_release(&l->service, u64_load_relaxed(&l->service) + (uint64_t)by); }
-
 /* The slot of a line that gives way first. */
 static struct place best_slot(const struct note_context *c, struct shard *s, uint32_t line, uint32_t *rank)
 {
@@ -180,7 +178,7 @@ static void write_off(const struct note_context *c, const struct place *p, uint3
     tally_add(&c->tally, rank >> 16 == RANK_STALE ? STAT_RECLAIMED : STAT_DISPLACED + word_class(p->word), 1);
     if (p->word & WORD_SECONDARY) {
         uint32_t line = (uint32_t)(p->line - p->shard->line);
-        count_in(&p->shard->line[other_line(t, p->word, line)], -1);
+        line_uncount_away(&p->shard->line[other_line(t, p->word, line)]);
     }
 }
 
@@ -192,7 +190,7 @@ static bool put(const struct note_context *c, const struct place *p, uint32_t ra
     bool secondary = p->line != home;
     uint64_t expected = p->word;
     if (secondary)
-        count_in(home, 1); /* T-B: before it can be looked for there */
+        line_count_away(home, word); /* T-B: before it can be looked for there */
     uint16_t former = 0;
     if (c->table->plane_at) {
         former = u16_load_relaxed(plane_slot(c->table, p));
@@ -205,7 +203,7 @@ static bool put(const struct note_context *c, const struct place *p, uint32_t ra
     }
     if (!u64_cas(p->slot, &expected, secondary ? word | WORD_SECONDARY : word)) {
         if (secondary)
-            count_in(home, -1);
+            line_uncount_away(home);
         if (c->table->plane_at)
             u16_store_relaxed(plane_slot(c->table, p), former);
         return false;
@@ -244,7 +242,7 @@ static void take_left(const struct note_context *c, const struct place *left, st
 {
     bool secondary = left->line != home;
     if (secondary)
-        count_in(home, 1);
+        line_count_away(home, word);
     if (c->table->plane_at)
         u16_store_relaxed(plane_slot(c->table, left), bind_stamp(c));
     u64_store_release(left->slot, secondary ? word | WORD_SECONDARY : word);
@@ -310,7 +308,7 @@ static inline bool insert_at_home(const struct note_context *c, struct shard *s,
 {
     const struct table *t = c->table;
     struct line *home = &s->line[home_line(t, hash)];
-    if (line_match(home, hash & t->tag_mask, t->tag_mask | WORD_SECONDARY) != LINE_SLOTS || line_overflow(home))
+    if (line_match(home, hash & t->tag_mask, t->tag_mask | WORD_SECONDARY) != LINE_SLOTS || line_may_be_away(home, hash))
         return false;
     unsigned at = line_match(home, 0, UINT64_MAX);
     if (at == LINE_SLOTS)
@@ -383,7 +381,7 @@ uint32_t note_missed(const struct note_context *c, const struct line *home, uint
 {
     /* A short cut to insert(), which looks again under the lock. Not where the answer hangs on the flow being unknown: the line
        may be of a shard that an earlier packet of the batch has split. */
-    if ((kind == NOTE_CARRIES || kind == NOTE_CLOSES) && !line_overflow(home)) {
+    if ((kind == NOTE_CARRIES || kind == NOTE_CLOSES) && !line_may_be_away(home, hash)) {
         uint32_t outcome = insert(c, hash, kind);
         if (outcome != AGAIN)
             return outcome;

@@ -74,9 +74,9 @@ static inline __attribute__((always_inline)) bool parse_fast_v4(const struct flo
             return false;
         l4 ^= fast_word(0, PROTO_TCP ^ PROTO_UDP, 0);
     }
-    if (tx && (addresses >> 32 & 0xff) >= IPV4_MULTICAST)
-        return false;
     word[0] = tx ? addresses << 32 | addresses >> 32 : addresses;
+    if (tx && (word[0] & 0xff) >= IPV4_MULTICAST)
+        return false;
     word[1] = l4 ^ fast_word(0, PROTO_TCP, 4); /* a constant that the hash's own can be joined with */
     return true;
 }
@@ -137,11 +137,12 @@ static inline enum note_kind note_kind_of(uint8_t protocol, uint8_t flags)
 static inline enum note_kind note_kind_fast(const struct flowq_pkt *pkt, enum plain plain, const uint64_t word[5])
 {
     /* By the lowest three TCP flags (RFC 9293): FIN 1, SYN 2, RST 4; as note_kind_of(). */
-    static const uint8_t kinds[8] = {NOTE_CARRIES, NOTE_CLOSES, NOTE_OPENS,  NOTE_CLOSES,
-                                     NOTE_RESETS,  NOTE_RESETS, NOTE_RESETS, NOTE_RESETS};
+    enum { NO_TCP = 8 };
+    static const uint8_t kinds[] = {NOTE_CARRIES, NOTE_CLOSES, NOTE_OPENS,  NOTE_CLOSES,          NOTE_RESETS,
+                                    NOTE_RESETS,  NOTE_RESETS, NOTE_RESETS, [NO_TCP] = NOTE_DATAGRAM};
     const uint8_t *ports = (const uint8_t *)pkt->data + (plain == PLAIN_V4 ? FAST_V4_PORTS : FAST_V6_PORTS);
     uint64_t l4 = plain == PLAIN_V4 ? word[1] : word[4];
-    return (l4 >> 32 & 0xff) == PROTO_TCP ? kinds[ports[FAST_TCP_FLAGS] & 7] : NOTE_DATAGRAM;
+    return kinds[(l4 >> 32 & 0xff) == PROTO_TCP ? ports[FAST_TCP_FLAGS] & 7 : NO_TCP];
 }
 
 #endif

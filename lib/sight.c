@@ -40,17 +40,16 @@ static uint8_t never_learned(const struct parse_result *r)
     return TO_THE_TABLE;
 }
 
-struct sent sight_sent_special(const struct flowq_vm *vm, const struct flowq_pkt *pkt)
+struct sent sight_sent_special(const struct view *v, const struct flowq_pkt *pkt)
 {
+    const struct flowq_vm *vm = v->vm;
     struct parse_rules rules;
     struct parse_result r;
     vm_parse_rules(vm, &rules);
     parse_packet(pkt, &rules, &r);
-    struct sent s = {.outcome = never_learned(&r)};
-    if (s.outcome != TO_THE_TABLE)
-        return s;
+    uint8_t outcome = never_learned(&r);
+    if (outcome != TO_THE_TABLE)
+        return (struct sent){.line = table_nowhere, .outcome = outcome};
     key_reverse(&r.key);
-    s.hash = hash_key(&vm->secret, &r.key);
-    s.kind = (uint8_t)note_kind_of(key_l4(&r.key).protocol, r.flags);
-    return s;
+    return sight_sent_plain(*v, hash_key(&vm->secret, &r.key), note_kind_of(key_l4(&r.key).protocol, r.flags));
 }

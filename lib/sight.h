@@ -193,22 +193,50 @@ struct sent {
 };
 enum { TO_THE_TABLE = 0xff };
 
-struct sent sight_sent_special(const struct flowq_vm *vm, const struct flowq_pkt *pkt);
+struct sent sight_sent_special(const struct view *v, const struct flowq_pkt *pkt);
+
+static inline __attribute__((always_inline)) struct sent sight_sent_plain(const struct view v, uint64_t hash, enum note_kind kind)
+{
+    struct sent s = {.hash = hash, .line = line_of(v, hash), .kind = (uint8_t)kind, .outcome = TO_THE_TABLE};
+    __builtin_prefetch(s.line);
+    return s;
+}
 
 static inline __attribute__((always_inline)) struct sent sight_sent(const struct view v, const struct flowq_pkt *pkt)
 {
     uint64_t word[5];
-    struct sent s = {.outcome = TO_THE_TABLE};
     enum plain plain = parse_fast(pkt, v.udp_filter, true, word);
-    if (plain != PLAIN_NOT) {
-        s.hash = hash_plain(v, plain, word);
-        s.kind = (uint8_t)note_kind_fast(pkt, plain, word);
-    } else {
-        s = sight_sent_special(v.vm, pkt);
+    if (plain == PLAIN_NOT) {
+        const struct view whole = v;
+        return sight_sent_special(&whole, pkt);
     }
-    s.line = line_of(v, s.hash);
-    __builtin_prefetch(s.line);
-    return s;
+    return sight_sent_plain(v, hash_plain(v, plain, word), note_kind_fast(pkt, plain, word));
+}
+
+/* As sight_v4(), sight_v6(). */
+static inline __attribute__((always_inline)) unsigned sight_sent_v4(const struct view v, const struct flowq_pkt *pkts, unsigned at,
+                                                                    unsigned n, struct sent *sent)
+{
+    const struct flowq_pkt *pkt = &pkts[at], *end = &pkts[n];
+    struct hash_brief secret = v.secret->brief;
+    uint64_t word[5], tcp = fast_word(0, PROTO_TCP, 4);
+    secret.high ^= tcp;
+    for (struct sent *s = &sent[at]; pkt != end && parse_fast_v4(pkt, v.udp_filter, true, word); pkt++, s++) {
+        enum note_kind kind = note_kind_fast(pkt, PLAIN_V4, word);
+        word[1] ^= tcp;
+        *s = sight_sent_plain(v, hash_brief(secret, word), kind);
+    }
+    return (unsigned)(pkt - pkts);
+}
+
+static inline __attribute__((always_inline)) unsigned sight_sent_v6(const struct view v, const struct flowq_pkt *pkts, unsigned at,
+                                                                    unsigned n, struct sent *sent)
+{
+    const struct flowq_pkt *pkt = &pkts[at], *end = &pkts[n];
+    uint64_t word[5];
+    for (struct sent *s = &sent[at]; pkt != end && parse_fast_v6(pkt, v.udp_filter, true, word); pkt++, s++)
+        *s = sight_sent_plain(v, hash_words5(v.secret, word), note_kind_fast(pkt, PLAIN_V6, word));
+    return (unsigned)(pkt - pkts);
 }
 
 #endif

@@ -69,9 +69,6 @@ static inline uint32_t line_empty_slot(const struct line *l)
     return i;
 }
 
-/* A flow of this line lives in its second one; in a shard that nobody else sees yet. */
-static inline void line_count_overflow(struct line *l) { u64_store_relaxed(&l->service, u64_load_relaxed(&l->service) + 1); }
-
 /* ---- The end --------------------------------------------------------------------------------------------------------------- */
 
 /* All that is left; the table is not used any more. */

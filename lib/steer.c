@@ -114,7 +114,7 @@ static inline __attribute__((always_inline)) uint32_t look(const struct receiver
 static inline __attribute__((always_inline)) uint16_t answer_unbound(const struct view *v, const struct line *home, uint64_t hash,
                                                                      match_fn *match)
 {
-    if (match(home, hash & v->tag_mask, v->tag_mask | WORD_SECONDARY) != LINE_SLOTS || line_overflow(home))
+    if (match(home, hash & v->tag_mask, v->tag_mask | WORD_SECONDARY) != LINE_SLOTS || line_may_be_away(home, hash))
         return FLOWQ_DROP;
     return queue_pick(&v->vm->queues, hash_fallback(v->secret, hash));
 }
@@ -184,12 +184,30 @@ static inline __attribute__((always_inline)) void fetch_vm(struct flowq_vm *vm, 
     __builtin_prefetch(&stats_tally_in(&vm->stats, by.stripe).counter[STAT_STEER + FLOWQ_REASON_BOUND], 1);
 }
 
-/* Packets for several vms: the same stages. Registered threads only, so that the compiler need not ask. */
+/* A packet for one of several vms, whatever it is. */
+static __attribute__((noinline)) void sight_for(const struct receivers *to, const struct thread *thread, const struct flowq_pkt *pkt,
+                                                unsigned at, struct batch *b)
+{
+    struct flowq_vm *vm = to->vms[at];
+    uint16_t qid;
+    if (is_ruled(vm) && rss_steer_inside(vm, thread, pkt, &qid)) {
+        no_line(vm, b, at, ODD_RULED);
+        b->special[b->n_special++] = (struct special){.at = (uint8_t)at, .later = qid};
+    } else if (queues_n(u32_load_acquire(&vm->queues.summary)) > 1) {
+        sight_arriving(view_at(to, at), to, pkt, b, at);
+    } else {
+        no_line(vm, b, at, ODD_SINGLE);
+    }
+}
+
+/* Packets for several vms: the same stages. Registered threads only, so that the compiler need not ask. What is wanted of a vm is
+   loaded where it is wanted: all of it does not fit the registers. */
 static inline __attribute__((always_inline)) void mixed_stages(const struct thread *thread, struct flowq_vm *const *vms,
                                                                const struct flowq_pkt *pkts, unsigned n, uint16_t *qids,
                                                                home_fn *home, match_fn *match)
 {
     const struct receivers to = {.vms = vms, .by = {.registered = true, .stripe = stats_stripe(thread)}};
+    const struct receivers shown = to; /* to functions that are not inline: of the other one the compiler knows what it holds */
     struct batch b;
     bool counted = false;
     b.n_special = 0;
@@ -199,15 +217,18 @@ static inline __attribute__((always_inline)) void mixed_stages(const struct thre
         __builtin_prefetch(pkts[i].data);
     }
     for (unsigned i = 0; i < n; i++) {
-        uint16_t qid;
-        counted |= vms[i]->queues.counted;
-        if (is_ruled(vms[i]) && rss_steer_inside(vms[i], thread, &pkts[i], &qid)) {
-            no_line(vms[i], &b, i, ODD_RULED);
-            b.special[b.n_special++] = (struct special){.at = (uint8_t)i, .later = qid};
-        } else if (queues_n(u32_load_acquire(&vms[i]->queues.summary)) > 1) {
-            sight_arriving(view_at(&to, i), &to, &pkts[i], &b, i);
+        struct flowq_vm *vm = vms[i];
+        uint64_t word[5];
+        counted |= vm->queues.counted;
+        if (__builtin_expect(!is_ruled(vm) && queues_n(u32_load_acquire(&vm->queues.summary)) > 1 &&
+                                 parse_fast_v4(&pkts[i], u64_load_relaxed(&vm->udp_filter), false, word),
+                             1)) {
+            uint64_t hash = hash_brief(vm->secret.brief, word);
+            struct line *line = table_shard(&vm->table, hash)->line;
+            b.seen[i] = (struct seen){.hash = hash, .line = line + home_line(&vm->table, hash)};
+            __builtin_prefetch(b.seen[i].line);
         } else {
-            no_line(vms[i], &b, i, ODD_SINGLE);
+            sight_for(&shown, thread, &pkts[i], i, &b);
         }
     }
     uint32_t odd = look(&to, &b, n, qids, home);
@@ -230,10 +251,11 @@ static void count(const struct flowq_vm *vm, const struct note_context *c, uint3
 }
 
 /* The flow's slot in its home line, which is prefetched by now. */
-static inline __attribute__((always_inline)) void find_sent(const struct view v, struct sent *sent, match_fn *match)
+static inline __attribute__((always_inline)) void find_sent(const struct view v, struct sent *sent, home_fn *home)
 {
-    sent->at = (uint8_t)match(sent->line, sent->hash & v.tag_mask, v.tag_mask | WORD_SECONDARY);
-    if (__builtin_expect(both(sent->at == LINE_SLOTS, line_overflow(sent->line) != 0), 0))
+    sent->at = (uint8_t)home(sent->line, &sent->hash, v.tag_mask);
+    uint64_t all_if_odd = sent->at == LINE_SLOTS ? UINT64_MAX : 0;
+    if (__builtin_expect((line_overflow(sent->line) & all_if_odd) != 0, 0))
         __builtin_prefetch(second_line(&v.vm->table, sent->line, sent->hash));
 }
 
@@ -245,19 +267,26 @@ static inline __attribute__((always_inline)) uint32_t note_sent(const struct not
     return note_at_home(c, tag_mask, sent->line, sent->at, sent->hash, sent->kind);
 }
 
+typedef unsigned sent_fn(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct sent *sent);
+
 /* In order: what one packet changes in the table the next one finds. What it had found before is only where to look first. */
 static inline __attribute__((always_inline)) void note_stages(const struct view *v, const struct note_context *c,
-                                                              const struct flowq_pkt *pkts, size_t n, match_fn *match)
+                                                              const struct flowq_pkt *pkts, unsigned n, home_fn *home,
+                                                              sent_fn *sent_v4, sent_fn *sent_v6)
 {
-    const struct view view = *v;
     struct sent sent[BATCH];
     size_t usual[FLOWQ_NOTE_MOVED + 1] = {0};
     fetch_headers(pkts, n);
-    for (size_t i = 0; i < n; i++)
-        sent[i] = sight_sent(view, &pkts[i]);
-    for (size_t i = 0; i < n; i++)
-        find_sent(view, &sent[i], match);
-    for (size_t i = 0; i < n; i++) {
+    for (unsigned i = 0; (i = sent_v4(v, pkts, i, n, sent)) < n;) {
+        unsigned others = sent_v6(v, pkts, i, n, sent);
+        if (others == i)
+            sent[others++] = sight_sent_special(v, &pkts[i]);
+        i = others;
+    }
+    const struct view view = *v;
+    for (unsigned i = 0; i < n; i++)
+        find_sent(view, &sent[i], home);
+    for (unsigned i = 0; i < n; i++) {
         uint32_t outcome = note_sent(c, view.tag_mask, &sent[i]);
         if (outcome <= FLOWQ_NOTE_MOVED)
             usual[outcome]++;
@@ -271,51 +300,62 @@ static inline __attribute__((always_inline)) void note_stages(const struct view 
 
 /* ---- With the instructions every machine has, and with wider ones: chosen once per burst ----------------------------------- */
 
-/* Each loop is a function of its own, so that it has all registers to itself. The compiler shall see which receivers it is for. */
-#define OF_ONE __attribute__((nonnull(1), noinline))
-
+/* Each loop is a function of its own, so that it has all registers to itself. */
 struct instance {
     void (*see)(const struct view *v, const struct flowq_pkt *pkts, unsigned n, bool first, unsigned n_next, struct batch *b);
     uint32_t (*look)(const struct view *v, const struct batch *b, unsigned n, uint16_t *qids);
     void (*answer_each)(const struct view *v, struct batch *b, uint32_t odd, uint16_t *qids);
     void (*mixed)(const struct thread *thread, struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned n,
                   uint16_t *qids);
-    void (*note)(const struct view *v, const struct note_context *c, const struct flowq_pkt *pkts, size_t n);
+    void (*note)(const struct view *v, const struct note_context *c, const struct flowq_pkt *pkts, unsigned n);
 };
 
+/* v is no NULL: the compiler then knows which kind of receivers the stages are for. */
+#define OWN_FUNCTION static __attribute__((noinline, nonnull(1)))
+
 #define INSTANCE(name, attributes, home, match)                                                                                  \
-    static OF_ONE attributes unsigned run_v4_##name(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, \
-                                                    struct batch *b)                                                             \
+    OWN_FUNCTION attributes unsigned run_v4_##name(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n,  \
+                                                   struct batch *b)                                                              \
     {                                                                                                                            \
         return sight_v4(*v, pkts, at, n, b);                                                                                     \
     }                                                                                                                            \
-    static OF_ONE attributes unsigned run_v6_##name(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, \
-                                                    struct batch *b)                                                             \
+    OWN_FUNCTION attributes unsigned run_v6_##name(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n,  \
+                                                   struct batch *b)                                                              \
     {                                                                                                                            \
         return sight_v6(*v, pkts, at, n, b);                                                                                     \
     }                                                                                                                            \
-    static OF_ONE attributes void see_##name(const struct view *v, const struct flowq_pkt *pkts, unsigned n, bool first,                \
-                                      unsigned n_next, struct batch *b)                                                          \
+    OWN_FUNCTION attributes void see_##name(const struct view *v, const struct flowq_pkt *pkts, unsigned n, bool first,          \
+                                            unsigned n_next, struct batch *b)                                                    \
     {                                                                                                                            \
-        see(v, pkts, n, first, n_next, b, run_v4_##name, run_v6_##name);                                                                                       \
+        see(v, pkts, n, first, n_next, b, run_v4_##name, run_v6_##name);                                                         \
     }                                                                                                                            \
-    static OF_ONE attributes uint32_t look_##name(const struct view *v, const struct batch *b, unsigned n, uint16_t *qids)              \
+    OWN_FUNCTION attributes uint32_t look_##name(const struct view *v, const struct batch *b, unsigned n, uint16_t *qids)        \
     {                                                                                                                            \
         return look(&(struct receivers){.one = v}, b, n, qids, home);                                                            \
     }                                                                                                                            \
-    static OF_ONE attributes void answer_each_##name(const struct view *v, struct batch *b, uint32_t odd, uint16_t *qids)               \
+    OWN_FUNCTION attributes void answer_each_##name(const struct view *v, struct batch *b, uint32_t odd, uint16_t *qids)         \
     {                                                                                                                            \
         answer_each(&(struct receivers){.one = v}, b, odd, qids, match);                                                         \
     }                                                                                                                            \
-    static attributes void mixed_##name(const struct thread *thread, struct flowq_vm *const *vms, const struct flowq_pkt *pkts,  \
-                                        unsigned n, uint16_t *qids)                                                              \
+    OWN_FUNCTION attributes void mixed_##name(const struct thread *thread, struct flowq_vm *const *vms,                          \
+                                              const struct flowq_pkt *pkts, unsigned n, uint16_t *qids)                          \
     {                                                                                                                            \
         mixed_stages(thread, vms, pkts, n, qids, home, match);                                                                   \
     }                                                                                                                            \
-    static attributes void note_##name(const struct view *v, const struct note_context *c, const struct flowq_pkt *pkts,         \
-                                       size_t n)                                                                                 \
+    OWN_FUNCTION attributes unsigned sent_v4_##name(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, \
+                                                    struct sent *sent)                                                           \
     {                                                                                                                            \
-        note_stages(v, c, pkts, n, match);                                                                                       \
+        return sight_sent_v4(*v, pkts, at, n, sent);                                                                             \
+    }                                                                                                                            \
+    OWN_FUNCTION attributes unsigned sent_v6_##name(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, \
+                                                    struct sent *sent)                                                           \
+    {                                                                                                                            \
+        return sight_sent_v6(*v, pkts, at, n, sent);                                                                             \
+    }                                                                                                                            \
+    OWN_FUNCTION attributes void note_##name(const struct view *v, const struct note_context *c, const struct flowq_pkt *pkts,   \
+                                             unsigned n)                                                                         \
+    {                                                                                                                            \
+        note_stages(v, c, pkts, n, home, sent_v4_##name, sent_v6_##name);                                                        \
     }                                                                                                                            \
     static const struct instance name = {see_##name, look_##name, answer_each_##name, mixed_##name, note_##name};
 
@@ -594,7 +634,7 @@ uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_
     thread_enter(thread);
     const struct view v = view_of(vm, caller_of(thread));
     struct sent sent = sight_sent(v, pkt);
-    find_sent(v, &sent, line_match);
+    find_sent(v, &sent, line_home);
     outcome = note_sent(&c, v.tag_mask, &sent);
     thread_leave(thread);
     count(vm, &c, outcome, 1);

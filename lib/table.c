@@ -127,7 +127,7 @@ struct place shard_find(const struct table *t, struct shard *s, uint64_t hash)
     uint32_t home = home_line(t, hash);
     struct place p = {.shard = s, .line = &s->line[home]};
     p.slot = line_slot(p.line, probe, mask, &p.word);
-    if (p.slot || !line_overflow(p.line)) /* T-B */
+    if (p.slot || !line_may_be_away(p.line, hash)) /* T-B */
         return p;
     p.line = &s->line[other_line(t, hash, home)];
     p.slot = line_slot(p.line, probe | WORD_SECONDARY, mask, &p.word);

@@ -10,7 +10,9 @@
  *         |
  *         v   line = low bits of the hash; second line = line xor (8 bits of the tag | 1), in the same shard
  *     line, 64 bytes:   slot 0 | 1 | 2 | 3 | 4 | 5 | 6 | service
- *                                                        number of flows whose home is this line but which live in their second
+ *                                                        flows whose home is this line but which live in their second: their
+ *                                                        number (8 bits, 255 for good if there ever are so many), and above it 8
+ *                                                        bits of which 3 bits of their tags set one each; all below any tag
  *     slot, 64 bits:    63                                  15+q  15    14       13         12..2     1..0
  *                       | tag: top bits of the hash          | queue | moving | secondary | last note | class |
  *
@@ -33,7 +35,7 @@
  *        Readers go on using a frozen slot's queue.
  *   T-B  Whoever puts a flow into its second line counts it in the home line's service word first, and takes it from the home
  *        slot last. A reader looks at the slots of the home line, then (acquire) at the service word: if it missed the flow
- *        because it left, it sees the count, and looks at the second line. Flows never move back, so there is no third place.
+ *        because it left, it sees it counted, and looks at the second line. Flows never move back, so there is no third place.
  *   T-C  Filling a line from a vector register only filters: the slot found is read again as an atomic, and compared again.
  *   T-D  A shard that splits is frozen slot by slot and copied into two new ones; the directory names the new ones (each entry:
  *        one exchange, seq_cst) before any note can write to them; the old one stays as it was, whole, for readers that came
@@ -70,6 +72,10 @@ struct line {
     };
 };
 _Static_assert(sizeof(struct line) == 64, "a line is a cache line");
+
+/* Fields of the service word. */
+#define LINE_AWAY_BITS 8
+#define LINE_AWAY_MAX ((UINT64_C(1) << LINE_AWAY_BITS) - 1)
 
 /* Fields of a slot. The queue's width varies by table; the rest is fixed. */
 #define WORD_CLASS_MASK UINT64_C(0x3)
@@ -202,8 +208,30 @@ static inline unsigned line_match_portable(const struct line *l, uint64_t probe,
     return at;
 }
 
-/* How many flows of this line live in their second one; read after the slots (T-B). */
+/* Do flows of this line live in their second one? Not 0: yes. Read after the slots (T-B), as is the next one. */
 static inline uint64_t line_overflow(const struct line *l) { return u64_load_relaxed(&l->service); }
+
+/* The bit that a flow sets in its home line's service word when it lives in its second line: fewer than one absent flow out of a
+   hundred finds its own set. */
+static inline uint64_t line_away_bit(uint64_t tag) { return UINT64_C(1) << (LINE_AWAY_BITS + (tag >> 40 & 7)); }
+
+/* May the flow with this hash or tag live in its second line? */
+static inline bool line_may_be_away(const struct line *home, uint64_t tag) { return line_overflow(home) & line_away_bit(tag); }
+
+/* One flow more, with this tag, or one less. Caller holds the shard's lock. */
+static inline void line_count_away(struct line *home, uint64_t tag)
+{
+    uint64_t service = u64_load_relaxed(&home->service);
+    service += (service & LINE_AWAY_MAX) < LINE_AWAY_MAX;
+    u64_store_release(&home->service, service | line_away_bit(tag));
+}
+
+static inline void line_uncount_away(struct line *home)
+{
+    uint64_t service = u64_load_relaxed(&home->service), n = service & LINE_AWAY_MAX;
+    if (n < LINE_AWAY_MAX)
+        u64_store_release(&home->service, n == 1 ? 0 : service - 1); /* the last one takes all bits along */
+}
 
 /* A slot that was found, and the value it had. */
 struct place {

@@ -87,7 +87,7 @@ static void send_home(const struct table *t, struct shard *s)
             uint32_t home = other_line(t, word, l);
             uint32_t at = line_empty_slot(&s->line[home]);
             if (at == LINE_SLOTS) {
-                line_count_overflow(&s->line[home]);
+                line_count_away(&s->line[home], word);
                 continue;
             }
             u64_store_relaxed(&s->line[home].slot[at], word & ~WORD_SECONDARY);

@@ -23,7 +23,7 @@ static bool place_flow(const struct table *t, struct shard *s, struct shard *fro
         at = line_empty_slot(&s->line[to]);
         if (at == LINE_SLOTS)
             return false;
-        line_count_overflow(&s->line[home]);
+        line_count_away(&s->line[home], word);
         word |= WORD_SECONDARY;
     }
     u64_store_relaxed(&s->line[to].slot[at], word);

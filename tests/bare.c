@@ -196,7 +196,7 @@ static const char *wrong_flow(struct bare *b, struct shard *s, uint32_t line, ui
 static const char *wrong_shard(struct bare *b, struct shard *s, uint64_t prefix, uint64_t *live)
 {
     const struct table *t = b->table;
-    uint64_t n = 0, away[SHARD_MAX_LINES] = {0};
+    uint64_t n = 0, away[SHARD_MAX_LINES] = {0}, bits[SHARD_MAX_LINES] = {0};
     for (uint32_t l = 0; l <= t->line_mask; l++) {
         for (unsigned i = 0; i < LINE_SLOTS; i++) {
             uint64_t word = atomic_load(&s->line[l].slot[i]);
@@ -204,13 +204,17 @@ static const char *wrong_shard(struct bare *b, struct shard *s, uint64_t prefix,
             if (wrong)
                 return wrong;
             n += word != 0;
-            if (word & WORD_SECONDARY)
+            if (word & WORD_SECONDARY) {
                 away[other_line(t, word, l)]++;
+                bits[other_line(t, word, l)] |= line_away_bit(word);
+            }
         }
     }
-    for (uint32_t l = 0; l <= t->line_mask; l++)
-        if (away[l] != atomic_load(&s->line[l].service))
-            return "a service word is not the number of flows that are away";
+    for (uint32_t l = 0; l <= t->line_mask; l++) {
+        uint64_t service = atomic_load(&s->line[l].service);
+        if ((service & LINE_AWAY_MAX) != away[l] || (service & bits[l]) != bits[l] || (away[l] == 0 && service != 0))
+            return "a service word does not tell of the flows that are away";
+    }
     if (atomic_load(&shard_head(t, s)->live) != n)
         return "a shard's count of flows is wrong";
     *live += n;

@@ -60,7 +60,7 @@ uint64_t bare_displaced(const struct bare *b); /* all classes */
 
 /*
  * What must hold when no call is running; NULL, or what does not:
- * a shard's count of flows is that of its slots; a line's service word is the number of flows at home there that live in their
+ * a shard's count of flows is that of its slots; a line's service word tells of the flows at home there that live in their
  * second line; no flow is there twice, frozen, or in a shard that is not its own; each shard is named by all entries that are
  * its; counters: inserted == live + displaced + reclaimed + forgotten.
  */

@@ -59,6 +59,11 @@ static __attribute__((target("avx2,bmi,bmi2"))) unsigned match_avx2(const struct
 {
     return line_match_avx2(l, probe, mask);
 }
+
+static __attribute__((target("avx2,bmi,bmi2"))) unsigned home_avx2(const struct line *l, const uint64_t *hash, uint64_t tag_mask)
+{
+    return line_home_avx2(l, hash, tag_mask);
+}
 #endif
 
 /* The vector forms find what the portable one finds. */
@@ -70,7 +75,7 @@ START_TEST(probes_agree)
         uint32_t at = rng_below(&rng, 16);
         for (unsigned i = 0; i < LINE_SLOTS; i++)
             atomic_init(&l.slot[i], rng_percent(&rng, 30) ? probe ^ UINT64_C(1) << rng_below(&rng, 64) : rng_next(&rng));
-        atomic_init(&l.service, rng_below(&rng, 3000));
+        atomic_init(&l.service, rng_below(&rng, 1 << 16));
         for (unsigned i = 0; i < LINE_SLOTS; i++)
             if ((atomic_load(&l.slot[i]) & mask) == probe)
                 atomic_store(&l.slot[i], 0);
@@ -79,9 +84,17 @@ START_TEST(probes_agree)
         unsigned expected = at < LINE_SLOTS ? at : LINE_SLOTS;
         ck_assert_uint_eq(line_match_portable(&l, probe, mask), expected);
         ck_assert_uint_eq(line_match(&l, probe, mask), expected);
+        /* Of a hash, as of a flow that is at home. */
+        uint64_t tag_mask = mask & ~WORD_SECONDARY, hash = (probe & tag_mask) | (rng_next(&rng) & ~tag_mask);
+        bool home = !(probe & WORD_SECONDARY);
+        if (home)
+            ck_assert_uint_eq(line_home(&l, &hash, tag_mask), expected);
 #ifdef PROBE_X86
-        if (__builtin_cpu_supports("avx2"))
+        if (__builtin_cpu_supports("avx2")) {
             ck_assert_uint_eq(match_avx2(&l, probe, mask), expected);
+            if (home)
+                ck_assert_uint_eq(home_avx2(&l, &hash, tag_mask), expected);
+        }
 #endif
     }
 }
