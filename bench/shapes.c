@@ -70,14 +70,14 @@ static uint32_t put_vlans(uint8_t *p)
 enum nest { NEST_EXTENSIONS, NEST_TUNNEL };
 
 /*
- * As many headers as the 256 bytes that a parser looks at can hold. NEST_EXTENSIONS: IPv6 with the shortest destination options
- * there are, again and again. NEST_TUNNEL: four tags, VXLAN, four tags, and the same. The flow is that of flow_frame() over IPv6.
+ * As many headers as the parser passes over, and as long as the 256 bytes that it looks at can hold. NEST_EXTENSIONS: IPv6 with
+ * eight destination options. NEST_TUNNEL: four tags, VXLAN, four tags, and the same. The flow is that of flow_frame() over IPv6.
  */
 static uint32_t nested_frame(uint8_t *p, uint64_t id, const void *how)
 {
-    static const uint8_t options[8] = {60, 0, 1, 4, 0, 0, 0, 0};
+    enum { N_EXTENSIONS = 8, PLAIN_BYTES = 54, TCP_BYTES = 20 };
     uint8_t plain[FRAME_STRIDE_V6];
-    uint32_t at = 0, last;
+    uint32_t at = 0;
     flow_frame(plain, 6, INCOMING, id);
     if (*(const enum nest *)how == NEST_TUNNEL) {
         struct flowq_tuple outer = tuple_v4(FRAME_PROTO_UDP, 0xc0000201, 5555, 0xc0000202, 4789), inner = tuple_of(id);
@@ -91,13 +91,17 @@ static uint32_t nested_frame(uint8_t *p, uint64_t id, const void *how)
         at += put_vlans(p + at);
     at += put(p + at, plain + 12, 2 + 40);
     p[at - 40 + 6] = 60;
-    last = at;
-    for (; at + sizeof(options) + 20 <= HEADER_BYTES; at += (uint32_t)sizeof(options)) {
-        memcpy(p + at, options, sizeof(options));
-        last = at;
+    uint32_t units = (HEADER_BYTES - TCP_BYTES - at) / 8; /* of 8 bytes each, for all of them */
+    for (uint32_t i = 0; i < N_EXTENSIONS; i++) {
+        uint32_t n = units / N_EXTENSIONS + (i < units % N_EXTENSIONS);
+        memset(p + at, 0, 8 * n);
+        p[at] = i + 1 < N_EXTENSIONS ? 60 : FRAME_PROTO_TCP;
+        p[at + 1] = (uint8_t)(n - 1);
+        p[at + 2] = 1; /* one option, of padding */
+        p[at + 3] = (uint8_t)(8 * n - 4);
+        at += 8 * n;
     }
-    p[last] = FRAME_PROTO_TCP;
-    return at + put(p + at, plain + 54, 20);
+    return at + put(p + at, plain + PLAIN_BYTES, TCP_BYTES);
 }
 
 static uint32_t strided_frame(uint8_t *p, uint64_t id, const void *how)

@@ -191,42 +191,47 @@ static bool ipv6_fragment(struct walk *w, struct ip ip, bool *seen)
 }
 
 /*
- * Passes over headers of options, of any kind and in any order. A packet can hold dozens of them, and where one begins only the
- * one before tells: so there is as little as possible between the load of one length and that of the next, and the cache lines
- * that they may reach into come all at once.
+ * Passes over headers of options, of any kind and in any order, as long as *n_more allows. Where one begins only the one before
+ * tells: so there is as little as possible between the load of one length and that of the next, and the cache lines that they may
+ * reach into come all at once.
  */
-static bool skip_options(struct cursor *where, uint8_t *protocol)
+static bool skip_options(struct cursor *where, uint8_t *protocol, unsigned *n_more)
 {
     const uint64_t options = UINT64_C(1) << PROTO_HOP_BY_HOP | UINT64_C(1) << PROTO_ROUTING | UINT64_C(1) << PROTO_DEST_OPTIONS;
     struct cursor at = *where;
-    uint8_t next = *protocol, length; /* in units of 8 bytes, beyond the first */
+    unsigned n = *n_more;
+    uint8_t next = *protocol, h[2]; /* next header; length in units of 8 bytes, beyond the first */
     if (next >= 64 || !(options >> next & 1))
         return true;
     for (size_t ahead = CACHE_LINE; ahead < at.left; ahead += CACHE_LINE)
         __builtin_prefetch(at.at + ahead);
     do {
-        if (!take(&at, &next, 1) || !take(&at, &length, 1) || !skip(&at, 6 + 8 * (size_t)length))
+        if (n-- == 0 || !take(&at, h, sizeof(h)) || !skip(&at, 6 + 8 * (size_t)h[1]))
             return false;
+        next = h[0];
     } while (next < 64 && options >> next & 1);
     *where = at;
+    *n_more = n;
     *protocol = next;
     return true;
 }
 
 /*
  * Passes over the extension headers, in any order, each of at least 8 bytes; transport() gets the first header that is none. The
- * key's protocol is what was reached last. A mobility header with nothing behind it is itself the message.
+ * key's protocol is what was reached last. A mobility header with nothing behind it is itself the message. More headers than
+ * PARSE_MAX_EXTENSIONS are nobody's but an attacker's.
  */
 static void ipv6_extensions(struct walk *w, struct ip ip)
 {
     bool fragment_seen = false;
-    while (skip_options(&w->at, &ip.protocol)) {
+    unsigned n_more = PARSE_MAX_EXTENSIONS;
+    while (skip_options(&w->at, &ip.protocol, &n_more)) {
         uint8_t protocol = ip.protocol, h[2];
         if (protocol != PROTO_FRAGMENT && protocol != PROTO_AH && protocol != PROTO_MOBILITY) {
             transport(w, ip);
             return;
         }
-        if (!take(&w->at, h, sizeof(h)))
+        if (n_more-- == 0 || !take(&w->at, h, sizeof(h)))
             return;
         ip.protocol = h[0];
         if (protocol == PROTO_FRAGMENT) {

@@ -76,22 +76,25 @@ static bool is_vlan(unsigned type)
 
 void link_ethernet(struct walk *w)
 {
+    struct cursor at = w->at; /* stays in registers */
+    const bool key_vlan = w->rules->key_vlan;
     uint8_t h[14], tag[4];
-    if (!take(&w->at, h, sizeof(h)))
+    if (!take(&at, h, sizeof(h)))
         return;
     if (!w->in_quote && h[0] & 1)
         w->out->flags |= PARSE_MULTICAST;
 
     unsigned type = load_be16(h + 12);
     for (unsigned n = 0; is_vlan(type); n++) {
-        if (n == FLOWQ_MAX_VLANS || !take(&w->at, tag, sizeof(tag)))
+        if (n == FLOWQ_MAX_VLANS || !take(&at, tag, sizeof(tag)))
             return;
-        w->vlans = key_vlan_add(w->vlans, load_be16(tag) & 0x0fff);
+        if (key_vlan)
+            w->vlans = key_vlan_add(w->vlans, load_be16(tag) & 0x0fff);
         type = load_be16(tag + 2);
     }
+    w->at = at;
     if (type < ETHERTYPE_MIN)
         llc(w);
     else
         ethertype(w, type);
 }
-

@@ -1,21 +1,41 @@
 /* sight: the packets that are not plain. See sight.h. */
 #include "sight.h"
 
-/* Whatever is not plain. What is not looked up in the table by its own key gets an empty line, and so ends up on the odd list. */
-void sight_special(const struct view *v, const struct flowq_pkt *pkt, struct batch *b, unsigned at)
+#define CACHE_LINE 64 /* bytes, or about that */
+#define AHEAD 2       /* packets */
+
+/* What the parser may look at of a packet, but for its first cache line, which every packet's way leads past. */
+static void fetch_rest(const struct flowq_pkt *pkt)
+{
+    const char *data = pkt->data;
+    for (uint32_t at = CACHE_LINE; at < PARSE_MAX_BYTES && at < pkt->len; at += CACHE_LINE)
+        __builtin_prefetch(data + at);
+}
+
+/* Of the first ones of a run, and then of each that comes AHEAD packets later. */
+static void fetch_rests(const struct flowq_pkt *pkts, unsigned at, unsigned first, unsigned n)
+{
+    for (unsigned i = at == first ? at : at + AHEAD; i < n && i <= at + AHEAD; i++)
+        fetch_rest(&pkts[i]);
+}
+
+/* ---- Packets that go to the VM --------------------------------------------------------------------------------------------- */
+
+/* What is not looked up in the table by its own key gets an empty line, and so ends up among the odd ones. */
+static void special(const struct view *v, const struct parse_rules *rules, const struct flowq_pkt *pkt, struct batch *b, unsigned at)
 {
     static const uint8_t kinds[] = {[PARSE_KEYLESS] = ODD_KEYLESS, [PARSE_FLOW] = ODD_NOT, [PARSE_LATER] = ODD_LATER,
                                     [PARSE_QUOTE] = ODD_QUOTE, [PARSE_QUOTE_LATER] = ODD_LATER};
     const struct hash_secret *secret = &v->vm->secret;
-    struct parse_rules rules;
+    struct seen *seen = &b->seen[at];
     struct parse_result r;
-    vm_parse_rules(v->vm, &rules);
-    parse_packet(pkt, &rules, &r);
+    parse_packet(pkt, rules, &r);
     if (r.kind == PARSE_QUOTE || r.kind == PARSE_QUOTE_LATER)
         key_reverse(&r.key); /* the VM sent the packet that is quoted (S6) */
     b->odd_kind[at] = kinds[r.kind];
-    b->seen[at].hash = r.kind == PARSE_KEYLESS ? secret->brief.tag_low : hash_key(secret, &r.key);
-    b->seen[at].line = b->odd_kind[at] == ODD_NOT ? line_of(*v, b->seen[at].hash) : table_nowhere;
+    seen->hash = r.kind == PARSE_KEYLESS ? secret->brief.tag_low : hash_key(secret, &r.key);
+    seen->line = b->odd_kind[at] == ODD_NOT ? line_of(*v, seen->hash) : table_nowhere;
+    __builtin_prefetch(seen->line);
     if (r.n_first || b->odd_kind[at] == ODD_LATER) {
         struct special *s = &b->special[b->n_special++];
         s->at = (uint8_t)at;
@@ -25,6 +45,28 @@ void sight_special(const struct view *v, const struct flowq_pkt *pkt, struct bat
             s->first[i] = hash_frag(secret, &r.first[i]);
     }
 }
+
+void sight_special(const struct view *v, const struct flowq_pkt *pkt, struct batch *b, unsigned at)
+{
+    struct parse_rules rules;
+    vm_parse_rules(v->vm, &rules);
+    special(v, &rules, pkt, b, at);
+}
+
+unsigned sight_specials(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct batch *b)
+{
+    struct parse_rules rules;
+    unsigned first = at;
+    uint64_t word[5];
+    vm_parse_rules(v->vm, &rules);
+    do {
+        fetch_rests(pkts, at, first, n);
+        special(v, &rules, &pkts[at], b, at);
+    } while (++at < n && parse_fast(&pkts[at], v->udp_filter, false, word) == PLAIN_NOT);
+    return at;
+}
+
+/* ---- Packets that the VM sends --------------------------------------------------------------------------------------------- */
 
 /* Rule S7, but for what only the table knows. */
 static uint8_t never_learned(const struct parse_result *r)
@@ -40,16 +82,31 @@ static uint8_t never_learned(const struct parse_result *r)
     return TO_THE_TABLE;
 }
 
-struct sent sight_sent_special(const struct view *v, const struct flowq_pkt *pkt)
+static struct sent sent_special(const struct view *v, const struct parse_rules *rules, const struct flowq_pkt *pkt)
 {
-    const struct flowq_vm *vm = v->vm;
-    struct parse_rules rules;
     struct parse_result r;
-    vm_parse_rules(vm, &rules);
-    parse_packet(pkt, &rules, &r);
+    parse_packet(pkt, rules, &r);
     uint8_t outcome = never_learned(&r);
     if (outcome != TO_THE_TABLE)
         return (struct sent){.line = table_nowhere, .outcome = outcome};
     key_reverse(&r.key);
-    return sight_sent_plain(*v, hash_key(&vm->secret, &r.key), note_kind_of(key_l4(&r.key).protocol, r.flags));
+    return sight_sent_plain(*v, hash_key(&v->vm->secret, &r.key), note_kind_of(key_l4(&r.key).protocol, r.flags));
+}
+
+struct sent sight_sent_special(const struct view *v, const struct flowq_pkt *pkt)
+{
+    struct parse_rules rules;
+    vm_parse_rules(v->vm, &rules);
+    return sent_special(v, &rules, pkt);
+}
+
+unsigned sight_sent_specials(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct sent *sent)
+{
+    struct parse_rules rules;
+    uint64_t word[5];
+    vm_parse_rules(v->vm, &rules);
+    do
+        sent[at] = sent_special(v, &rules, &pkts[at]);
+    while (++at < n && parse_fast(&pkts[at], v->udp_filter, true, word) == PLAIN_NOT);
+    return at;
 }

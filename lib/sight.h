@@ -131,6 +131,8 @@ static inline uint64_t hash_plain(const struct view v, enum plain plain, const u
 }
 
 void sight_special(const struct view *v, const struct flowq_pkt *pkt, struct batch *b, unsigned at);
+/* Packets from `at` on, up to n, the first of which is not plain; returns where plain ones begin again. */
+unsigned sight_specials(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct batch *b);
 
 /* The packet's hash is known. */
 static inline __attribute__((always_inline)) void sight_line(const struct view v, struct seen *s, uint64_t hash)
@@ -151,7 +153,6 @@ static inline __attribute__((always_inline)) void sight_arriving(const struct vi
     } else {
         struct view room;
         sight_special(view_in(to, at, &room), pkt, b, at);
-        __builtin_prefetch(b->seen[at].line);
     }
 }
 
@@ -194,6 +195,7 @@ struct sent {
 enum { TO_THE_TABLE = 0xff };
 
 struct sent sight_sent_special(const struct view *v, const struct flowq_pkt *pkt);
+unsigned sight_sent_specials(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct sent *sent);
 
 static inline __attribute__((always_inline)) struct sent sight_sent_plain(const struct view v, uint64_t hash, enum note_kind kind)
 {

@@ -44,12 +44,7 @@ static inline __attribute__((always_inline)) void see(const struct view *v, cons
         fetch_headers(pkts, n);
     for (unsigned i = 0; (i = run_v4(v, pkts, i, n, b)) < n;) {
         unsigned others = run_v6(v, pkts, i, n, b);
-        if (others == i) {
-            sight_special(v, &pkts[i], b, i);
-            __builtin_prefetch(b->seen[i].line);
-            others++;
-        }
-        i = others;
+        i = others > i ? others : sight_specials(v, pkts, i, n, b);
     }
     fetch_headers(pkts + n, n_next);
 }
@@ -279,9 +274,7 @@ static inline __attribute__((always_inline)) void note_stages(const struct view 
     fetch_headers(pkts, n);
     for (unsigned i = 0; (i = sent_v4(v, pkts, i, n, sent)) < n;) {
         unsigned others = sent_v6(v, pkts, i, n, sent);
-        if (others == i)
-            sent[others++] = sight_sent_special(v, &pkts[i]);
-        i = others;
+        i = others > i ? others : sight_sent_specials(v, pkts, i, n, sent);
     }
     const struct view view = *v;
     for (unsigned i = 0; i < n; i++)

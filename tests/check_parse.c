@@ -519,19 +519,56 @@ START_TEST(test_port_zero)
 }
 END_TEST
 
-/* Extension headers fill the window: what lies behind byte 256 is not seen, however much there is. */
+/* Eight extension headers of 24 bytes, and the last one longer and longer: what lies behind byte 256 is not seen, however much there
+   is. */
 START_TEST(test_window)
 {
     uint8_t bytes[600];
     struct parse_rules rules = parse_rules_default();
-    for (unsigned n_ext = 20; n_ext < 40; n_ext++) {
+    for (unsigned last = 0; last < 20; last++) {
         uint32_t len = from_hex(ETH("86dd") IPV6("3c"), bytes);
-        for (unsigned i = 0; i < n_ext; i++)
-            len += from_hex(i + 1 < n_ext ? EXT("3c") : EXT("11"), bytes + len);
+        for (unsigned i = 0; i < PARSE_MAX_EXTENSIONS; i++) {
+            uint32_t units = i + 1 < PARSE_MAX_EXTENSIONS ? 2 : last;
+            memset(bytes + len, 0, 8 * (units + 1));
+            bytes[len] = i + 1 < PARSE_MAX_EXTENSIONS ? 0x3c : 0x11;
+            bytes[len + 1] = (uint8_t)units;
+            len += 8 * (units + 1);
+        }
         uint32_t ports_end = len + 4;
         len += from_hex(UDP, bytes + len);
         expect("extension headers", bytes, len, 0, &rules, ports_end <= PARSE_MAX_BYTES ? "flow 6/17 1:7>2:9" : "keyless");
     }
+}
+END_TEST
+
+/* Headers of all kinds count, but each IPv6 header has its own. */
+START_TEST(test_number_of_extension_headers)
+{
+    static const char *const kinds[] = {"3c", "00", "2b", "33", "87"};
+    struct parse_rules rules = parse_rules_default();
+    for (unsigned n = 0; n <= 2 * PARSE_MAX_EXTENSIONS; n++) {
+        for (unsigned k = 0; k < 5; k++) {
+            uint8_t bytes[600];
+            uint32_t len = from_hex(ETH("86dd"), bytes), at = len;
+            len += from_hex(IPV6("11"), bytes + len);
+            for (unsigned i = 0; i < n; i++) {
+                (void)from_hex(kinds[(k + i) % 5], i ? bytes + len - 8 : bytes + at + 6);
+                len += from_hex((k + i) % 5 == 3 ? "11 00 000000000000" : EXT("11"), bytes + len);
+            }
+            len += from_hex(UDP, bytes + len);
+            expect("number", bytes, len, 0, &rules, n <= PARSE_MAX_EXTENSIONS ? "flow 6/17 1:7>2:9" : "keyless");
+        }
+    }
+    uint8_t bytes[600];
+    uint32_t len = from_hex(ETH("86dd") IPV6("3c"), bytes);
+    for (unsigned i = 0; i < 2 * PARSE_MAX_EXTENSIONS; i++) {
+        if (i == PARSE_MAX_EXTENSIONS)
+            len += from_hex(IPV6("3c"), bytes + len);
+        len += from_hex(i + 1 == PARSE_MAX_EXTENSIONS ? EXT("29") : i + 1 == 2 * PARSE_MAX_EXTENSIONS ? EXT("11") : EXT("3c"),
+                        bytes + len);
+    }
+    len += from_hex(UDP, bytes + len);
+    expect("outside and inside", bytes, len, 0, &rules, "flow 6/17 1:7>2:9");
 }
 END_TEST
 
@@ -587,6 +624,7 @@ int main(void)
     tcase_add_test(t, test_icmp_errors);
     tcase_add_test(t, test_port_zero);
     tcase_add_test(t, test_window);
+    tcase_add_test(t, test_number_of_extension_headers);
     tcase_add_test(t, test_null);
     tcase_add_test(t, test_reverse);
     suite_add_tcase(s, t);

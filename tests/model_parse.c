@@ -371,29 +371,30 @@ static struct found ipv4_at(const struct bytes *p, int at, struct where w)
     return f;
 }
 
-/* The headers from `next` at `at` on. */
-static struct found ipv6_headers_at(const struct bytes *p, int at, int next, bool fragmented, struct flow flow, struct where w)
+/* The headers from `next` at `at` on, of which `n` are extension headers before. */
+static struct found ipv6_headers_at(const struct bytes *p, int at, int next, int n, bool fragmented, struct flow flow,
+                                    struct where w)
 {
     int after = (int)number(p, at, 1), length = (int)number(p, at + 1, 1);
     flow.protocol = next;
     if (next == 44) {
         long long field = number(p, at + 2, 2), id = number(p, at + 4, 4);
-        if (id < 0 || fragmented)
+        if (id < 0 || fragmented || n == 8)
             return nothing();
         flow.protocol = after;
         if (field / 8 != 0)
             return as_later(flow, id);
-        struct found f = ipv6_headers_at(p, at + 8, after, true, flow, w);
+        struct found f = ipv6_headers_at(p, at + 8, after, n + 1, true, flow, w);
         return field % 2 != 0 ? as_first(f, &flow, id) : f;
     }
     if (next != 0 && next != 43 && next != 51 && next != 60 && next != 135)
         return transport_at(p, at, flow, w);
     int end = next == 51 ? at + 4 * (length + 2) : at + 8 * (length + 1);
-    if (length < 0 || at + 8 > p->n || end > p->n)
+    if (length < 0 || at + 8 > p->n || end > p->n || n == 8)
         return nothing();
     if (next == 135 && after == 59)
         return without_ports(flow);
-    return ipv6_headers_at(p, end, after, fragmented, flow, w);
+    return ipv6_headers_at(p, end, after, n + 1, fragmented, flow, w);
 }
 
 static struct found ipv6_at(const struct bytes *p, int at, struct where w)
@@ -403,7 +404,7 @@ static struct found ipv6_at(const struct bytes *p, int at, struct where w)
         return nothing();
     memcpy(flow.src, p->b + at + 8, 16);
     memcpy(flow.dst, p->b + at + 24, 16);
-    struct found f = ipv6_headers_at(p, at + 40, p->b[at + 6], false, flow, w);
+    struct found f = ipv6_headers_at(p, at + 40, p->b[at + 6], 0, false, flow, w);
     if (flow.dst[0] == 255)
         f.flags |= PARSE_MULTICAST;
     return f;
