@@ -74,3 +74,11 @@ void answer_special(const struct view *v, const struct special *s, struct batch 
     for (unsigned f = 0; f < s->n_first; f++)
         frag_put(&vm->frags, s->first[f], qids[at], b->now_ns);
 }
+
+void answer_count(const struct view *v, const uint16_t *qids, size_t n)
+{
+    struct queue_counters *c = vm_counters(v->vm, &v->tally);
+    for (size_t i = 0; i < n; i++)
+        if (qids[i] != FLOWQ_DROP)
+            tally_bump(&v->tally, &c[qids[i]].steered, 1);
+}

@@ -1,16 +1,84 @@
 /*
- * answer: the queue, where the first look at the table's line did not give it: flows in their second line, flows that are not
- * bound or whose queue is not in use, quotes, fragments, packets without a key.
+ * answer: from the table's line to the queue.
+ *
+ * not_at_home() is the first look, which answers most packets. The others are odd: flows in their second line, flows that are not
+ * bound or whose queue is not in use, quotes, fragments, packets without a key. answer_each() works them off, with answer.c.
  */
 #ifndef FLOWQ_LIB_ANSWER_H
 #define FLOWQ_LIB_ANSWER_H
 
 #include "sight.h"
 
+typedef unsigned match_fn(const struct line *l, uint64_t probe, uint64_t mask);
+typedef unsigned home_fn(const struct line *l, const uint64_t *hash, uint64_t tag_mask);
+
+/* Zero if the flow is in this line, its home. Whatever comes out, *qid is a queue number. */
+static inline __attribute__((always_inline)) uint64_t not_at_home(const struct view v, const struct line *line, const uint64_t *hash,
+                                                                  uint32_t *qid, home_fn *home)
+{
+    uint64_t word = u64_load_relaxed(&line->word[home(line, hash, v.tag_mask)]); /* T-C, for which the tag is enough */
+    *qid = (uint32_t)(word >> WORD_QUEUE_SHIFT) & v.queue_mask;
+    return (word ^ *hash) & v.tag_mask;
+}
+
+/* The odd ones: a bit for each packet, the first one's highest. */
+static inline unsigned odd_first(uint32_t odd) { return (unsigned)__builtin_clz(odd); }
+static inline uint32_t odd_bit(unsigned at) { return UINT32_C(1) << (BATCH - 1) >> at; }
+_Static_assert(BATCH == 32, "a bit for each packet");
+
 /* The queue of packet `at`; FLOWQ_DROP for a later fragment, whose turn comes in answer_special(). */
 uint16_t answer_odd(const struct view *v, uint8_t kind, uint64_t hash, uint8_t *reason);
 
 /* Those of b->special, in the order of the batch: what one writes to the cache of fragments the next may read (S5). */
 void answer_special(const struct view *v, const struct special *s, struct batch *b, uint16_t *qids);
+
+/* Counts answers by queue, where that is asked for. */
+void answer_count(const struct view *v, const uint16_t *qids, size_t n);
+
+/* The queue of a flow that is neither at home nor, as far as its home line tells, elsewhere (T-B); else FLOWQ_DROP. */
+static inline __attribute__((always_inline)) uint16_t answer_unbound(const struct view *v, const struct line *home, uint64_t hash,
+                                                                     match_fn *match)
+{
+    if (match(home, hash & v->tag_mask, v->tag_mask | WORD_SECONDARY) != LINE_SLOTS || line_may_be_away(home, hash))
+        return FLOWQ_DROP;
+    return queue_pick(&v->vm->queues, hash_fallback(v->secret, hash));
+}
+
+/* The odd packets, one by one: those of unbound flows here, of which there may be many, and the rest in answer.c. Then those that
+   concern fragments, odd or not. Fills b->reason for all these. */
+static inline __attribute__((always_inline)) void answer_each(const struct receivers *to, struct batch *b, uint32_t odd,
+                                                              uint16_t *qids, match_fn *match)
+{
+    uint32_t rest = 0;
+    unsigned n_unbound = 0;
+    for (; odd; odd &= ~odd_bit(odd_first(odd))) {
+        unsigned at = odd_first(odd);
+        struct view room;
+        const struct view *v = view_in(to, at, &room);
+        uint16_t qid = b->odd_kind[at] == ODD_NOT ? answer_unbound(v, b->seen[at].line, b->seen[at].hash, match) : FLOWQ_DROP;
+        if (qid != FLOWQ_DROP) {
+            qids[at] = qid;
+            b->reason[at] = FLOWQ_REASON_FALLBACK;
+            if (!to->one)
+                tally_add(&v->tally, STAT_STEER + FLOWQ_REASON_FALLBACK, 1);
+            n_unbound++;
+        } else {
+            qids[at] = answer_odd(v, b->odd_kind[at], b->seen[at].hash, &b->reason[at]);
+            rest |= odd_bit(at);
+        }
+    }
+    for (unsigned i = 0; i < b->n_special; i++) {
+        struct view room;
+        if (!to->one)
+            b->now_ns = 0; /* each vm has a clock of its own */
+        answer_special(view_in(to, b->special[i].at, &room), &b->special[i], b, qids);
+    }
+    for (; rest; rest &= ~odd_bit(odd_first(rest))) {
+        const struct view v = view_of_line_at(to, odd_first(rest));
+        tally_add(&v.tally, STAT_STEER + b->reason[odd_first(rest)], 1);
+    }
+    if (to->one)
+        tally_add(&to->one->tally, STAT_STEER + FLOWQ_REASON_FALLBACK, n_unbound);
+}
 
 #endif

@@ -86,6 +86,9 @@ static inline bool queue_is_resetting(const struct queues *q, uint32_t qid)
     return u64_load_acquire(&q->control->resetting[qid / 64]) >> qid % 64 & 1;
 }
 
+/* The guest's table decides, not its flows (S0): then rss.c has the way of the packet. */
+static inline bool queues_ruled(const struct queues *q) { return __builtin_expect(u8_load_relaxed(&q->ruled) != 0, 0); }
+
 /* The next one in use behind qid, the lowest after the highest; FLOWQ_DROP if there are none. */
 uint16_t queue_next_in_use(const struct queues *q, uint32_t qid);
 

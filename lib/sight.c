@@ -2,21 +2,13 @@
 #include "sight.h"
 
 #define CACHE_LINE 64 /* bytes, or about that */
-#define AHEAD 2       /* packets */
 
-/* What the parser may look at of a packet, but for its first cache line, which every packet's way leads past. */
-static void fetch_rest(const struct flowq_pkt *pkt)
+/* Packets that are not plain, and there is seldom one alone, mostly have their last header in their second cache line. */
+static void fetch_seconds(const struct flowq_pkt *pkts, unsigned at, unsigned n)
 {
-    const char *data = pkt->data;
-    for (uint32_t at = CACHE_LINE; at < PARSE_MAX_BYTES && at < pkt->len; at += CACHE_LINE)
-        __builtin_prefetch(data + at);
-}
-
-/* Of the first ones of a run, and then of each that comes AHEAD packets later. */
-static void fetch_rests(const struct flowq_pkt *pkts, unsigned at, unsigned first, unsigned n)
-{
-    for (unsigned i = at == first ? at : at + AHEAD; i < n && i <= at + AHEAD; i++)
-        fetch_rest(&pkts[i]);
+    for (; at < n; at++)
+        if (pkts[at].len > CACHE_LINE)
+            __builtin_prefetch((const char *)pkts[at].data + CACHE_LINE);
 }
 
 /* ---- Packets that go to the VM --------------------------------------------------------------------------------------------- */
@@ -56,13 +48,12 @@ void sight_special(const struct view *v, const struct flowq_pkt *pkt, struct bat
 unsigned sight_specials(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct batch *b)
 {
     struct parse_rules rules;
-    unsigned first = at;
     uint64_t word[5];
     vm_parse_rules(v->vm, &rules);
-    do {
-        fetch_rests(pkts, at, first, n);
+    fetch_seconds(pkts, at, n);
+    do
         special(v, &rules, &pkts[at], b, at);
-    } while (++at < n && parse_fast(&pkts[at], v->udp_filter, false, word) == PLAIN_NOT);
+    while (++at < n && parse_fast(&pkts[at], v->udp_filter, false, word) == PLAIN_NOT);
     return at;
 }
 
@@ -105,6 +96,7 @@ unsigned sight_sent_specials(const struct view *v, const struct flowq_pkt *pkts,
     struct parse_rules rules;
     uint64_t word[5];
     vm_parse_rules(v->vm, &rules);
+    fetch_seconds(pkts, at, n);
     do
         sent[at] = sent_special(v, &rules, &pkts[at]);
     while (++at < n && parse_fast(&pkts[at], v->udp_filter, true, word) == PLAIN_NOT);

@@ -12,8 +12,12 @@
 
 #define BATCH 32 /* packets in flight at a time: enough that the table's cache misses overlap */
 
-/* For tests and benchmarks: bursts do without wider instructions. */
-extern bool steer_narrow;
+/* How many packets of n there are in the batch that begins with packet `at`. */
+static inline unsigned batch_size(size_t n, size_t at) { return at >= n ? 0 : n - at < BATCH ? (unsigned)(n - at) : BATCH; }
+
+/* Bursts use wider instructions than every machine has. */
+bool steer_is_wide(void);
+extern bool steer_narrow; /* for tests and benchmarks: they do without */
 
 /* ---- Packets that go to the VM --------------------------------------------------------------------------------------------- */
 

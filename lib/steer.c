@@ -18,9 +18,6 @@
 #include "probe.h"
 #include "rss.h"
 
-typedef unsigned match_fn(const struct line *l, uint64_t probe, uint64_t mask);
-typedef unsigned home_fn(const struct line *l, const uint64_t *hash, uint64_t tag_mask);
-
 /* Headers that are not in a cache yet come all at once. (gcc leaves out calls of a function that only prefetches.) */
 static inline __attribute__((always_inline)) void fetch_headers(const struct flowq_pkt *pkts, unsigned n)
 {
@@ -49,20 +46,6 @@ static inline __attribute__((always_inline)) void see(const struct view *v, cons
     fetch_headers(pkts + n, n_next);
 }
 
-/* Zero if the flow is in this line, its home. Whatever comes out, *qid is a queue number. */
-static inline __attribute__((always_inline)) uint64_t not_at_home(const struct view v, const struct line *line, const uint64_t *hash,
-                                                                  uint32_t *qid, home_fn *home)
-{
-    uint64_t word = u64_load_relaxed(&line->word[home(line, hash, v.tag_mask)]); /* T-C, for which the tag is enough */
-    *qid = (uint32_t)(word >> WORD_QUEUE_SHIFT) & v.queue_mask;
-    return (word ^ *hash) & v.tag_mask;
-}
-
-/* The odd ones: a bit for each packet, the first one's highest. */
-static inline unsigned odd_first(uint32_t odd) { return (unsigned)__builtin_clz(odd); }
-static inline uint32_t odd_bit(unsigned at) { return UINT32_C(1) << (BATCH - 1) >> at; }
-_Static_assert(BATCH == 32, "a bit for each packet");
-
 /* The answers whose queue is not in use. */
 static __attribute__((noinline)) uint32_t not_in_use(const struct view *v, const uint16_t *qids, unsigned n)
 {
@@ -74,166 +57,37 @@ static __attribute__((noinline)) uint32_t not_in_use(const struct view *v, const
 
 /* Looks at the line of each packet; qids of the others than those returned are right. The second lines in which flows of these may
    be are fetched while the others are looked at, which is rare, also where many flows miss. */
-static inline __attribute__((always_inline)) uint32_t look(const struct receivers *to, const struct batch *b, unsigned n,
-                                                           uint16_t *qids, home_fn *home)
+static inline __attribute__((always_inline)) uint32_t look(const struct view v, const struct batch *b, unsigned n, uint16_t *qids,
+                                                           home_fn *home, uint64_t *queues, uint32_t *all_qids)
 {
-    const struct view one = to->one ? *to->one : (struct view){.vm = NULL};
-    uint64_t queues = 0;
-    uint32_t odd = 0, all_qids = 0;
+    uint64_t bits = 0;
+    uint32_t odd = 0, all = 0;
     for (unsigned i = 0; i < n; i++) {
-        const struct view v = to->one ? one : view_of_line_at(to, i);
         const struct seen *s = &b->seen[i];
         const struct line *line = s->line;
         uint32_t qid;
-        uint64_t miss = not_at_home(v, line, &s->hash, &qid, home);
+        uint64_t all_if_odd = not_at_home(v, line, &s->hash, &qid, home) ? UINT64_MAX : 0;
         qids[i] = (uint16_t)qid;
-        if (!to->one)
-            miss |= !queue_in(v.in_use, qid);
-        uint64_t all_if_odd = miss ? UINT64_MAX : 0;
         odd = 2 * odd - (uint32_t)all_if_odd;
-        queues |= UINT64_C(1) << qid % 64;
-        all_qids |= qid;
+        bits |= UINT64_C(1) << qid % 64;
+        all |= qid;
         if (__builtin_expect((line_overflow(line) & all_if_odd) != 0, 0)) /* one branch, not two that are hard to predict */
             __builtin_prefetch(second_line(&v.vm->table, line, s->hash));
-        if (!to->one)
-            tally_add(&v.tally, STAT_STEER + FLOWQ_REASON_BOUND, !miss);
     }
-    odd <<= BATCH - n;
-    /* All queues at once where they are few. */
-    if (to->one && __builtin_expect(all_qids > 63 || (queues & ~u64_load_relaxed(&one.in_use[0])) != 0, 0))
-        odd |= not_in_use(to->one, qids, n);
+    *queues = bits;
+    *all_qids = all;
+    return odd << (BATCH - n);
+}
+
+/* The same, and which queues are not in use: all of them at once, where they are few. */
+static inline __attribute__((always_inline)) uint32_t look_at_all(const struct view *v, const struct batch *b, unsigned n,
+                                                                  uint16_t *qids, home_fn *home)
+{
+    uint64_t queues;
+    uint32_t all_qids, odd = look(*v, b, n, qids, home, &queues, &all_qids);
+    if (__builtin_expect(all_qids > 63 || (queues & ~u64_load_relaxed(&v->in_use[0])) != 0, 0))
+        odd |= not_in_use(v, qids, n);
     return odd;
-}
-
-/* The queue of a flow that is neither at home nor, as far as its home line tells, elsewhere (T-B); else FLOWQ_DROP. */
-static inline __attribute__((always_inline)) uint16_t answer_unbound(const struct view *v, const struct line *home, uint64_t hash,
-                                                                     match_fn *match)
-{
-    if (match(home, hash & v->tag_mask, v->tag_mask | WORD_SECONDARY) != LINE_SLOTS || line_may_be_away(home, hash))
-        return FLOWQ_DROP;
-    return queue_pick(&v->vm->queues, hash_fallback(v->secret, hash));
-}
-
-/* The odd packets, one by one: those of unbound flows here, of which there may be many, and the rest in answer.c. Then those that
-   concern fragments, odd or not. Fills b->reason for all these. */
-static inline __attribute__((always_inline)) void answer_each(const struct receivers *to, struct batch *b, uint32_t odd,
-                                                              uint16_t *qids, match_fn *match)
-{
-    uint32_t rest = 0;
-    unsigned n_unbound = 0;
-    for (; odd; odd &= ~odd_bit(odd_first(odd))) {
-        unsigned at = odd_first(odd);
-        struct view room;
-        const struct view *v = view_in(to, at, &room);
-        uint16_t qid = b->odd_kind[at] == ODD_NOT ? answer_unbound(v, b->seen[at].line, b->seen[at].hash, match) : FLOWQ_DROP;
-        if (qid != FLOWQ_DROP) {
-            qids[at] = qid;
-            b->reason[at] = FLOWQ_REASON_FALLBACK;
-            if (!to->one)
-                tally_add(&v->tally, STAT_STEER + FLOWQ_REASON_FALLBACK, 1);
-            n_unbound++;
-        } else {
-            qids[at] = answer_odd(v, b->odd_kind[at], b->seen[at].hash, &b->reason[at]);
-            rest |= odd_bit(at);
-        }
-    }
-    for (unsigned i = 0; i < b->n_special; i++) {
-        struct view room;
-        if (!to->one)
-            b->now_ns = 0; /* each vm has a clock of its own */
-        answer_special(view_in(to, b->special[i].at, &room), &b->special[i], b, qids);
-    }
-    for (; rest; rest &= ~odd_bit(odd_first(rest))) {
-        const struct view v = view_of_line_at(to, odd_first(rest));
-        tally_add(&v.tally, STAT_STEER + b->reason[odd_first(rest)], 1);
-    }
-    if (to->one)
-        tally_add(&to->one->tally, STAT_STEER + FLOWQ_REASON_FALLBACK, n_unbound);
-}
-
-/* Counts answers by queue, where that is asked for. */
-static __attribute__((noinline)) void count_queues(const struct view *v, const uint16_t *qids, size_t n)
-{
-    struct queue_counters *c = vm_counters(v->vm, &v->tally);
-    for (size_t i = 0; i < n; i++)
-        if (qids[i] != FLOWQ_DROP)
-            tally_bump(&v->tally, &c[qids[i]].steered, 1);
-}
-
-/* The guest's table decides, not its flows (S0): then rss.c has the way of the packet. */
-static inline bool is_ruled(const struct flowq_vm *vm) { return __builtin_expect(u8_load_relaxed(&vm->queues.ruled) != 0, 0); }
-
-/* This packet needs no look at the table. */
-static inline void no_line(const struct flowq_vm *vm, struct batch *b, unsigned at, enum odd kind)
-{
-    b->odd_kind[at] = (uint8_t)kind;
-    b->seen[at].hash = vm->secret.brief.tag_low;
-    b->seen[at].line = table_nowhere;
-}
-
-/* What a packet will need of its vm: the lines of struct flowq_vm, and its counter. */
-static inline __attribute__((always_inline)) void fetch_vm(struct flowq_vm *vm, const struct caller by)
-{
-    __builtin_prefetch(vm);
-    __builtin_prefetch(&vm->table);
-    __builtin_prefetch(&stats_tally_in(&vm->stats, by.stripe).counter[STAT_STEER + FLOWQ_REASON_BOUND], 1);
-}
-
-/* A packet for one of several vms, whatever it is. */
-static __attribute__((noinline)) void sight_for(const struct receivers *to, const struct thread *thread, const struct flowq_pkt *pkt,
-                                                unsigned at, struct batch *b)
-{
-    struct flowq_vm *vm = to->vms[at];
-    uint16_t qid;
-    if (is_ruled(vm) && rss_steer_inside(vm, thread, pkt, &qid)) {
-        no_line(vm, b, at, ODD_RULED);
-        b->special[b->n_special++] = (struct special){.at = (uint8_t)at, .later = qid};
-    } else if (queues_n(u32_load_acquire(&vm->queues.summary)) > 1) {
-        sight_arriving(view_at(to, at), to, pkt, b, at);
-    } else {
-        no_line(vm, b, at, ODD_SINGLE);
-    }
-}
-
-/* Packets for several vms: the same stages. Registered threads only, so that the compiler need not ask. What is wanted of a vm is
-   loaded where it is wanted: all of it does not fit the registers. */
-static inline __attribute__((always_inline)) void mixed_stages(const struct thread *thread, struct flowq_vm *const *vms,
-                                                               const struct flowq_pkt *pkts, unsigned n, uint16_t *qids,
-                                                               home_fn *home, match_fn *match)
-{
-    const struct receivers to = {.vms = vms, .by = {.registered = true, .stripe = stats_stripe(thread)}};
-    const struct receivers shown = to; /* to functions that are not inline: of the other one the compiler knows what it holds */
-    struct batch b;
-    bool counted = false;
-    b.n_special = 0;
-    memset(b.odd_kind, ODD_NOT, sizeof(b.odd_kind));
-    for (unsigned i = 0; i < n; i++) {
-        fetch_vm(vms[i], to.by);
-        __builtin_prefetch(pkts[i].data);
-    }
-    for (unsigned i = 0; i < n; i++) {
-        struct flowq_vm *vm = vms[i];
-        uint64_t word[5];
-        counted |= vm->queues.counted;
-        if (__builtin_expect(!is_ruled(vm) && queues_n(u32_load_acquire(&vm->queues.summary)) > 1 &&
-                                 parse_fast_v4(&pkts[i], u64_load_relaxed(&vm->udp_filter), false, word),
-                             1)) {
-            uint64_t hash = hash_brief(vm->secret.brief, word);
-            struct line *line = table_shard(&vm->table, hash)->line;
-            b.seen[i] = (struct seen){.hash = hash, .line = line + home_line(&vm->table, hash)};
-            __builtin_prefetch(b.seen[i].line);
-        } else {
-            sight_for(&shown, thread, &pkts[i], i, &b);
-        }
-    }
-    uint32_t odd = look(&to, &b, n, qids, home);
-    if (odd || b.n_special)
-        answer_each(&to, &b, odd, qids, match);
-    for (unsigned i = 0; counted && i < n; i++) {
-        const struct view v = view_of_line_at(&to, i);
-        if (v.vm->queues.counted)
-            count_queues(&v, &qids[i], 1);
-    }
 }
 
 /* ---- Noting: the stages ---------------------------------------------------------------------------------------------------- */
@@ -298,8 +152,6 @@ struct instance {
     void (*see)(const struct view *v, const struct flowq_pkt *pkts, unsigned n, bool first, unsigned n_next, struct batch *b);
     uint32_t (*look)(const struct view *v, const struct batch *b, unsigned n, uint16_t *qids);
     void (*answer_each)(const struct view *v, struct batch *b, uint32_t odd, uint16_t *qids);
-    void (*mixed)(const struct thread *thread, struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned n,
-                  uint16_t *qids);
     void (*note)(const struct view *v, const struct note_context *c, const struct flowq_pkt *pkts, unsigned n);
 };
 
@@ -324,16 +176,11 @@ struct instance {
     }                                                                                                                            \
     OWN_FUNCTION attributes uint32_t look_##name(const struct view *v, const struct batch *b, unsigned n, uint16_t *qids)        \
     {                                                                                                                            \
-        return look(&(struct receivers){.one = v}, b, n, qids, home);                                                            \
+        return look_at_all(v, b, n, qids, home);                                                                                 \
     }                                                                                                                            \
     OWN_FUNCTION attributes void answer_each_##name(const struct view *v, struct batch *b, uint32_t odd, uint16_t *qids)         \
     {                                                                                                                            \
         answer_each(&(struct receivers){.one = v}, b, odd, qids, match);                                                         \
-    }                                                                                                                            \
-    OWN_FUNCTION attributes void mixed_##name(const struct thread *thread, struct flowq_vm *const *vms,                          \
-                                              const struct flowq_pkt *pkts, unsigned n, uint16_t *qids)                          \
-    {                                                                                                                            \
-        mixed_stages(thread, vms, pkts, n, qids, home, match);                                                                   \
     }                                                                                                                            \
     OWN_FUNCTION attributes unsigned sent_v4_##name(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, \
                                                     struct sent *sent)                                                           \
@@ -350,7 +197,7 @@ struct instance {
     {                                                                                                                            \
         note_stages(v, c, pkts, n, home, sent_v4_##name, sent_v6_##name);                                                        \
     }                                                                                                                            \
-    static const struct instance name = {see_##name, look_##name, answer_each_##name, mixed_##name, note_##name};
+    static const struct instance name = {see_##name, look_##name, answer_each_##name, note_##name};
 
 INSTANCE(narrow, , line_home, line_match)
 #ifdef PROBE_X86
@@ -359,14 +206,20 @@ INSTANCE(wide, __attribute__((target("avx2,bmi,bmi2"))), line_home_avx2, line_ma
 
 bool steer_narrow;
 
-static const struct instance *best(void)
+bool steer_is_wide(void)
 {
 #ifdef PROBE_X86
-    if (!steer_narrow && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"))
-        return &wide;
+    return !steer_narrow && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
+#else
+    return false;
 #endif
-    return &narrow;
 }
+
+#ifndef PROBE_X86
+#define wide narrow
+#endif
+
+static const struct instance *best(void) { return steer_is_wide() ? &wide : &narrow; }
 
 /* ---- Steering: the calls --------------------------------------------------------------------------------------------------- */
 
@@ -403,8 +256,6 @@ static void leave(struct thread *thread)
         thread_leave(thread);
 }
 
-static unsigned batch_size(size_t n, size_t at) { return at >= n ? 0 : n - at < BATCH ? (unsigned)(n - at) : BATCH; }
-
 /* The answers to a batch that has been sighted, and how many of them it counts. */
 static inline void steer_batch(const struct instance *is, const struct view *v, struct batch *b, unsigned n, uint16_t *qids)
 {
@@ -432,7 +283,7 @@ static inline __attribute__((always_inline)) void steer_batches(const struct vie
         for (unsigned i = 0; out && i < m; i++)
             out[at + i] = (struct flowq_decision){.qid = qids[i], .reason = b->reason[i]};
         if (out && __builtin_expect(v->vm->queues.counted, 0))
-            count_queues(v, qids, m);
+            answer_count(v, qids, m);
         next->now_ns = b->now_ns; /* one reading of the clock a call */
         struct batch *done = b;
         b = next;
@@ -475,7 +326,7 @@ uint16_t flowq_rx_steer(struct flowq_vm *vm, const struct flowq_pkt *pkt)
     struct thread *thread = thread_self();
     uint16_t qid;
     uint8_t reason;
-    if (is_ruled(vm) && rss_steer(vm, thread, pkt, 1, &qid, NULL))
+    if (queues_ruled(&vm->queues) && rss_steer(vm, thread, pkt, 1, &qid, NULL))
         return qid;
     if (one_for_all(vm, thread, 1, &qid, &reason))
         return qid;
@@ -485,7 +336,7 @@ uint16_t flowq_rx_steer(struct flowq_vm *vm, const struct flowq_pkt *pkt)
     leave(thread);
     if (__builtin_expect(vm->queues.counted, 0)) {
         const struct view whole = v;
-        count_queues(&whole, &qid, 1);
+        answer_count(&whole, &qid, 1);
     }
     return qid;
 }
@@ -495,7 +346,7 @@ void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, siz
     struct thread *thread = thread_self();
     uint16_t qid;
     uint8_t reason;
-    if (is_ruled(vm) && rss_steer(vm, thread, pkts, n, qids, NULL))
+    if (queues_ruled(&vm->queues) && rss_steer(vm, thread, pkts, n, qids, NULL))
         return;
     if (one_for_all(vm, thread, n, &qid, &reason)) {
         for (size_t i = 0; i < n; i++)
@@ -507,7 +358,7 @@ void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, siz
     steer_batches(&v, pkts, n, qids, NULL);
     leave(thread);
     if (__builtin_expect(vm->queues.counted, 0))
-        count_queues(&v, qids, n);
+        answer_count(&v, qids, n);
 }
 
 static void decide_all(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts, size_t n,
@@ -529,42 +380,11 @@ static void decide_all(struct flowq_vm *vm, struct thread *thread, const struct 
 void flowq_rx_decide_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, struct flowq_decision *out)
 {
     struct thread *thread = thread_self();
-    if (is_ruled(vm) && rss_steer(vm, thread, pkts, n, NULL, out))
+    if (queues_ruled(&vm->queues) && rss_steer(vm, thread, pkts, n, NULL, out))
         return;
     decide_all(vm, thread, pkts, n, out);
     if (ptr_load_acquire(&vm->virtio.reports) != NULL)
         rss_add_reports(vm, thread, pkts, n, out);
-}
-
-static bool all_alike(struct flowq_vm *const *vms, unsigned n)
-{
-    unsigned i = 1;
-    while (i < n && vms[i] == vms[0])
-        i++;
-    return i >= n;
-}
-
-static void steer_each(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned n, uint16_t *qids)
-{
-    for (unsigned i = 0; i < n; i++)
-        qids[i] = flowq_rx_steer(vms[i], &pkts[i]);
-}
-
-void flowq_rx_steer_burst_vms(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
-{
-    struct thread *thread = thread_self();
-    const struct instance *is = best();
-    enter(thread);
-    for (size_t i = 0; i < n; i += BATCH) {
-        unsigned m = batch_size(n, i);
-        if (all_alike(vms + i, m))
-            flowq_rx_steer_burst(vms[i], pkts + i, m, qids + i);
-        else if (thread)
-            is->mixed(thread, vms + i, pkts + i, m, qids + i);
-        else
-            steer_each(vms + i, pkts + i, m, qids + i);
-    }
-    leave(thread);
 }
 
 /* ---- Noting: the calls ----------------------------------------------------------------------------------------------------- */
