@@ -158,7 +158,7 @@ struct contestant {
     bool by_hash;                        /* knows flows by their hashes alone: may take an absent one for another */
 };
 
-extern const struct contestant with_flowq, with_flowq_narrow, with_native, with_rte_hash, with_rte_hash_ahead,
+extern const struct contestant with_flowq, with_flowq_long, with_flowq_narrow, with_native, with_rte_hash, with_rte_hash_ahead,
     with_rte_hash_padded, with_ck_ht, with_lfht, with_tun, with_roofline, with_roofline_burst, with_nothing;
 extern const struct contestant *const contestants[]; /* ended by NULL; flowq first */
 

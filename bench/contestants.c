@@ -2,7 +2,7 @@
 #include "bench.h"
 
 const struct contestant *const contestants[] = {
-    &with_flowq,    &with_flowq_narrow,
+    &with_flowq,    &with_flowq_long,     &with_flowq_narrow,
 #ifdef HAVE_NATIVE
     &with_native,
 #endif

@@ -49,6 +49,7 @@ static const struct goal {
     {"steer32 cold, 1M, over roofline", SLOWER_THAN, "steer32-cold/v4-1M", "roofline", 1.8, 1.4, NULL},
     {"ns added from 1k to 8M, over roofline's", ADDED, NULL, "roofline", 1.3, 1.0, NULL},
     {"ns added, over roofline-burst's", ADDED, NULL, "roofline-burst", 1.3, 1.0, NULL},
+    {"ns added, 256 packets a call, roofline's", ADDED, NULL, "roofline", 1.2, 1.0, "flowq-256"},
     {"steer32 str, 1M, ck_ht + ck_epoch", FASTER_THAN, "steer32-str/v4-1M", "ck_ht", 6, 8, NULL},
     {"steer32 str, 1M, liburcu lfht", FASTER_THAN, "steer32-str/v4-1M", "lfht", 6, 8, NULL},
     {"two threads, steer + steer, times one", AT_LEAST, "threads/steer+steer", "times", 1.9, 1.97, NULL},
@@ -87,7 +88,7 @@ static double figure_of(const struct results *r, const struct goal *g, int numbe
     case AT_LEAST:
         return series_of(results_find(r, g->workload, "flowq", g->against), number);
     case ADDED:
-        return added(r, "flowq", number) / added(r, g->against, number);
+        return added(r, us(g), number) / added(r, g->against, number);
     default:
         ours = results_find(r, g->workload, us(g), "ns");
         theirs = results_find(r, g->workload, g->against, "ns");
@@ -132,7 +133,7 @@ void goals_each(const struct results *r, void (*fn)(void *ctx, const struct goal
             result.theirs = series_median(results_find(r, g->workload, g->against, "ns"));
             result.against = g->against;
         } else if (g->kind == ADDED) {
-            result.ours = added(r, "flowq", -1);
+            result.ours = added(r, us(g), -1);
             result.theirs = added(r, g->against, -1);
             result.against = g->against;
         }

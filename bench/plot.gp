@@ -4,8 +4,8 @@ set terminal svg noenhanced size 760,420 font "sans-serif,12" background "white"
 set grid ytics lc rgb "#dddddd"
 set border 3
 set tics nomirror
-contestants = "flowq flowq-sse2 flowq-native rte_hash rte_hash-pf rte_hash-48 ck_ht lfht tun roofline roofline-burst"
-colour(c) = c eq "flowq" ? "#d62728" : c eq "flowq-sse2" ? "#f4a3a3" : c eq "flowq-native" ? "#8b0000" : c eq "rte_hash" ? "#1f77b4" : c eq "rte_hash-pf" ? "#7fb2d9" : c eq "rte_hash-48" ? "#17becf" : c eq "ck_ht" ? "#2ca02c" : \
+contestants = "flowq flowq-256 flowq-sse2 flowq-native rte_hash rte_hash-pf rte_hash-48 ck_ht lfht tun roofline roofline-burst"
+colour(c) = c eq "flowq" ? "#d62728" : c eq "flowq-256" ? "#ff7f0e" : c eq "flowq-sse2" ? "#f4a3a3" : c eq "flowq-native" ? "#8b0000" : c eq "rte_hash" ? "#1f77b4" : c eq "rte_hash-pf" ? "#7fb2d9" : c eq "rte_hash-48" ? "#17becf" : c eq "ck_ht" ? "#2ca02c" : \
     c eq "lfht" ? "#9467bd" : c eq "tun" ? "#8c564b" : c eq "roofline" ? "#7f7f7f" : "#bcbcbc"
 there(name, c) = int(system("test -e '".data."/".name."-".c."' && echo 1 || echo 0"))
 have(name) = int(system("test $(wc -l <'".data."/".name."') -gt 1 && echo 1 || echo 0"))

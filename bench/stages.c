@@ -15,8 +15,7 @@ enum { TURN = 128 << 10, REPS = 15 };
 enum stage { HEADERS, PARSE, HASH, LINE, ALL, N_STAGES };
 static const char *const names[N_STAGES] = {"headers", "parse", "hash", "line", "all"};
 
-/* As steer.c and sight.h have it, up to a stage that is known when this is compiled; but for the detour through the second-level
-   cache that far tables take. */
+/* As steer.c and sight.h have it, up to a stage that is known when this is compiled. */
 static inline __attribute__((always_inline)) uint64_t burst(const struct view v, const struct flowq_pkt *pkts, enum stage stage)
 {
     uint64_t sum = 0, word[5];

@@ -15,7 +15,7 @@ awk -F '\t' '
         print ""
     }
     END {
-        split("flowq flowq-sse2 flowq-native rte_hash rte_hash-pf rte_hash-48 ck_ht lfht roofline roofline-burst", all, " ")
+        split("flowq flowq-256 flowq-sse2 flowq-native rte_hash rte_hash-pf rte_hash-48 ck_ht lfht roofline roofline-burst", all, " ")
         for (i = 1; i in all; i++) if (there[all[i]]) column[++n] = all[i]
         printf "| ns per packet |"
         for (i = 1; i <= n; i++) printf " %s |", column[i]

@@ -2,7 +2,8 @@
  * with_nothing: the bounds. The roofline touches what every table must touch: the header's line, and one random line of an array
  * as large as the smallest table for so many flows (2 x 8 bytes each), both prefetched well ahead, with next to no work in
  * between. The roofline by bursts does so for one burst at a time, as a call has to that is given 32 packets and must return 32
- * answers: what a burst waits for at its end, nothing of the next one can hide. The empty loop goes through the packet descriptors.
+ * answers: what a burst waits for at its end, nothing of the next one can hide. The empty loop goes through the packet
+ * descriptors.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */

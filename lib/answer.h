@@ -13,12 +13,21 @@ typedef unsigned match_fn(const struct line *l, uint64_t probe, uint64_t mask);
 typedef unsigned home_fn(const struct line *l, const uint64_t *hash, uint64_t tag_mask);
 
 /* Zero if the flow is in this line, its home. Whatever comes out, *qid is a queue number. */
-static inline __attribute__((always_inline)) uint64_t not_at_home(const struct view v, const struct line *line, const uint64_t *hash,
-                                                                  uint32_t *qid, home_fn *home)
+static inline __attribute__((always_inline)) uint64_t not_at_home(const struct view v, const struct line *line,
+                                                                  const uint64_t *hash, uint32_t *qid, home_fn *home)
 {
     uint64_t word = u64_load_relaxed(&line->word[home(line, hash, v.tag_mask)]); /* T-C, for which the tag is enough */
     *qid = (uint32_t)(word >> WORD_QUEUE_SHIFT) & v.queue_mask;
     return (word ^ *hash) & v.tag_mask;
+}
+
+/* A flow that is not at home may be in its second line: that is fetched while others are looked at. all_if_odd: UINT64_MAX, or 0;
+   so this is one branch, which is hardly ever taken, not two that are hard to predict. */
+static inline __attribute__((always_inline)) void fetch_second(const struct view v, const struct line *home, uint64_t hash,
+                                                               uint64_t all_if_odd)
+{
+    if (__builtin_expect((line_overflow(home) & all_if_odd) != 0, 0))
+        __builtin_prefetch(second_line(&v.vm->table, home, hash));
 }
 
 /* The odd ones: a bit for each packet, the first one's highest. */
@@ -26,7 +35,7 @@ static inline unsigned odd_first(uint32_t odd) { return (unsigned)__builtin_clz(
 static inline uint32_t odd_bit(unsigned at) { return UINT32_C(1) << (BATCH - 1) >> at; }
 _Static_assert(BATCH == 32, "a bit for each packet");
 
-/* The queue of packet `at`; FLOWQ_DROP for a later fragment, whose turn comes in answer_special(). */
+/* The queue of an odd packet; FLOWQ_DROP for those whose turn comes in answer_special(): later fragments, and what RSS rules. */
 uint16_t answer_odd(const struct view *v, uint8_t kind, uint64_t hash, uint8_t *reason);
 
 /* Those of b->special, in the order of the batch: what one writes to the cache of fragments the next may read (S5). */

@@ -43,7 +43,7 @@ static inline uint64_t hash_nonzero_tag(const struct hash_secret *s, uint64_t h)
     return h >= s->brief.tag_low ? h : s->brief.tag_low;
 }
 
-/* XXH3's multiplication folded to 64 bits. Not XXH3_mul128_fold64(): gcc 12 takes the halves of a product through memory. */
+/* XXH3's multiplication folded to 64 bits. gcc 12 takes the halves of XXH3_mul128_fold64() through memory. */
 static inline uint64_t hash_fold(uint64_t a, uint64_t b)
 {
 #ifdef __x86_64__
@@ -51,8 +51,7 @@ static inline uint64_t hash_fold(uint64_t a, uint64_t b)
     __asm__("mulq %2" : "+a"(a), "=d"(high) : "r"(b) : "cc");
     return a ^ high;
 #else
-    __uint128_t product = (__uint128_t)a * b;
-    return (uint64_t)product ^ (uint64_t)(product >> 64);
+    return XXH3_mul128_fold64(a, b);
 #endif
 }
 

@@ -23,6 +23,11 @@ enum {
     FAST_RX_REACH = 4
 };
 
+static inline uint64_t fast_word(uint32_t ports, uint32_t protocol, uint32_t version)
+{
+    return ports | (uint64_t)protocol << 32 | (uint64_t)version << 40; /* struct key_l4 */
+}
+
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 
 static inline uint64_t fast_u64(const uint8_t *p)
@@ -42,21 +47,13 @@ static inline uint32_t fast_u32(const uint8_t *p)
 /* A port of a tunnel is not plain. It stands in network byte order in the upper half: its low byte is the topmost. */
 static inline bool fast_udp(uint32_t ports, uint64_t udp_filter) { return !(udp_filter >> (ports >> 24 & 63) & 1); }
 
-static inline uint64_t fast_word(uint32_t ports, uint32_t protocol, uint32_t version)
-{
-    return ports | (uint64_t)protocol << 32 | (uint64_t)version << 40; /* struct key_l4 */
-}
-
 static inline uint32_t fast_swap_ports(uint32_t ports) { return ports << 16 | ports >> 16; }
 
-/* Length and flags of a packet, which are neighbours, at once: no flags, and at least so many bytes. */
-static inline bool fast_whole(const struct flowq_pkt *pkt, uint32_t bytes)
-{
-    return fast_u64((const uint8_t *)pkt + offsetof(struct flowq_pkt, len)) - bytes <= UINT32_MAX - bytes;
-}
+/* A frame of at least so many bytes. Two loads: a host may have stored the two fields just now. */
+static inline bool fast_whole(const struct flowq_pkt *pkt, uint32_t bytes) { return pkt->flags == 0 && pkt->len >= bytes; }
 
-/* Each: is it such a packet? word: its key's words. tx: the packet is the VM's: the key comes reversed, and multicast destinations
-   are not plain. */
+/* Each: is it such a packet? word: its key's words. tx: the packet is the VM's: the key comes reversed, and multicast
+   destinations are not plain. */
 static inline __attribute__((always_inline)) bool parse_fast_v4(const struct flowq_pkt *pkt, uint64_t udp_filter, bool tx,
                                                                 uint64_t word[5])
 {
@@ -138,8 +135,9 @@ static inline enum note_kind note_kind_fast(const struct flowq_pkt *pkt, enum pl
 {
     /* By the lowest three TCP flags (RFC 9293): FIN 1, SYN 2, RST 4; as note_kind_of(). */
     enum { NO_TCP = 8 };
-    static const uint8_t kinds[] = {NOTE_CARRIES, NOTE_CLOSES, NOTE_OPENS,  NOTE_CLOSES,          NOTE_RESETS,
-                                    NOTE_RESETS,  NOTE_RESETS, NOTE_RESETS, [NO_TCP] = NOTE_DATAGRAM};
+    static const uint8_t kinds[] = {NOTE_CARRIES, NOTE_CLOSES, NOTE_OPENS,
+                                    NOTE_CLOSES,  NOTE_RESETS, NOTE_RESETS,
+                                    NOTE_RESETS,  NOTE_RESETS, [NO_TCP] = NOTE_DATAGRAM};
     const uint8_t *ports = (const uint8_t *)pkt->data + (plain == PLAIN_V4 ? FAST_V4_PORTS : FAST_V6_PORTS);
     uint64_t l4 = plain == PLAIN_V4 ? word[1] : word[4];
     return kinds[(l4 >> 32 & 0xff) == PROTO_TCP ? ports[FAST_TCP_FLAGS] & 7 : NO_TCP];

@@ -165,8 +165,6 @@ static void ipv4(struct walk *w, uint8_t first)
     transport(w, ip);
 }
 
-#define CACHE_LINE 64 /* bytes, or about that */
-
 #define IPV6_OFFSET 0xfff8u
 #define IPV6_MORE_FRAGMENTS 0x0001u
 
@@ -203,7 +201,7 @@ static bool skip_options(struct cursor *where, uint8_t *protocol, unsigned *n_mo
     uint8_t next = *protocol, h[2]; /* next header; length in units of 8 bytes, beyond the first */
     if (next >= 64 || !(options >> next & 1))
         return true;
-    for (size_t ahead = CACHE_LINE; ahead < at.left; ahead += CACHE_LINE)
+    for (size_t ahead = PARSE_CACHE_LINE; ahead < at.left; ahead += PARSE_CACHE_LINE)
         __builtin_prefetch(at.at + ahead);
     do {
         if (n-- == 0 || !take(&at, h, sizeof(h)) || !skip(&at, 6 + 8 * (size_t)h[1]))

@@ -38,8 +38,8 @@ static inline __attribute__((always_inline)) unsigned line_match_sse2(const stru
     return (unsigned)__builtin_ctz(words) / 2;
 }
 
-static inline __attribute__((always_inline, target("avx2,bmi,bmi2"))) unsigned line_compare_avx2(const struct line *l, __m256i want,
-                                                                                                 uint64_t mask)
+static inline __attribute__((always_inline, target("avx2,bmi,bmi2"))) unsigned line_compare_avx2(const struct line *l,
+                                                                                                 __m256i want, uint64_t mask)
 {
     const __m256i *v = (const __m256i *)(const void *)l;
     __m256i keep = _mm256_set1_epi64x((long long)mask);
@@ -57,9 +57,8 @@ static inline __attribute__((always_inline, target("avx2,bmi,bmi2"))) unsigned l
     return line_compare_avx2(l, _mm256_set1_epi64x((long long)probe), mask);
 }
 
-static inline __attribute__((always_inline, target("avx2,bmi,bmi2"))) unsigned line_home_avx2(const struct line *l,
-                                                                                              const uint64_t *hash,
-                                                                                              uint64_t tag_mask)
+static inline __attribute__((always_inline, target("avx2,bmi,bmi2"))) unsigned
+line_home_avx2(const struct line *l, const uint64_t *hash, uint64_t tag_mask)
 {
     __m256i want = _mm256_broadcastq_epi64(_mm_loadl_epi64((const __m128i *)(const void *)hash)); /* from memory at once */
     return line_compare_avx2(l, _mm256_and_si256(want, _mm256_set1_epi64x((long long)tag_mask)), tag_mask | WORD_SECONDARY);
@@ -73,17 +72,6 @@ static inline __attribute__((always_inline, target("avx2,bmi,bmi2"))) unsigned l
 static inline __attribute__((always_inline)) unsigned line_home(const struct line *l, const uint64_t *hash, uint64_t tag_mask)
 {
     return line_match(l, *hash & tag_mask, tag_mask | WORD_SECONDARY);
-}
-
-/*
- * Both at once, for a branch that is hardly ever taken where each of them alone would often be: compilers like to make two
- * branches of it, and each packet from an overflowed line would be mispredicted.
- */
-static inline __attribute__((always_inline)) unsigned both(unsigned a, unsigned b)
-{
-    unsigned result = a & b;
-    __asm__("" : "+r"(result));
-    return result;
 }
 
 #endif

@@ -1,25 +1,32 @@
 /* sight: the packets that are not plain. See sight.h. */
 #include "sight.h"
 
-#define CACHE_LINE 64 /* bytes, or about that */
+/*
+ * Packets that are not plain, and there is seldom one alone, mostly have their last header in their second cache line. That of
+ * each is fetched while some others are parsed: of the first ones of a run together, then of each that is so far ahead.
+ */
+#define SECONDS_AHEAD 6
 
-/* Packets that are not plain, and there is seldom one alone, mostly have their last header in their second cache line. */
-static void fetch_seconds(const struct flowq_pkt *pkts, unsigned at, unsigned n)
+static void fetch_seconds(const struct flowq_pkt *pkts, unsigned at, unsigned end, unsigned n)
 {
-    for (; at < n; at++)
-        if (pkts[at].len > CACHE_LINE)
-            __builtin_prefetch((const char *)pkts[at].data + CACHE_LINE);
+    for (; at < end && at < n; at++)
+        if (pkts[at].len > PARSE_CACHE_LINE)
+            __builtin_prefetch((const char *)pkts[at].data + PARSE_CACHE_LINE);
 }
 
 /* ---- Packets that go to the VM --------------------------------------------------------------------------------------------- */
 
 /* What is not looked up in the table by its own key gets an empty line, and so ends up among the odd ones. */
-static void special(const struct view *v, const struct parse_rules *rules, const struct flowq_pkt *pkt, struct batch *b, unsigned at)
+static void special(const struct view *v, const struct parse_rules *rules, const struct flowq_pkt *pkt, struct batch *b,
+                    unsigned at)
 {
-    static const uint8_t kinds[] = {[PARSE_KEYLESS] = ODD_KEYLESS, [PARSE_FLOW] = ODD_NOT, [PARSE_LATER] = ODD_LATER,
-                                    [PARSE_QUOTE] = ODD_QUOTE, [PARSE_QUOTE_LATER] = ODD_LATER};
+    static const uint8_t kinds[] = {[PARSE_KEYLESS] = ODD_KEYLESS,
+                                    [PARSE_FLOW] = ODD_NOT,
+                                    [PARSE_LATER] = ODD_LATER,
+                                    [PARSE_QUOTE] = ODD_QUOTE,
+                                    [PARSE_QUOTE_LATER] = ODD_LATER};
     const struct hash_secret *secret = &v->vm->secret;
-    struct seen *seen = &b->seen[at];
+    struct sighting *seen = &b->seen[at];
     struct parse_result r;
     parse_packet(pkt, rules, &r);
     if (r.kind == PARSE_QUOTE || r.kind == PARSE_QUOTE_LATER)
@@ -50,10 +57,11 @@ unsigned sight_specials(const struct view *v, const struct flowq_pkt *pkts, unsi
     struct parse_rules rules;
     uint64_t word[5];
     vm_parse_rules(v->vm, &rules);
-    fetch_seconds(pkts, at, n);
-    do
+    fetch_seconds(pkts, at, at + SECONDS_AHEAD, n);
+    do {
+        fetch_seconds(pkts, at + SECONDS_AHEAD, at + SECONDS_AHEAD + 1, n);
         special(v, &rules, &pkts[at], b, at);
-    while (++at < n && parse_fast(&pkts[at], v->udp_filter, false, word) == PLAIN_NOT);
+    } while (++at < n && parse_fast(&pkts[at], v->udp_filter, false, word) == PLAIN_NOT);
     return at;
 }
 
@@ -96,9 +104,10 @@ unsigned sight_sent_specials(const struct view *v, const struct flowq_pkt *pkts,
     struct parse_rules rules;
     uint64_t word[5];
     vm_parse_rules(v->vm, &rules);
-    fetch_seconds(pkts, at, n);
-    do
+    fetch_seconds(pkts, at, at + SECONDS_AHEAD, n);
+    do {
+        fetch_seconds(pkts, at + SECONDS_AHEAD, at + SECONDS_AHEAD + 1, n);
         sent[at] = sent_special(v, &rules, &pkts[at]);
-    while (++at < n && parse_fast(&pkts[at], v->udp_filter, true, word) == PLAIN_NOT);
+    } while (++at < n && parse_fast(&pkts[at], v->udp_filter, true, word) == PLAIN_NOT);
     return at;
 }

@@ -1,8 +1,9 @@
 /*
  * sight: frame -> pkt -> parse -> key -> hash, and from there the line of the table to look at.
  *
- * sight_arriving() for packets that go to the VM, sight_sent() for those that it sends, whose key is reversed (S3). Plain packets
- * inline; everything else in sight.c.
+ * For packets that go to the VM, and for those that it sends, whose key is reversed (S3). Plain packets inline, in runs of one
+ * version of IP (sight_v4(), sight_v6(), sight_sent_v4(), sight_sent_v6()); everything else in sight.c (sight_specials(),
+ * sight_sent_specials()).
  */
 #ifndef FLOWQ_LIB_SIGHT_H
 #define FLOWQ_LIB_SIGHT_H
@@ -46,13 +47,13 @@ struct view {
 };
 
 /* Where a packet's flow is to be looked for. */
-struct seen {
+struct sighting {
     uint64_t hash;
     const struct line *line;
 };
 
 struct batch {
-    struct seen seen[BATCH];
+    struct sighting seen[BATCH];
     uint8_t odd_kind[BATCH]; /* enum odd; starts as zero */
     uint8_t reason[BATCH];   /* FLOWQ_REASON_BOUND unless written: starts as zero, too, where anybody reads it */
     struct special special[BATCH];
@@ -104,11 +105,6 @@ struct receivers {
     struct caller by;
 };
 
-static inline __attribute__((always_inline)) struct view view_at(const struct receivers *to, unsigned i)
-{
-    return to->one ? *to->one : view_of(to->vms[i], to->by);
-}
-
 static inline __attribute__((always_inline)) struct view view_of_line_at(const struct receivers *to, unsigned i)
 {
     return to->one ? *to->one : view_of_line(to->vms[i], to->by);
@@ -139,25 +135,11 @@ void sight_special(const struct view *v, const struct flowq_pkt *pkt, struct bat
 unsigned sight_specials(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct batch *b);
 
 /* The packet's hash is known. */
-static inline __attribute__((always_inline)) void sight_line(const struct view v, struct seen *s, uint64_t hash)
+static inline __attribute__((always_inline)) void sight_line(const struct view v, struct sighting *s, uint64_t hash)
 {
     s->hash = hash;
     s->line = line_of(v, hash);
     __builtin_prefetch(s->line);
-}
-
-/* v: view_at(to, at), which the compiler may have in registers already. */
-static inline __attribute__((always_inline)) void sight_arriving(const struct view v, const struct receivers *to,
-                                                                 const struct flowq_pkt *pkt, struct batch *b, unsigned at)
-{
-    uint64_t word[5];
-    enum plain plain = parse_fast(pkt, v.udp_filter, false, word);
-    if (__builtin_expect(plain != PLAIN_NOT, 1)) {
-        sight_line(v, &b->seen[at], hash_plain(v, plain, word));
-    } else {
-        struct view room;
-        sight_special(view_in(to, at, &room), pkt, b, at);
-    }
 }
 
 /* Packets from `at` on, up to n, as long as they are plain ones of one version of IP; returns where others begin. A loop for each
@@ -169,7 +151,7 @@ static inline __attribute__((always_inline)) unsigned sight_v4(const struct view
     struct hash_brief secret = v.secret->brief;
     uint64_t word[5], tcp = fast_word(0, PROTO_TCP, 4);
     secret.high ^= tcp; /* once, instead of with each packet: parse_fast_v4() has put it in */
-    for (struct seen *s = &b->seen[at]; pkt != end && parse_fast_v4(pkt, v.udp_filter, false, word); pkt++, s++) {
+    for (struct sighting *s = &b->seen[at]; pkt != end && parse_fast_v4(pkt, v.udp_filter, false, word); pkt++, s++) {
         word[1] ^= tcp;
         sight_line(v, s, hash_brief(secret, word));
     }
@@ -181,7 +163,7 @@ static inline __attribute__((always_inline)) unsigned sight_v6(const struct view
 {
     const struct flowq_pkt *pkt = &pkts[at], *end = &pkts[n];
     uint64_t word[5];
-    for (struct seen *s = &b->seen[at]; pkt != end && parse_fast_v6(pkt, v.udp_filter, false, word); pkt++, s++)
+    for (struct sighting *s = &b->seen[at]; pkt != end && parse_fast_v6(pkt, v.udp_filter, false, word); pkt++, s++)
         sight_line(v, s, hash_words5(v.secret, word));
     return (unsigned)(pkt - pkts);
 }
@@ -220,8 +202,8 @@ static inline __attribute__((always_inline)) struct sent sight_sent(const struct
 }
 
 /* As sight_v4(), sight_v6(). */
-static inline __attribute__((always_inline)) unsigned sight_sent_v4(const struct view v, const struct flowq_pkt *pkts, unsigned at,
-                                                                    unsigned n, struct sent *sent)
+static inline __attribute__((always_inline)) unsigned sight_sent_v4(const struct view v, const struct flowq_pkt *pkts,
+                                                                    unsigned at, unsigned n, struct sent *sent)
 {
     const struct flowq_pkt *pkt = &pkts[at], *end = &pkts[n];
     struct hash_brief secret = v.secret->brief;
@@ -235,8 +217,8 @@ static inline __attribute__((always_inline)) unsigned sight_sent_v4(const struct
     return (unsigned)(pkt - pkts);
 }
 
-static inline __attribute__((always_inline)) unsigned sight_sent_v6(const struct view v, const struct flowq_pkt *pkts, unsigned at,
-                                                                    unsigned n, struct sent *sent)
+static inline __attribute__((always_inline)) unsigned sight_sent_v6(const struct view v, const struct flowq_pkt *pkts,
+                                                                    unsigned at, unsigned n, struct sent *sent)
 {
     const struct flowq_pkt *pkt = &pkts[at], *end = &pkts[n];
     uint64_t word[5];

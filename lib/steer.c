@@ -9,7 +9,7 @@
  *
  * Bursts run each stage over up to BATCH packets before the next one, so that the table's cache misses overlap; where a burst has
  * more packets, the next batch is sighted before this one's lines are looked at, so that its misses overlap with that, too. Plain
- * packets whose flow is in its home line, bound to a queue in use, take no branch that depends on the data; all others are marked
+ * packets whose flow is in its home line, bound to a queue in use, take no branch that depends on where; all others are marked
  * ("odd") and worked off one by one afterwards. A single call takes a plain packet through the same functions without a batch,
  * and any other as a batch of one. Steering writes nothing but the fragment cache and counters.
  */
@@ -30,8 +30,8 @@ static inline __attribute__((always_inline)) void fetch_headers(const struct flo
 
 typedef unsigned run_fn(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct batch *b);
 
-/* A batch that is not the burst's last one has `n_next` packets behind it, whose headers are fetched; the first one fetches its own,
-   too. */
+/* A batch that is not the burst's last one has `n_next` packets behind it, whose headers are fetched; the first one fetches its
+   own, too. */
 static inline __attribute__((always_inline)) void see(const struct view *v, const struct flowq_pkt *pkts, unsigned n, bool first,
                                                       unsigned n_next, struct batch *b, run_fn *run_v4, run_fn *run_v6)
 {
@@ -55,15 +55,14 @@ static __attribute__((noinline)) uint32_t not_in_use(const struct view *v, const
     return odd;
 }
 
-/* Looks at the line of each packet; qids of the others than those returned are right. The second lines in which flows of these may
-   be are fetched while the others are looked at, which is rare, also where many flows miss. */
+/* Looks at the line of each packet; qids of the others than those returned are right. */
 static inline __attribute__((always_inline)) uint32_t look(const struct view v, const struct batch *b, unsigned n, uint16_t *qids,
                                                            home_fn *home, uint64_t *queues, uint32_t *all_qids)
 {
     uint64_t bits = 0;
     uint32_t odd = 0, all = 0;
     for (unsigned i = 0; i < n; i++) {
-        const struct seen *s = &b->seen[i];
+        const struct sighting *s = &b->seen[i];
         const struct line *line = s->line;
         uint32_t qid;
         uint64_t all_if_odd = not_at_home(v, line, &s->hash, &qid, home) ? UINT64_MAX : 0;
@@ -71,8 +70,7 @@ static inline __attribute__((always_inline)) uint32_t look(const struct view v, 
         odd = 2 * odd - (uint32_t)all_if_odd;
         bits |= UINT64_C(1) << qid % 64;
         all |= qid;
-        if (__builtin_expect((line_overflow(line) & all_if_odd) != 0, 0)) /* one branch, not two that are hard to predict */
-            __builtin_prefetch(second_line(&v.vm->table, line, s->hash));
+        fetch_second(v, line, s->hash, all_if_odd);
     }
     *queues = bits;
     *all_qids = all;
@@ -103,9 +101,7 @@ static void count(const struct flowq_vm *vm, const struct note_context *c, uint3
 static inline __attribute__((always_inline)) void find_sent(const struct view v, struct sent *sent, home_fn *home)
 {
     sent->at = (uint8_t)home(sent->line, &sent->hash, v.tag_mask);
-    uint64_t all_if_odd = sent->at == LINE_SLOTS ? UINT64_MAX : 0;
-    if (__builtin_expect((line_overflow(sent->line) & all_if_odd) != 0, 0))
-        __builtin_prefetch(second_line(&v.vm->table, sent->line, sent->hash));
+    fetch_second(v, sent->line, sent->hash, sent->at == LINE_SLOTS ? UINT64_MAX : 0);
 }
 
 static inline __attribute__((always_inline)) uint32_t note_sent(const struct note_context *c, uint64_t tag_mask,
@@ -209,7 +205,7 @@ bool steer_narrow;
 bool steer_is_wide(void)
 {
 #ifdef PROBE_X86
-    return !steer_narrow && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
+    return !steer_narrow && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
 #else
     return false;
 #endif
@@ -256,7 +252,7 @@ static void leave(struct thread *thread)
         thread_leave(thread);
 }
 
-/* The answers to a batch that has been sighted, and how many of them it counts. */
+/* Answers a batch that has been sighted, and counts. */
 static inline void steer_batch(const struct instance *is, const struct view *v, struct batch *b, unsigned n, uint16_t *qids)
 {
     uint32_t odd = is->look(v, b, n, qids);
@@ -271,6 +267,8 @@ static inline __attribute__((always_inline)) void steer_batches(const struct vie
 {
     const struct instance *is = best();
     struct batch two[2], *b = &two[0], *next = &two[1];
+    if (n == 0)
+        return;
     b->now_ns = 0;
     is->see(v, pkts, batch_size(n, 0), true, batch_size(n, BATCH), b);
     for (size_t at = 0; at < n; at += BATCH) {
@@ -296,7 +294,9 @@ static __attribute__((noinline)) uint16_t steer_special(const struct view *v, co
     struct batch b;
     uint16_t qid;
     b.now_ns = 0;
-    narrow.see(v, pkt, 1, true, 0, &b);
+    b.n_special = 0;
+    b.odd_kind[0] = ODD_NOT;
+    sight_special(v, pkt, &b, 0);
     steer_batch(&narrow, v, &b, 1, &qid);
     return qid;
 }

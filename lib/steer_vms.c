@@ -24,8 +24,8 @@ static inline __attribute__((always_inline)) void fetch_vm(struct flowq_vm *vm, 
 }
 
 /* A packet for one of several vms, whatever it is. */
-static __attribute__((noinline)) void sight_for(const struct receivers *to, const struct thread *thread, const struct flowq_pkt *pkt,
-                                                unsigned at, struct batch *b)
+static __attribute__((noinline)) void sight_for(const struct receivers *to, const struct thread *thread,
+                                                const struct flowq_pkt *pkt, unsigned at, struct batch *b)
 {
     struct flowq_vm *vm = to->vms[at];
     uint16_t qid;
@@ -33,7 +33,13 @@ static __attribute__((noinline)) void sight_for(const struct receivers *to, cons
         no_line(vm, b, at, ODD_RULED);
         b->special[b->n_special++] = (struct special){.at = (uint8_t)at, .later = qid};
     } else if (queues_n(u32_load_acquire(&vm->queues.summary)) > 1) {
-        sight_arriving(view_at(to, at), to, pkt, b, at);
+        const struct view v = view_of(vm, to->by);
+        uint64_t word[5];
+        enum plain plain = parse_fast(pkt, v.udp_filter, false, word);
+        if (plain != PLAIN_NOT)
+            sight_line(v, &b->seen[at], hash_plain(v, plain, word));
+        else
+            sight_special(&v, pkt, b, at);
     } else {
         no_line(vm, b, at, ODD_SINGLE);
     }
@@ -46,15 +52,14 @@ static inline __attribute__((always_inline)) uint32_t look(const struct receiver
     uint32_t odd = 0;
     for (unsigned i = 0; i < n; i++) {
         const struct view v = view_of_line_at(to, i);
-        const struct seen *s = &b->seen[i];
+        const struct sighting *s = &b->seen[i];
         const struct line *line = s->line;
         uint32_t qid;
         uint64_t miss = not_at_home(v, line, &s->hash, &qid, home) | !queue_in(v.in_use, qid);
         uint64_t all_if_odd = miss ? UINT64_MAX : 0;
         qids[i] = (uint16_t)qid;
         odd = 2 * odd - (uint32_t)all_if_odd;
-        if (__builtin_expect((line_overflow(line) & all_if_odd) != 0, 0))
-            __builtin_prefetch(second_line(&v.vm->table, line, s->hash));
+        fetch_second(v, line, s->hash, all_if_odd);
         tally_add(&v.tally, STAT_STEER + FLOWQ_REASON_BOUND, !miss);
     }
     return odd << (BATCH - n);
@@ -85,7 +90,7 @@ static inline __attribute__((always_inline)) void mixed_stages(const struct thre
                              1)) {
             uint64_t hash = hash_brief(vm->secret.brief, word);
             struct line *line = table_shard(&vm->table, hash)->line;
-            b.seen[i] = (struct seen){.hash = hash, .line = line + home_line(&vm->table, hash)};
+            b.seen[i] = (struct sighting){.hash = hash, .line = line + home_line(&vm->table, hash)};
             __builtin_prefetch(b.seen[i].line);
         } else {
             sight_for(&shown, thread, &pkts[i], i, &b);
@@ -101,7 +106,8 @@ static inline __attribute__((always_inline)) void mixed_stages(const struct thre
     }
 }
 
-/* ---- With the instructions every machine has, and with wider ones ----------------------------------------------------------- */
+/* ---- With the instructions every machine has, and with wider ones -----------------------------------------------------------
+ */
 
 typedef void mixed_fn(const struct thread *thread, struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned n,
                       uint16_t *qids);
@@ -132,21 +138,27 @@ static bool all_alike(struct flowq_vm *const *vms, unsigned n)
     return i >= n;
 }
 
+static void steer_singly(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned n, uint16_t *qids)
+{
+    for (unsigned i = 0; i < n; i++)
+        qids[i] = flowq_rx_steer(vms[i], &pkts[i]);
+}
+
 void flowq_rx_steer_burst_vms(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
 {
     struct thread *thread = thread_self();
     mixed_fn *mixed = steer_is_wide() ? mixed_wide : mixed_narrow;
-    for (size_t i = 0; !thread && i < n; i++)
-        qids[i] = flowq_rx_steer(vms[i], &pkts[i]);
-    if (!thread)
-        return;
-    thread_enter(thread);
+    if (thread)
+        thread_enter(thread);
     for (size_t i = 0; i < n; i += BATCH) {
         unsigned m = batch_size(n, i);
         if (all_alike(vms + i, m))
             flowq_rx_steer_burst(vms[i], pkts + i, m, qids + i);
-        else
+        else if (thread)
             mixed(thread, vms + i, pkts + i, m, qids + i);
+        else
+            steer_singly(vms + i, pkts + i, m, qids + i);
     }
-    thread_leave(thread);
+    if (thread)
+        thread_leave(thread);
 }

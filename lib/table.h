@@ -76,6 +76,7 @@ _Static_assert(sizeof(struct line) == 64, "a line is a cache line");
 /* Fields of the service word. */
 #define LINE_AWAY_BITS 8
 #define LINE_AWAY_MAX ((UINT64_C(1) << LINE_AWAY_BITS) - 1)
+#define LINE_FILTER_BITS 8 /* a power of two */
 
 /* Fields of a slot. The queue's width varies by table; the rest is fixed. */
 #define WORD_CLASS_MASK UINT64_C(0x3)
@@ -85,6 +86,8 @@ _Static_assert(sizeof(struct line) == 64, "a line is a cache line");
 #define WORD_SECONDARY (UINT64_C(1) << 13)
 #define WORD_QUEUE_SHIFT 15
 #define WORD_FROZEN 0 /* the class of a slot that is being moved */
+
+_Static_assert(LINE_AWAY_BITS + LINE_FILTER_BITS <= WORD_QUEUE_SHIFT + 1, "no service word looks like a tag");
 
 /* A shard lies in memory as lines[], plane[] (or nothing), this. */
 struct shard_head {
@@ -208,12 +211,15 @@ static inline unsigned line_match_portable(const struct line *l, uint64_t probe,
     return at;
 }
 
-/* Do flows of this line live in their second one? Not 0: yes. Read after the slots (T-B), as is the next one. */
+/* Do flows of this line live in their second one? Not 0: yes. Read after the slots (T-B), by line_may_be_away(), too. */
 static inline uint64_t line_overflow(const struct line *l) { return u64_load_relaxed(&l->service); }
 
 /* The bit that a flow sets in its home line's service word when it lives in its second line: fewer than one absent flow out of a
    hundred finds its own set. */
-static inline uint64_t line_away_bit(uint64_t tag) { return UINT64_C(1) << (LINE_AWAY_BITS + (tag >> 40 & 7)); }
+static inline uint64_t line_away_bit(uint64_t tag)
+{
+    return UINT64_C(1) << (LINE_AWAY_BITS + (tag >> 40 & (LINE_FILTER_BITS - 1)));
+}
 
 /* May the flow with this hash or tag live in its second line? */
 static inline bool line_may_be_away(const struct line *home, uint64_t tag) { return line_overflow(home) & line_away_bit(tag); }

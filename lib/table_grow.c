@@ -9,7 +9,8 @@
 
 #include "slab.h"
 
-/* Top bits of the hash that a directory may use: they lie in every tag, above the bits that choose the second line. */
+/* Top bits of the hash that a directory may use: they lie in every tag, above the bits that choose the second line. (The
+   deepest ones imply bits of line_away_bit(), too, which then filters less.) */
 #define MAX_DEPTH 24
 
 /* ---- What has been superseded (T-E) ---------------------------------------------------------------------------------------- */

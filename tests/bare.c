@@ -211,8 +211,8 @@ static const char *wrong_shard(struct bare *b, struct shard *s, uint64_t prefix,
         }
     }
     for (uint32_t l = 0; l <= t->line_mask; l++) {
-        uint64_t service = atomic_load(&s->line[l].service);
-        if ((service & LINE_AWAY_MAX) != away[l] || (service & bits[l]) != bits[l] || (away[l] == 0 && service != 0))
+        uint64_t service = atomic_load(&s->line[l].service), n_away = away[l] < LINE_AWAY_MAX ? away[l] : LINE_AWAY_MAX;
+        if ((service & LINE_AWAY_MAX) != n_away || (service & bits[l]) != bits[l] || (away[l] == 0 && service != 0))
             return "a service word does not tell of the flows that are away";
     }
     if (atomic_load(&shard_head(t, s)->live) != n)

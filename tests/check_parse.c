@@ -519,8 +519,8 @@ START_TEST(test_port_zero)
 }
 END_TEST
 
-/* Eight extension headers of 24 bytes, and the last one longer and longer: what lies behind byte 256 is not seen, however much there
-   is. */
+/* Eight extension headers of 24 bytes, and the last one longer and longer: what lies behind byte 256 is not seen, however much
+   there is. */
 START_TEST(test_window)
 {
     uint8_t bytes[600];

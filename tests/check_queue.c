@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "flowq.h"
+#include "frames.h"
 #include "seed.h"
 #include "vm.h"
 
@@ -20,9 +21,9 @@ static struct flowq_vm *vm;
 static uint32_t max, pairs;
 static bool *enabled, *resetting;
 
-static void make(uint32_t n)
+static void make_for(uint32_t n, uint32_t max_flows)
 {
-    struct flowq_vm_config cfg = {.size = sizeof(cfg), .max_queue_pairs = n, .max_flows = 8};
+    struct flowq_vm_config cfg = {.size = sizeof(cfg), .max_queue_pairs = n, .max_flows = max_flows};
     ck_assert_int_eq(flowq_vm_create(&cfg, &vm), 0);
     max = n;
     pairs = 1;
@@ -31,6 +32,8 @@ static void make(uint32_t n)
     ck_assert(enabled && resetting);
     memset(enabled, true, n);
 }
+
+static void make(uint32_t n) { make_for(n, 8); }
 
 static void unmake(void)
 {
@@ -203,6 +206,57 @@ START_TEST(all_queues_at_once)
 }
 END_TEST
 
+/*
+ * Bursts ask for the queues of all their packets at once: with any of them off, each packet goes to its flow's queue if that is
+ * in use, and to one that is if not; so do packets of flows that are not known.
+ */
+START_TEST(bursts_answer_queues_in_use)
+{
+    enum { FLOWS = 100 };
+    static const uint32_t maxima[] = {2, 8, 64, 65, 128, 300};
+    struct frame tx[FLOWS], rx[FLOWS];
+    struct flowq_pkt pkts[FLOWS];
+    uint32_t bound[FLOWS];
+    uint16_t qids[FLOWS];
+    for (unsigned size = 0; size < sizeof(maxima) / sizeof(*maxima); size++) {
+        make_for(maxima[size], FLOWS);
+        pairs = max;
+        flowq_vm_set_queue_pairs(vm, pairs);
+        for (uint32_t i = 0; i < FLOWS; i++) {
+            struct flowq_tuple out = tuple_v4(FRAME_PROTO_TCP, 0x0a000001, 80, 0x0b000000 + i, 1024), in = tuple_reverse(&out);
+            frame_flow(&tx[i], &out, FRAME_ACK);
+            frame_flow(&rx[i], &in, FRAME_ACK);
+            struct flowq_pkt sent = frame_pkt(&tx[i]);
+            pkts[i] = frame_pkt(&rx[i]);
+            bound[i] = i % 5 == 4 ? max : rng_below(&rng, max);
+            if (bound[i] < max)
+                ck_assert_uint_eq(flowq_tx_note(vm, &sent, bound[i]), FLOWQ_NOTE_BOUND);
+        }
+        for (unsigned round = 0; round < 300; round++) {
+            uint32_t qid_set = rng_percent(&rng, 10) ? FLOWQ_ALL_QUEUES : rng_below(&rng, max);
+            bool on = rng_percent(&rng, 70);
+            pairs = rng_percent(&rng, 10) ? rng_range(&rng, 1, max) : round % 10 == 0 ? max : pairs;
+            ck_assert_int_eq(flowq_vm_set_queue_pairs(vm, pairs), 0);
+            ck_assert_int_eq(flowq_vm_set_queue_enabled(vm, qid_set, on), 0);
+            ck_assert_int_eq(flowq_vm_set_queue_resetting(vm, qid_set, false), 0);
+            model_set(enabled, qid_set, on);
+            model_set(resetting, qid_set, false);
+            bool any = false;
+            for (uint32_t qid = 0; qid < max; qid++)
+                any |= in_use(qid);
+            uint32_t n = rng_below(&rng, FLOWS + 1);
+            flowq_rx_steer_burst(vm, pkts, n, qids);
+            for (uint32_t i = 0; i < n; i++) {
+                ck_assert(any ? in_use(qids[i]) : qids[i] == FLOWQ_DROP);
+                if (bound[i] < max && in_use(bound[i]))
+                    ck_assert_uint_eq(qids[i], bound[i]);
+            }
+        }
+        unmake();
+    }
+}
+END_TEST
+
 START_TEST(refused)
 {
     make(8);
@@ -232,6 +286,7 @@ int main(void)
     tcase_add_test(tc, the_fallback_is_even);
     tcase_add_test(tc, all_queues);
     tcase_add_test(tc, all_queues_at_once);
+    tcase_add_test(tc, bursts_answer_queues_in_use);
     tcase_add_test(tc, refused);
     suite_add_tcase(s, tc);
     SRunner *runner = srunner_create(s);

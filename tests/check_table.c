@@ -66,6 +66,31 @@ static __attribute__((target("avx2,bmi,bmi2"))) unsigned home_avx2(const struct 
 }
 #endif
 
+/* Flows that live in their second line are counted up to a limit, and then for good; each finds its own bit set. */
+START_TEST(flows_that_are_away)
+{
+    for (unsigned n = 1; n < 600; n++) {
+        _Alignas(64) struct line l;
+        memset(&l, 0, sizeof(l));
+        uint64_t bits = 0;
+        for (unsigned i = 0; i < n; i++) {
+            uint64_t tag = rng_next(&rng);
+            bits |= line_away_bit(tag);
+            line_count_away(&l, tag);
+            ck_assert(line_may_be_away(&l, tag));
+            ck_assert_uint_eq(line_overflow(&l) & LINE_AWAY_MAX, i + 1 < LINE_AWAY_MAX ? i + 1 : LINE_AWAY_MAX);
+            ck_assert_uint_eq(line_overflow(&l) & ~LINE_AWAY_MAX, bits);
+        }
+        ck_assert_uint_lt(line_overflow(&l), table_tag_low(1)); /* the lowest tag there is */
+        for (unsigned i = n; i > 1; i--)
+            line_uncount_away(&l);
+        ck_assert_uint_eq(line_overflow(&l) & ~LINE_AWAY_MAX, bits);
+        line_uncount_away(&l);
+        ck_assert_uint_eq(line_overflow(&l), n < LINE_AWAY_MAX ? 0 : bits | LINE_AWAY_MAX);
+    }
+}
+END_TEST
+
 /* The vector forms find what the portable one finds. */
 START_TEST(probes_agree)
 {
@@ -428,6 +453,7 @@ int main(void)
     tcase_set_timeout(tc, seed_long() ? 1200 : 60);
     tcase_add_test(tc, fields_of_a_word);
     tcase_add_test(tc, second_lines);
+    tcase_add_test(tc, flows_that_are_away);
     tcase_add_test(tc, probes_agree);
     tcase_add_loop_test(tc, beside_the_oracle, 0, sizeof(plays) / sizeof(plays[0]));
     tcase_add_test(tc, newcomers_take_the_least_place);
