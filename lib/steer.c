@@ -112,6 +112,22 @@ static inline __attribute__((always_inline)) uint32_t note_sent(const struct not
     return note_at_home(c, tag_mask, sent->line, sent->at, sent->hash, sent->kind);
 }
 
+/* How many packets, from the first one on, change nothing: one look at their flows is all. Counts in packets for the table. */
+static inline __attribute__((always_inline)) unsigned refresh(const struct view v, const struct note_context *c,
+                                                              const struct sent *sent, unsigned n, home_fn *home)
+{
+    const uint64_t idle = c->idle;
+    unsigned i = 0;
+    for (; i < n; i++) {
+        const struct sent *s = &sent[i];
+        uint64_t word = u64_load_relaxed(&s->line->word[home(s->line, &s->hash, v.tag_mask)]); /* T-C */
+        uint64_t fresh = (s->hash & v.tag_mask) | idle | note_class[s->kind][word_class(word)];
+        if ((fresh ^ word) | (s->outcome ^ TO_THE_TABLE))
+            break;
+    }
+    return i;
+}
+
 typedef unsigned sent_fn(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct sent *sent);
 
 /* In order: what one packet changes in the table the next one finds. What it had found before is only where to look first. */
@@ -127,9 +143,11 @@ static inline __attribute__((always_inline)) void note_stages(const struct view 
         i = others > i ? others : sight_sent_specials(v, pkts, i, n, sent);
     }
     const struct view view = *v;
-    for (unsigned i = 0; i < n; i++)
+    unsigned first = refresh(view, c, sent, n, home);
+    usual[FLOWQ_NOTE_REFRESHED] = first;
+    for (unsigned i = first; i < n; i++)
         find_sent(view, &sent[i], home);
-    for (unsigned i = 0; i < n; i++) {
+    for (unsigned i = first; i < n; i++) {
         uint32_t outcome = note_sent(c, view.tag_mask, &sent[i]);
         if (outcome <= FLOWQ_NOTE_MOVED)
             usual[outcome]++;
