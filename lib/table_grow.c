@@ -142,8 +142,11 @@ static void split_flows(struct table *t, struct shard *s, struct shard *half[2])
 {
     uint32_t bit = 63 - shard_head(t, s)->depth, live[2] = {0, 0};
     for (uint32_t l = 0; l <= t->line_mask; l++) {
+        uint64_t words[LINE_SLOTS]; /* a compare-and-swap waits for all stores before it: those of a line come together */
+        for (uint32_t i = 0; i < LINE_SLOTS; i++)
+            words[i] = slot_freeze(&s->line[l].slot[i]);
         for (uint32_t i = 0; i < LINE_SLOTS; i++) {
-            uint64_t word = slot_freeze(&s->line[l].slot[i]);
+            uint64_t word = words[i];
             uint32_t to = (uint32_t)(word >> bit) & 1;
             u64_store_relaxed(&half[to]->line[l].slot[i], word);
             u64_store_relaxed(&half[!to]->line[l].slot[i], 0);
