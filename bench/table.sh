@@ -22,7 +22,7 @@ awk -F '\t' '
         printf "\n|---|"
         for (i = 1; i <= n; i++) printf "---:|"
         print ""
-        row("steer, bursts of 32, 1k flows", "steer32-str/v4-1k", "ns", "%.1f")
+        row("steer, 1k flows", "steer32-str/v4-1k", "ns", "%.1f")
         row("64k flows", "steer32-str/v4-64k", "ns", "%.1f")
         row("1M flows", "steer32-str/v4-1M", "ns", "%.1f")
         row("8M flows", "steer32-str/v4-8M", "ns", "%.1f")

@@ -120,19 +120,7 @@ const struct contestant with_flowq = {
 };
 
 /* As by hosts that get their packets by the hundred (VPP: up to 256). */
-static uint64_t steer_long(void *vm, const struct flowq_pkt *pkts, size_t n)
-{
-    enum { LONG = 256 };
-    uint16_t qids[LONG];
-    uint64_t sum = 0;
-    for (size_t i = 0; i < n; i += LONG) {
-        size_t m = n - i < LONG ? n - i : LONG;
-        flowq_rx_steer_burst(vm, pkts + i, m, qids);
-        for (size_t j = 0; j < m; j++)
-            sum += qids[j];
-    }
-    return sum;
-}
+static uint64_t steer_long(void *vm, const struct flowq_pkt *pkts, size_t n) { return steer_by(vm, pkts, n, LONG_BURST); }
 
 const struct contestant with_flowq_long = {
     .name = "flowq-256",
@@ -147,4 +135,5 @@ const struct contestant with_flowq_narrow = {
     .what = "the same table without the wider instructions",
     .steer = steer_without,
     .variant_of = &with_flowq,
+    .by_hash = true,
 };

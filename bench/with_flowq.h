@@ -33,18 +33,23 @@ static void note(void *vm, const struct flowq_pkt *pkts, size_t n, uint32_t firs
         flowq_tx_note_burst(vm, pkts + i, n - i < BURST ? n - i : BURST, (first + (uint32_t)(i / BURST) * step) % QUEUES);
 }
 
-static uint64_t steer(void *vm, const struct flowq_pkt *pkts, size_t n)
+enum { LONG_BURST = 256 };
+
+/* burst: packets a call, at most LONG_BURST. */
+static inline uint64_t steer_by(void *vm, const struct flowq_pkt *pkts, size_t n, size_t burst)
 {
-    uint16_t qids[BURST];
+    uint16_t qids[LONG_BURST];
     uint64_t sum = 0;
-    for (size_t i = 0; i < n; i += BURST) {
-        size_t m = n - i < BURST ? n - i : BURST;
+    for (size_t i = 0; i < n; i += burst) {
+        size_t m = n - i < burst ? n - i : burst;
         flowq_rx_steer_burst(vm, pkts + i, m, qids);
         for (size_t j = 0; j < m; j++)
             sum += qids[j];
     }
     return sum;
 }
+
+static uint64_t steer(void *vm, const struct flowq_pkt *pkts, size_t n) { return steer_by(vm, pkts, n, BURST); }
 
 static uint64_t single(void *vm, const struct flowq_pkt *pkts, size_t n)
 {

@@ -28,4 +28,5 @@ const struct contestant with_native = {
     .clear = clear,
     .bytes = bytes,
     .settle = settle,
+    .by_hash = true,
 };

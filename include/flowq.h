@@ -370,7 +370,8 @@ void flowq_tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size
  */
 uint16_t flowq_rx_steer(struct flowq_vm *vm, const struct flowq_pkt *pkt);
 
-/* n packets; qids[i] is the answer for pkts[i], as n calls of flowq_rx_steer() in order would give. Since 0.9. */
+/* n packets; qids[i] is the answer for pkts[i], as n calls of flowq_rx_steer() in order would give. A call for hundreds of packets
+   takes less time for each than one for 32, where the table is larger than the caches. Since 0.9. */
 void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids);
 
 /* The same, with the reason and the hash to report to the guest. Since 0.9. */

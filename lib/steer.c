@@ -112,7 +112,7 @@ static inline __attribute__((always_inline)) uint32_t note_sent(const struct not
     return note_at_home(c, tag_mask, sent->line, sent->at, sent->hash, sent->kind);
 }
 
-/* How many packets, from the first one on, change nothing: one look at their flows is all. Counts in packets for the table. */
+/* How many packets, from the first one on, change nothing: one look at their flows is all. The first other one ends it. */
 static inline __attribute__((always_inline)) unsigned refresh(const struct view v, const struct note_context *c,
                                                               const struct sent *sent, unsigned n, home_fn *home)
 {
