@@ -75,7 +75,7 @@ enum nest { NEST_EXTENSIONS, NEST_TUNNEL };
  */
 static uint32_t nested_frame(uint8_t *p, uint64_t id, const void *how)
 {
-    enum { N_EXTENSIONS = 8, PLAIN_BYTES = 54, TCP_BYTES = 20 };
+    enum { N_EXTENSIONS = PARSE_MAX_EXTENSIONS, PLAIN_BYTES = 54, TCP_BYTES = 20 };
     uint8_t plain[FRAME_STRIDE_V6];
     uint32_t at = 0;
     flow_frame(plain, 6, INCOMING, id);

@@ -6,13 +6,11 @@
  */
 #include "with_flowq.h"
 
+#include "answer.h"
 #include "probe.h"
-#include "sight.h"
 #include "vm.h"
 
 /* ---- Ready keys ------------------------------------------------------------------------------------------------------------ */
-
-typedef unsigned home_fn(const struct line *l, const uint64_t *hash, uint64_t tag_mask);
 
 /* As sight_v4() and sight_v6() do it. */
 static inline __attribute__((always_inline)) void sight_keys(const struct view v, const uint64_t *keys, unsigned words,
@@ -31,9 +29,9 @@ static inline __attribute__((always_inline)) uint64_t look_keys(const struct vie
     uint32_t away = 0;
     for (unsigned i = 0; i < n; i++) {
         const struct line *line = seen[i].line;
-        uint64_t word = u64_load_relaxed(&line->word[home(line, &seen[i].hash, v.tag_mask)]);
-        uint64_t all_if_odd = (word ^ seen[i].hash) & v.tag_mask ? UINT64_MAX : 0;
-        sum += (uint32_t)(word >> WORD_QUEUE_SHIFT) & v.queue_mask & ~all_if_odd;
+        uint32_t qid;
+        uint64_t all_if_odd = not_at_home(v, line, &seen[i].hash, &qid, home) ? UINT64_MAX : 0;
+        sum += qid & ~all_if_odd;
         odd -= all_if_odd;
         if (__builtin_expect((line_overflow(line) & all_if_odd) != 0, 0))
             away |= UINT32_C(1) << i;

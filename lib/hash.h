@@ -38,10 +38,9 @@ struct hash_secret {
 /* Stretches the user's or the kernel's 32 bytes. tag_low: see above. */
 void hash_secret_expand(struct hash_secret *s, const uint8_t seed[FLOWQ_SECRET_SIZE], uint64_t tag_low);
 
-static inline uint64_t hash_nonzero_tag(const struct hash_secret *s, uint64_t h)
-{
-    return h >= s->brief.tag_low ? h : s->brief.tag_low;
-}
+static inline uint64_t hash_at_least(uint64_t h, uint64_t tag_low) { return h >= tag_low ? h : tag_low; }
+
+static inline uint64_t hash_nonzero_tag(const struct hash_secret *s, uint64_t h) { return hash_at_least(h, s->brief.tag_low); }
 
 /* XXH3's multiplication folded to 64 bits. gcc 12 takes the halves of XXH3_mul128_fold64() through memory. */
 static inline uint64_t hash_fold(uint64_t a, uint64_t b)
@@ -62,8 +61,7 @@ static inline uint64_t hash_fold(uint64_t a, uint64_t b)
 static inline uint64_t hash_brief(const struct hash_brief s, const uint64_t word[2])
 {
     uint64_t low = word[0] ^ s.low, high = word[1] ^ s.high;
-    uint64_t h = XXH3_avalanche(KEY_V4_BYTES + XXH_swap64(low) + high + hash_fold(low, high));
-    return h >= s.tag_low ? h : s.tag_low;
+    return hash_at_least(XXH3_avalanche(KEY_V4_BYTES + XXH_swap64(low) + high + hash_fold(low, high)), s.tag_low);
 }
 
 static inline uint64_t hash_words2(const struct hash_secret *s, const uint64_t word[2])

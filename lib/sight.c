@@ -45,13 +45,6 @@ static void special(const struct view *v, const struct parse_rules *rules, const
     }
 }
 
-void sight_special(const struct view *v, const struct flowq_pkt *pkt, struct batch *b, unsigned at)
-{
-    struct parse_rules rules;
-    vm_parse_rules(v->vm, &rules);
-    special(v, &rules, pkt, b, at);
-}
-
 unsigned sight_specials(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct batch *b)
 {
     struct parse_rules rules;
@@ -90,13 +83,6 @@ static struct sent sent_special(const struct view *v, const struct parse_rules *
         return (struct sent){.line = table_nowhere, .outcome = outcome};
     key_reverse(&r.key);
     return sight_sent_plain(*v, hash_key(&v->vm->secret, &r.key), note_kind_of(key_l4(&r.key).protocol, r.flags));
-}
-
-struct sent sight_sent_special(const struct view *v, const struct flowq_pkt *pkt)
-{
-    struct parse_rules rules;
-    vm_parse_rules(v->vm, &rules);
-    return sent_special(v, &rules, pkt);
 }
 
 unsigned sight_sent_specials(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct sent *sent)

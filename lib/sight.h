@@ -130,7 +130,6 @@ static inline uint64_t hash_plain(const struct view v, enum plain plain, const u
     return plain == PLAIN_V4 ? hash_words2(v.secret, word) : hash_words5(v.secret, word);
 }
 
-void sight_special(const struct view *v, const struct flowq_pkt *pkt, struct batch *b, unsigned at);
 /* Packets from `at` on, up to n, the first of which is not plain; returns where plain ones begin again. */
 unsigned sight_specials(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct batch *b);
 
@@ -180,7 +179,7 @@ struct sent {
 };
 enum { TO_THE_TABLE = 0xff };
 
-struct sent sight_sent_special(const struct view *v, const struct flowq_pkt *pkt);
+/* As sight_specials(). */
 unsigned sight_sent_specials(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct sent *sent);
 
 static inline __attribute__((always_inline)) struct sent sight_sent_plain(const struct view v, uint64_t hash, enum note_kind kind)
@@ -196,7 +195,9 @@ static inline __attribute__((always_inline)) struct sent sight_sent(const struct
     enum plain plain = parse_fast(pkt, v.udp_filter, true, word);
     if (plain == PLAIN_NOT) {
         const struct view whole = v;
-        return sight_sent_special(&whole, pkt);
+        struct sent s;
+        sight_sent_specials(&whole, pkt, 0, 1, &s);
+        return s;
     }
     return sight_sent_plain(v, hash_plain(v, plain, word), note_kind_fast(pkt, plain, word));
 }

@@ -55,35 +55,27 @@ static __attribute__((noinline)) uint32_t not_in_use(const struct view *v, const
     return odd;
 }
 
-/* Looks at the line of each packet; qids of the others than those returned are right. */
-static inline __attribute__((always_inline)) uint32_t look(const struct view v, const struct batch *b, unsigned n, uint16_t *qids,
-                                                           home_fn *home, uint64_t *queues, uint32_t *all_qids)
+/* Looks at the line of each packet; qids of the others than those returned are right. Which queues are not in use is asked for
+   all at once, where they are few. */
+static inline __attribute__((always_inline)) uint32_t look(const struct view *v, const struct batch *b, unsigned n,
+                                                           uint16_t *qids, home_fn *home)
 {
-    uint64_t bits = 0;
-    uint32_t odd = 0, all = 0;
+    const struct view view = *v;
+    uint64_t queues = 0;
+    uint32_t odd = 0, all_qids = 0;
     for (unsigned i = 0; i < n; i++) {
         const struct sighting *s = &b->seen[i];
         const struct line *line = s->line;
         uint32_t qid;
-        uint64_t all_if_odd = not_at_home(v, line, &s->hash, &qid, home) ? UINT64_MAX : 0;
+        uint64_t all_if_odd = not_at_home(view, line, &s->hash, &qid, home) ? UINT64_MAX : 0;
         qids[i] = (uint16_t)qid;
         odd = 2 * odd - (uint32_t)all_if_odd;
-        bits |= UINT64_C(1) << qid % 64;
-        all |= qid;
-        fetch_second(v, line, s->hash, all_if_odd);
+        queues |= UINT64_C(1) << qid % 64;
+        all_qids |= qid;
+        fetch_second(view, line, s->hash, all_if_odd);
     }
-    *queues = bits;
-    *all_qids = all;
-    return odd << (BATCH - n);
-}
-
-/* The same, and which queues are not in use: all of them at once, where they are few. */
-static inline __attribute__((always_inline)) uint32_t look_at_all(const struct view *v, const struct batch *b, unsigned n,
-                                                                  uint16_t *qids, home_fn *home)
-{
-    uint64_t queues;
-    uint32_t all_qids, odd = look(*v, b, n, qids, home, &queues, &all_qids);
-    if (__builtin_expect(all_qids > 63 || (queues & ~u64_load_relaxed(&v->in_use[0])) != 0, 0))
+    odd <<= BATCH - n;
+    if (__builtin_expect(all_qids > 63 || (queues & ~u64_load_relaxed(&view.in_use[0])) != 0, 0))
         odd |= not_in_use(v, qids, n);
     return odd;
 }
@@ -190,7 +182,7 @@ struct instance {
     }                                                                                                                            \
     OWN_FUNCTION attributes uint32_t look_##name(const struct view *v, const struct batch *b, unsigned n, uint16_t *qids)        \
     {                                                                                                                            \
-        return look_at_all(v, b, n, qids, home);                                                                                 \
+        return look(v, b, n, qids, home);                                                                                        \
     }                                                                                                                            \
     OWN_FUNCTION attributes void answer_each_##name(const struct view *v, struct batch *b, uint32_t odd, uint16_t *qids)         \
     {                                                                                                                            \
@@ -314,7 +306,7 @@ static __attribute__((noinline)) uint16_t steer_special(const struct view *v, co
     b.now_ns = 0;
     b.n_special = 0;
     b.odd_kind[0] = ODD_NOT;
-    sight_special(v, pkt, &b, 0);
+    sight_specials(v, pkt, 0, 1, &b);
     steer_batch(&narrow, v, &b, 1, &qid);
     return qid;
 }

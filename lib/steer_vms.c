@@ -25,9 +25,10 @@ static inline __attribute__((always_inline)) void fetch_vm(struct flowq_vm *vm, 
 
 /* A packet for one of several vms, whatever it is. */
 static __attribute__((noinline)) void sight_for(const struct receivers *to, const struct thread *thread,
-                                                const struct flowq_pkt *pkt, unsigned at, struct batch *b)
+                                                const struct flowq_pkt *pkts, unsigned at, struct batch *b)
 {
     struct flowq_vm *vm = to->vms[at];
+    const struct flowq_pkt *pkt = &pkts[at];
     uint16_t qid;
     if (queues_ruled(&vm->queues) && rss_steer_inside(vm, thread, pkt, &qid)) {
         no_line(vm, b, at, ODD_RULED);
@@ -39,7 +40,7 @@ static __attribute__((noinline)) void sight_for(const struct receivers *to, cons
         if (plain != PLAIN_NOT)
             sight_line(v, &b->seen[at], hash_plain(v, plain, word));
         else
-            sight_special(&v, pkt, b, at);
+            sight_specials(&v, pkts, at, at + 1, b);
     } else {
         no_line(vm, b, at, ODD_SINGLE);
     }
@@ -93,7 +94,7 @@ static inline __attribute__((always_inline)) void mixed_stages(const struct thre
             b.seen[i] = (struct sighting){.hash = hash, .line = line + home_line(&vm->table, hash)};
             __builtin_prefetch(b.seen[i].line);
         } else {
-            sight_for(&shown, thread, &pkts[i], i, &b);
+            sight_for(&shown, thread, pkts, i, &b);
         }
     }
     uint32_t odd = look(&to, &b, n, qids, home);
@@ -106,8 +107,7 @@ static inline __attribute__((always_inline)) void mixed_stages(const struct thre
     }
 }
 
-/* ---- With the instructions every machine has, and with wider ones -----------------------------------------------------------
- */
+/* ---- With the instructions every machine has, and with wider ones ---------------------------------------------------------- */
 
 typedef void mixed_fn(const struct thread *thread, struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned n,
                       uint16_t *qids);
