@@ -377,6 +377,16 @@ uint32_t note_flow(const struct note_context *c, uint64_t hash, enum note_kind k
     return FLOWQ_NOTE_BUSY;
 }
 
+bool note_unchanged_away(const struct note_context *c, const struct line *home, uint64_t hash, uint32_t flags)
+{
+    uint64_t mask = c->table->tag_mask | WORD_SECONDARY, probe = (hash & c->table->tag_mask) | WORD_SECONDARY;
+    if (!line_may_be_away(home, hash)) /* T-B */
+        return false;
+    const struct line *second = second_line(c->table, home, hash);
+    uint64_t word = u64_load_relaxed(&second->word[line_match(second, probe, mask)]); /* T-C */
+    return note_change(c, c->table->tag_mask, hash, flags, word) == WORD_SECONDARY;
+}
+
 uint32_t note_missed(const struct note_context *c, const struct line *home, uint64_t hash, enum note_kind kind)
 {
     /* A short cut to insert(), which looks again under the lock. Not where the answer hangs on the flow being unknown: the line

@@ -29,14 +29,24 @@
 #define NOTE_BIND_SHIFT 16
 #define NOTE_TRIES 64 /* times a note starts again before it is given up as busy (S12) */
 
-/* What the packet says about its flow. */
+/* What the packet says about its flow: by its three lowest TCP flags (RFC 9293), the strongest of which decides. */
 enum note_kind {
-    NOTE_DATAGRAM, /* not TCP */
-    NOTE_OPENS,    /* SYN, SYN-ACK */
-    NOTE_CARRIES,  /* TCP, none of these */
-    NOTE_CLOSES,   /* FIN */
-    NOTE_RESETS    /* RST: closes, too, but makes no flow known */
+    NOTE_CARRIES = 0,  /* TCP, none of these */
+    NOTE_CLOSES = 1,   /* FIN */
+    NOTE_OPENS = 2,    /* SYN, SYN-ACK */
+    NOTE_RESETS = 4,   /* RST: closes, too, but makes no flow known */
+    NOTE_DATAGRAM = 8, /* not TCP */
+    NOTE_NOTHING,      /* the packet does not go to the table */
+    NOTE_KINDS
 };
+
+/* flags: a combination of the first four, or one of the others. */
+static inline enum note_kind note_strongest(uint32_t flags)
+{
+    if (flags > 7)
+        return (enum note_kind)flags;
+    return flags & NOTE_RESETS ? NOTE_RESETS : flags & NOTE_CLOSES ? NOTE_CLOSES : (enum note_kind)flags;
+}
 
 /* In ticks; see S8. */
 struct note_ages {
@@ -73,15 +83,21 @@ static inline uint32_t note_age(uint32_t now_tick, uint64_t word)
 bool note_stale(const struct note_ages *ages, uint32_t now_tick, uint64_t word);
 
 /*
- * The class of a flow after a note, by its class before. That of a frozen one is not known here: what stands for it only makes
- * sure that the word seems to change.
+ * The class of a flow after a note with these flags, by its class before. Of a frozen one it is not known here: a bit that no word
+ * has makes sure that the word seems to change its place.
  */
-static const uint8_t note_class[][4] = {
-    [NOTE_DATAGRAM] = {1, FLOWQ_CLASS_ESTABLISHED, FLOWQ_CLASS_ESTABLISHED, FLOWQ_CLASS_CLOSING},
-    [NOTE_OPENS] = {1, FLOWQ_CLASS_EMBRYONIC, FLOWQ_CLASS_ESTABLISHED, FLOWQ_CLASS_EMBRYONIC}, /* a closing flow opens anew */
-    [NOTE_CARRIES] = {1, FLOWQ_CLASS_ESTABLISHED, FLOWQ_CLASS_ESTABLISHED, FLOWQ_CLASS_CLOSING},
-    [NOTE_CLOSES] = {1, FLOWQ_CLASS_CLOSING, FLOWQ_CLASS_CLOSING, FLOWQ_CLASS_CLOSING},
-    [NOTE_RESETS] = {1, FLOWQ_CLASS_CLOSING, FLOWQ_CLASS_CLOSING, FLOWQ_CLASS_CLOSING},
+#define NOTE_CLASS_CLOSES {WORD_SPARE, FLOWQ_CLASS_CLOSING, FLOWQ_CLASS_CLOSING, FLOWQ_CLASS_CLOSING}
+#define NOTE_CLASS_GOES_ON {WORD_SPARE, FLOWQ_CLASS_ESTABLISHED, FLOWQ_CLASS_ESTABLISHED, FLOWQ_CLASS_CLOSING}
+static const uint16_t note_class[NOTE_KINDS][4] = {
+    [NOTE_CARRIES] = NOTE_CLASS_GOES_ON,
+    [NOTE_CLOSES] = NOTE_CLASS_CLOSES,
+    [NOTE_OPENS] = {WORD_SPARE, FLOWQ_CLASS_EMBRYONIC, FLOWQ_CLASS_ESTABLISHED, FLOWQ_CLASS_EMBRYONIC}, /* from closing: anew */
+    [NOTE_OPENS | NOTE_CLOSES] = NOTE_CLASS_CLOSES,
+    [NOTE_RESETS] = NOTE_CLASS_CLOSES,
+    [NOTE_RESETS | NOTE_CLOSES] = NOTE_CLASS_CLOSES,
+    [NOTE_RESETS | NOTE_OPENS] = NOTE_CLASS_CLOSES,
+    [NOTE_RESETS | NOTE_OPENS | NOTE_CLOSES] = NOTE_CLASS_CLOSES,
+    [NOTE_DATAGRAM] = NOTE_CLASS_GOES_ON,
 };
 
 /* Binds, refreshes, moves or leaves alone the flow with this hash. FLOWQ_NOTE_*. In a section. */
@@ -91,26 +107,21 @@ uint32_t note_flow(const struct note_context *c, uint64_t hash, enum note_kind k
 uint32_t note_missed(const struct note_context *c, const struct line *home, uint64_t hash, enum note_kind kind);
 
 /*
- * The same, inline, for a flow at home in this line, in the slot `at` if it was there a moment ago. What most notes are takes a
- * look at the slot and writes nothing: the flow is on this queue already, was noted in this tick and stays in its class. The next
- * most frequent takes one compare-and-swap.
+ * What a note would change in this word: 0, which is what most notes are, if the flow is on this queue already, was noted in this
+ * tick and stays in its class. If only bits of note_in_place() change, one compare-and-swap does it; else the word is another
+ * flow's, or frozen, or its binding time is to be looked at.
  */
-static inline __attribute__((always_inline)) uint32_t note_at_home(const struct note_context *c, uint64_t tag_mask,
-                                                                   struct line *home, unsigned at, uint64_t hash,
-                                                                   enum note_kind kind)
+static inline uint64_t note_change(const struct note_context *c, uint64_t tag_mask, uint64_t hash, uint32_t flags, uint64_t word)
 {
-    uint64_t probe = hash & tag_mask, mask = tag_mask | WORD_SECONDARY;
-    atomic_u64 *slot = &home->word[at];
-    uint64_t word = u64_load_relaxed(slot); /* T-C */
-    uint64_t fresh = probe | c->idle | note_class[kind][word_class(word)];
-    if (fresh == word)
-        return FLOWQ_NOTE_REFRESHED;
-    if ((word & mask) != probe)
-        return note_missed(c, home, hash, kind);
-    uint64_t expected = word;
-    if (word_class(word) == WORD_FROZEN || c->table->plane_at || !u64_cas(slot, &expected, fresh))
-        return note_flow(c, hash, kind);
-    return (word ^ fresh) >> WORD_QUEUE_SHIFT ? FLOWQ_NOTE_MOVED : FLOWQ_NOTE_REFRESHED;
+    return word ^ ((hash & tag_mask) | c->idle | note_class[flags][word_class(word)]);
 }
+
+static inline uint64_t note_in_place(const struct note_context *c)
+{
+    return c->table->plane_at ? 0 : ~(c->table->tag_mask | WORD_SECONDARY | WORD_SPARE);
+}
+
+/* Is the flow in its second line, and would a note change nothing there? Of one that is not in its home line. */
+bool note_unchanged_away(const struct note_context *c, const struct line *home, uint64_t hash, uint32_t flags);
 
 #endif

@@ -123,6 +123,7 @@ static inline __attribute__((always_inline)) enum plain parse_fast(const struct 
     return parse_fast_v6(pkt, udp_filter, tx, word) ? PLAIN_V6 : PLAIN_NOT;
 }
 
+/* Of a packet that is not plain; flags: PARSE_*. */
 static inline enum note_kind note_kind_of(uint8_t protocol, uint8_t flags)
 {
     if (protocol != PROTO_TCP)
@@ -130,17 +131,13 @@ static inline enum note_kind note_kind_of(uint8_t protocol, uint8_t flags)
     return flags & PARSE_RST ? NOTE_RESETS : flags & PARSE_FIN ? NOTE_CLOSES : flags & PARSE_SYN ? NOTE_OPENS : NOTE_CARRIES;
 }
 
-/* Of a plain, transmitted packet. */
-static inline enum note_kind note_kind_fast(const struct flowq_pkt *pkt, enum plain plain, const uint64_t word[5])
+/* Of a plain, transmitted packet: its flags (note_strongest()). */
+static inline uint32_t note_flags_fast(const struct flowq_pkt *pkt, enum plain plain, const uint64_t word[5])
 {
-    /* By the lowest three TCP flags (RFC 9293): FIN 1, SYN 2, RST 4; as note_kind_of(). */
-    enum { NO_TCP = 8 };
-    static const uint8_t kinds[] = {NOTE_CARRIES, NOTE_CLOSES, NOTE_OPENS,
-                                    NOTE_CLOSES,  NOTE_RESETS, NOTE_RESETS,
-                                    NOTE_RESETS,  NOTE_RESETS, [NO_TCP] = NOTE_DATAGRAM};
     const uint8_t *ports = (const uint8_t *)pkt->data + (plain == PLAIN_V4 ? FAST_V4_PORTS : FAST_V6_PORTS);
     uint64_t l4 = plain == PLAIN_V4 ? word[1] : word[4];
-    return kinds[(l4 >> 32 & 0xff) == PROTO_TCP ? ports[FAST_TCP_FLAGS] & 7 : NO_TCP];
+    uint32_t flags = ports[FAST_TCP_FLAGS] & (NOTE_CLOSES | NOTE_OPENS | NOTE_RESETS);
+    return (l4 >> 32 & 0xff) == PROTO_TCP ? flags : NOTE_DATAGRAM;
 }
 
 #endif

@@ -74,15 +74,18 @@ static uint8_t never_learned(const struct parse_result *r)
     return TO_THE_TABLE;
 }
 
-static struct sent sent_special(const struct view *v, const struct parse_rules *rules, const struct flowq_pkt *pkt)
+static void sent_special(const struct view *v, const struct parse_rules *rules, const struct flowq_pkt *pkt, struct sent *s)
 {
+    const struct hash_secret *secret = &v->vm->secret;
     struct parse_result r;
     parse_packet(pkt, rules, &r);
     uint8_t outcome = never_learned(&r);
-    if (outcome != TO_THE_TABLE)
-        return (struct sent){.line = table_nowhere, .outcome = outcome};
-    key_reverse(&r.key);
-    return sight_sent_plain(*v, hash_key(&v->vm->secret, &r.key), note_kind_of(key_l4(&r.key).protocol, r.flags));
+    if (outcome == TO_THE_TABLE) {
+        key_reverse(&r.key);
+        sight_sent_line(*v, s, hash_key(secret, &r.key), note_kind_of(key_l4(&r.key).protocol, r.flags));
+    } else {
+        *s = (struct sent){.hash = secret->brief.tag_low, .line = table_nowhere, .flags = NOTE_NOTHING, .outcome = outcome};
+    }
 }
 
 unsigned sight_sent_specials(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct sent *sent)
@@ -93,7 +96,7 @@ unsigned sight_sent_specials(const struct view *v, const struct flowq_pkt *pkts,
     fetch_seconds(pkts, at, at + SECONDS_AHEAD, n);
     do {
         fetch_seconds(pkts, at + SECONDS_AHEAD, at + SECONDS_AHEAD + 1, n);
-        sent[at] = sent_special(v, &rules, &pkts[at]);
+        sent_special(v, &rules, &pkts[at], &sent[at]);
     } while (++at < n && parse_fast(&pkts[at], v->udp_filter, true, word) == PLAIN_NOT);
     return at;
 }

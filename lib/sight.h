@@ -173,33 +173,38 @@ static inline __attribute__((always_inline)) unsigned sight_v6(const struct view
 struct sent {
     uint64_t hash;
     struct line *line; /* where its flow is at home */
-    uint8_t at;        /* and in which slot; LINE_SLOTS: not there */
-    uint8_t kind;      /* enum note_kind */
-    uint8_t outcome;   /* FLOWQ_NOTE_*, or TO_THE_TABLE */
+    uint8_t flags;     /* what note_strongest() takes; NOTE_NOTHING: hash is the least there is, and line is empty */
+    uint8_t outcome;   /* of NOTE_NOTHING: FLOWQ_NOTE_* */
+    /* Written by the look at the line: */
+    atomic_u64 *slot;  /* where the flow is; the line's service word: not there */
+    uint64_t word;     /* what is in it, */
+    uint64_t change;   /* and what of that would change */
 };
-enum { TO_THE_TABLE = 0xff };
+
+enum { TO_THE_TABLE = 0xff }; /* besides FLOWQ_NOTE_* */
 
 /* As sight_specials(). */
 unsigned sight_sent_specials(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct sent *sent);
 
-static inline __attribute__((always_inline)) struct sent sight_sent_plain(const struct view v, uint64_t hash, enum note_kind kind)
+static inline __attribute__((always_inline)) void sight_sent_line(const struct view v, struct sent *s, uint64_t hash,
+                                                                  uint32_t flags)
 {
-    struct sent s = {.hash = hash, .line = line_of(v, hash), .kind = (uint8_t)kind, .outcome = TO_THE_TABLE};
-    __builtin_prefetch(s.line);
-    return s;
+    s->hash = hash;
+    s->line = line_of(v, hash);
+    s->flags = (uint8_t)flags;
+    __builtin_prefetch(s->line);
 }
 
-static inline __attribute__((always_inline)) struct sent sight_sent(const struct view v, const struct flowq_pkt *pkt)
+static inline __attribute__((always_inline)) void sight_sent(const struct view v, const struct flowq_pkt *pkt, struct sent *s)
 {
     uint64_t word[5];
     enum plain plain = parse_fast(pkt, v.udp_filter, true, word);
     if (plain == PLAIN_NOT) {
         const struct view whole = v;
-        struct sent s;
-        sight_sent_specials(&whole, pkt, 0, 1, &s);
-        return s;
+        sight_sent_specials(&whole, pkt, 0, 1, s);
+    } else {
+        sight_sent_line(v, s, hash_plain(v, plain, word), note_flags_fast(pkt, plain, word));
     }
-    return sight_sent_plain(v, hash_plain(v, plain, word), note_kind_fast(pkt, plain, word));
 }
 
 /* As sight_v4(), sight_v6(). */
@@ -211,9 +216,9 @@ static inline __attribute__((always_inline)) unsigned sight_sent_v4(const struct
     uint64_t word[5], tcp = fast_word(0, PROTO_TCP, 4);
     secret.high ^= tcp;
     for (struct sent *s = &sent[at]; pkt != end && parse_fast_v4(pkt, v.udp_filter, true, word); pkt++, s++) {
-        enum note_kind kind = note_kind_fast(pkt, PLAIN_V4, word);
+        uint32_t flags = note_flags_fast(pkt, PLAIN_V4, word);
         word[1] ^= tcp;
-        *s = sight_sent_plain(v, hash_brief(secret, word), kind);
+        sight_sent_line(v, s, hash_brief(secret, word), flags);
     }
     return (unsigned)(pkt - pkts);
 }
@@ -224,7 +229,7 @@ static inline __attribute__((always_inline)) unsigned sight_sent_v6(const struct
     const struct flowq_pkt *pkt = &pkts[at], *end = &pkts[n];
     uint64_t word[5];
     for (struct sent *s = &sent[at]; pkt != end && parse_fast_v6(pkt, v.udp_filter, true, word); pkt++, s++)
-        *s = sight_sent_plain(v, hash_words5(v.secret, word), note_kind_fast(pkt, PLAIN_V6, word));
+        sight_sent_line(v, s, hash_words5(v.secret, word), note_flags_fast(pkt, PLAIN_V6, word));
     return (unsigned)(pkt - pkts);
 }
 

@@ -67,7 +67,7 @@ static inline __attribute__((always_inline)) uint32_t look(const struct view *v,
         const struct sighting *s = &b->seen[i];
         const struct line *line = s->line;
         uint32_t qid;
-        uint64_t all_if_odd = not_at_home(view, line, &s->hash, &qid, home) ? UINT64_MAX : 0;
+        uint64_t all_if_odd = all_if(not_at_home(view, line, &s->hash, &qid, home));
         qids[i] = (uint16_t)qid;
         odd = 2 * odd - (uint32_t)all_if_odd;
         queues |= UINT64_C(1) << qid % 64;
@@ -89,66 +89,111 @@ static void count(const struct flowq_vm *vm, const struct note_context *c, uint3
         tally_bump(&c->tally, &vm_counters(vm, &c->tally)[c->qid].noted, n);
 }
 
-/* The flow's slot in its home line, which is prefetched by now. */
-static inline __attribute__((always_inline)) void find_sent(const struct view v, struct sent *sent, home_fn *home)
+/* Looks at the packet's line, which is prefetched by now. Returns what would change. */
+static inline __attribute__((always_inline)) uint64_t find_sent(const struct view v, const struct note_context *c, struct sent *s,
+                                                                home_fn *home)
 {
-    sent->at = (uint8_t)home(sent->line, &sent->hash, v.tag_mask);
-    fetch_second(v, sent->line, sent->hash, sent->at == LINE_SLOTS ? UINT64_MAX : 0);
+    atomic_u64 *slot = &s->line->word[home(s->line, &s->hash, v.tag_mask)];
+    uint64_t word = u64_load_relaxed(slot), change = note_change(c, v.tag_mask, s->hash, s->flags, word); /* T-C */
+    s->slot = slot;
+    s->word = word;
+    s->change = change;
+    return change;
 }
 
-static inline __attribute__((always_inline)) uint32_t note_sent(const struct note_context *c, uint64_t tag_mask,
-                                                                const struct sent *sent)
+/* The packets that change something, or may. */
+static inline __attribute__((always_inline)) uint32_t look_sent(const struct view *v, const struct note_context *c,
+                                                                struct sent *sent, unsigned n, home_fn *home)
 {
-    if (sent->outcome != TO_THE_TABLE)
-        return sent->outcome;
-    return note_at_home(c, tag_mask, sent->line, sent->at, sent->hash, sent->kind);
-}
-
-/* How many packets, from the first one on, change nothing: one look at their flows is all. The first other one ends it. */
-static inline __attribute__((always_inline)) unsigned refresh(const struct view v, const struct note_context *c,
-                                                              const struct sent *sent, unsigned n, home_fn *home)
-{
-    const uint64_t idle = c->idle;
-    unsigned i = 0;
-    for (; i < n; i++) {
+    const struct view view = *v;
+    uint32_t odd = 0;
+    for (unsigned i = 0; i < n; i++) {
         const struct sent *s = &sent[i];
-        uint64_t word = u64_load_relaxed(&s->line->word[home(s->line, &s->hash, v.tag_mask)]); /* T-C */
-        uint64_t fresh = (s->hash & v.tag_mask) | idle | note_class[s->kind][word_class(word)];
-        if ((fresh ^ word) | (s->outcome ^ TO_THE_TABLE))
-            break;
+        uint64_t change = find_sent(view, c, &sent[i], home);
+        odd = 2 * odd - (uint32_t)all_if(change);
+        if (__builtin_expect(change >> 32 != 0, 0)) /* another tag, mostly: not at home */
+            fetch_second(view, s->line, s->hash, UINT64_MAX);
     }
-    return i;
+    return odd << (BATCH - n);
+}
+
+static bool sent_missed(const struct sent *s) { return s->slot == &s->line->service; }
+
+/* A packet whose flow is not simply where it was found. */
+static __attribute__((noinline)) uint32_t note_odd(const struct note_context *c, const struct sent *s)
+{
+    if (s->flags == NOTE_NOTHING)
+        return s->outcome;
+    if (sent_missed(s))
+        return note_missed(c, s->line, s->hash, note_strongest(s->flags));
+    return note_flow(c, s->hash, note_strongest(s->flags));
+}
+
+/* What was found is only where to look first: others may have changed it, earlier packets of the same batch, too. */
+static inline __attribute__((always_inline)) uint32_t note_sent(const struct note_context *c, const struct sent *s,
+                                                                uint64_t in_place)
+{
+    uint64_t word = s->word, change = s->change;
+    if (change & ~in_place)
+        return note_odd(c, s);
+    if (change == 0 && u64_load_relaxed(s->slot) == word)
+        return FLOWQ_NOTE_REFRESHED;
+    if (!u64_cas(s->slot, &word, word ^ change))
+        return note_odd(c, s);
+    return change >> WORD_QUEUE_SHIFT ? FLOWQ_NOTE_MOVED : FLOWQ_NOTE_REFRESHED;
+}
+
+/* In order, from the first packet on that changes something: what one changes in the table the next one finds. */
+static __attribute__((noinline)) void note_changes(const struct view *v, const struct note_context *c, const struct sent *sent,
+                                                   unsigned first, unsigned n)
+{
+    const uint64_t in_place = note_in_place(c);
+    size_t usual[FLOWQ_NOTE_MOVED + 1] = {0};
+    for (const struct sent *s = sent + first; s != sent + n; s++)
+        if (sent_missed(s))
+            __builtin_prefetch(line_head(&v->vm->table, s->line, s->hash), 1);
+    for (const struct sent *s = sent + first; s != sent + n; s++) {
+        uint32_t outcome = note_sent(c, s, in_place);
+        if (outcome <= FLOWQ_NOTE_MOVED)
+            usual[outcome]++;
+        else
+            count(v->vm, c, outcome, 1);
+    }
+    for (uint32_t outcome = 0; outcome <= FLOWQ_NOTE_MOVED; outcome++)
+        if (usual[outcome])
+            count(v->vm, c, outcome, usual[outcome]);
+}
+
+/* How many packets, from the first one on, change nothing. The odd ones among these are in their second line. */
+static unsigned unchanged(const struct note_context *c, const struct sent *sent, uint32_t odd, unsigned n)
+{
+    for (; odd; odd &= ~odd_bit(odd_first(odd))) {
+        const struct sent *s = &sent[odd_first(odd)];
+        if (!sent_missed(s) || !note_unchanged_away(c, s->line, s->hash, s->flags))
+            return odd_first(odd);
+    }
+    return n;
 }
 
 typedef unsigned sent_fn(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct sent *sent);
+typedef uint32_t look_sent_fn(const struct view *v, const struct note_context *c, struct sent *sent, unsigned n);
 
-/* In order: what one packet changes in the table the next one finds. What it had found before is only where to look first. */
 static inline __attribute__((always_inline)) void note_stages(const struct view *v, const struct note_context *c,
-                                                              const struct flowq_pkt *pkts, unsigned n, home_fn *home,
-                                                              sent_fn *sent_v4, sent_fn *sent_v6)
+                                                              const struct flowq_pkt *pkts, unsigned n, sent_fn *sent_v4,
+                                                              sent_fn *sent_v6, look_sent_fn *look_at)
 {
     struct sent sent[BATCH];
-    size_t usual[FLOWQ_NOTE_MOVED + 1] = {0};
     fetch_headers(pkts, n);
     for (unsigned i = 0; (i = sent_v4(v, pkts, i, n, sent)) < n;) {
         unsigned others = sent_v6(v, pkts, i, n, sent);
         i = others > i ? others : sight_sent_specials(v, pkts, i, n, sent);
     }
-    const struct view view = *v;
-    unsigned first = refresh(view, c, sent, n, home);
-    usual[FLOWQ_NOTE_REFRESHED] = first;
-    for (unsigned i = first; i < n; i++)
-        find_sent(view, &sent[i], home);
-    for (unsigned i = first; i < n; i++) {
-        uint32_t outcome = note_sent(c, view.tag_mask, &sent[i]);
-        if (outcome <= FLOWQ_NOTE_MOVED)
-            usual[outcome]++;
-        else
-            count(view.vm, c, outcome, 1);
-    }
-    for (uint32_t outcome = 0; outcome <= FLOWQ_NOTE_MOVED; outcome++)
-        if (usual[outcome])
-            count(view.vm, c, outcome, usual[outcome]);
+    uint32_t odd = look_at(v, c, sent, n);
+    unsigned first = odd ? unchanged(c, sent, odd, n) : n;
+    if (first)
+        count(v->vm, c, FLOWQ_NOTE_REFRESHED, first);
+    if (first < n)
+        note_changes(v, c, sent, first, n);
 }
 
 /* ---- With the instructions every machine has, and with wider ones: chosen once per burst ----------------------------------- */
@@ -198,10 +243,15 @@ struct instance {
     {                                                                                                                            \
         return sight_sent_v6(*v, pkts, at, n, sent);                                                                             \
     }                                                                                                                            \
+    OWN_FUNCTION attributes uint32_t look_sent_##name(const struct view *v, const struct note_context *c, struct sent *sent,      \
+                                                      unsigned n)                                                                \
+    {                                                                                                                            \
+        return look_sent(v, c, sent, n, home);                                                                                   \
+    }                                                                                                                            \
     OWN_FUNCTION attributes void note_##name(const struct view *v, const struct note_context *c, const struct flowq_pkt *pkts,   \
                                              unsigned n)                                                                         \
     {                                                                                                                            \
-        note_stages(v, c, pkts, n, home, sent_v4_##name, sent_v6_##name);                                                        \
+        note_stages(v, c, pkts, n, sent_v4_##name, sent_v6_##name, look_sent_##name);                                            \
     }                                                                                                                            \
     static const struct instance name = {see_##name, look_##name, answer_each_##name, note_##name};
 
@@ -456,9 +506,10 @@ uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_
     mark_noted(vm, &c);
     thread_enter(thread);
     const struct view v = view_of(vm, caller_of(thread));
-    struct sent sent = sight_sent(v, pkt);
-    find_sent(v, &sent, line_home);
-    outcome = note_sent(&c, v.tag_mask, &sent);
+    struct sent sent;
+    sight_sent(v, pkt, &sent);
+    find_sent(v, &c, &sent, line_home);
+    outcome = note_sent(&c, &sent, note_in_place(&c));
     thread_leave(thread);
     count(vm, &c, outcome, 1);
     tidy(vm);

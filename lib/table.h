@@ -84,6 +84,7 @@ _Static_assert(sizeof(struct line) == 64, "a line is a cache line");
 #define WORD_TICK_BITS 11
 #define WORD_TICK_MASK ((UINT64_C(1) << WORD_TICK_BITS) - 1)
 #define WORD_SECONDARY (UINT64_C(1) << 13)
+#define WORD_SPARE (UINT64_C(1) << 14)
 #define WORD_QUEUE_SHIFT 15
 #define WORD_FROZEN 0 /* the class of a slot that is being moved */
 
@@ -188,6 +189,12 @@ static inline atomic_u16 *shard_plane(const struct table *t, struct shard *s)
 }
 
 static inline uint32_t home_line(const struct table *t, uint64_t hash) { return (uint32_t)hash & t->line_mask; }
+
+/* The head of the shard that this line, the home of a flow with this hash, is in. */
+static inline struct shard_head *line_head(const struct table *t, struct line *home, uint64_t hash)
+{
+    return shard_head(t, (struct shard *)(void *)(home - home_line(t, hash)));
+}
 
 /* The second line of a flow whose home is here. */
 static inline const struct line *second_line(const struct table *t, const struct line *home, uint64_t hash)

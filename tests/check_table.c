@@ -143,7 +143,8 @@ static void must_be_surrounded(uint64_t hash)
 
 static void note_one(struct oracle_flow *f)
 {
-    enum note_kind kind = rng_percent(&rng, 60) ? NOTE_CARRIES : (enum note_kind)rng_below(&rng, 5);
+    static const enum note_kind kinds[] = {NOTE_DATAGRAM, NOTE_OPENS, NOTE_CARRIES, NOTE_CLOSES, NOTE_RESETS};
+    enum note_kind kind = rng_percent(&rng, 60) ? NOTE_CARRIES : kinds[rng_below(&rng, 5)];
     uint32_t qid = rng_below(&rng, 256);
     bool implied = !f->bound && (kind == NOTE_DATAGRAM || kind == NOTE_OPENS) &&
                    queue_pick(b.queues, hash_fallback(&b.vm->secret, f->hash)) == qid;
