@@ -16,7 +16,7 @@
 static inline __attribute__((always_inline)) void sight_keys(const struct view v, const uint64_t *keys, unsigned words,
                                                              unsigned n, struct sighting *seen)
 {
-    const struct hash_brief secret = v.secret->brief;
+    const struct hash_brief secret = v.vm->brief;
     for (unsigned i = 0; i < n; i++)
         sight_line(v, &seen[i], words == 2 ? hash_brief(secret, keys + i * 2) : hash_words5(v.secret, keys + i * 5));
 }

@@ -11,6 +11,7 @@
 
 typedef unsigned match_fn(const struct line *l, uint64_t probe, uint64_t mask);
 typedef unsigned home_fn(const struct line *l, const uint64_t *hash, uint64_t tag_mask);
+typedef unsigned home_of_fn(const struct line *l, const uint64_t *hash, const uint64_t *tag_mask);
 
 /* Zero if the flow is in this line, its home. Whatever comes out, *qid is a queue number. */
 static inline __attribute__((always_inline)) uint64_t not_at_home(const struct view v, const struct line *line,
@@ -19,6 +20,17 @@ static inline __attribute__((always_inline)) uint64_t not_at_home(const struct v
     uint64_t word = u64_load_relaxed(&line->word[home(line, hash, v.tag_mask)]); /* T-C, for which the tag is enough */
     *qid = (uint32_t)(word >> WORD_QUEUE_SHIFT) & v.queue_mask;
     return (word ^ *hash) & v.tag_mask;
+}
+
+/* The same, from the vm's first cache line; zero if the queue is in use, too. Of more queues than QUEUES_FEW the others are left to
+   who works off the odd ones. */
+static inline __attribute__((always_inline)) uint64_t not_answered(const struct flowq_vm *vm, const struct line *line,
+                                                                   const uint64_t *hash, uint32_t *qid, home_of_fn *home)
+{
+    uint64_t word = u64_load_relaxed(&line->word[home(line, hash, &vm->brief.tag_mask)]); /* T-C */
+    *qid = (uint32_t)(word >> WORD_QUEUE_SHIFT) & vm->queue_mask;
+    return ((word ^ *hash) & vm->brief.tag_mask) | *qid / QUEUES_FEW |
+           (~u64_load_relaxed(&vm->queues.few) >> *qid % QUEUES_FEW & 1);
 }
 
 /* UINT64_MAX, or 0 if x is 0. gcc takes three instructions more. */

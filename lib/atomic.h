@@ -90,6 +90,8 @@ static inline void sched_point(void) {}
     ATOMIC_COUNT(name, word, value, sub, relaxed)                                                                                \
     ATOMIC_COUNT(name, word, value, or, relaxed)                                                                                 \
     ATOMIC_COUNT(name, word, value, and, relaxed)                                                                                \
+    ATOMIC_COUNT(name, word, value, or, acq_rel)                                                                                 \
+    ATOMIC_COUNT(name, word, value, and, acq_rel)                                                                                \
     ATOMIC_COUNT(name, word, value, add, acq_rel)
 
 ATOMIC_ACCESS(u8, atomic_u8, uint8_t)

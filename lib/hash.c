@@ -13,5 +13,5 @@ void hash_secret_expand(struct hash_secret *s, const uint8_t seed[FLOWQ_SECRET_S
     s->brief.low = part[0] ^ part[1];
     s->brief.high = part[2] ^ part[3];
     s->fallback = XXH3_64bits_withSeed(seed, FLOWQ_SECRET_SIZE, UINT64_MAX);
-    s->brief.tag_low = tag_low;
+    s->brief.tag_mask = -tag_low;
 }

@@ -25,8 +25,11 @@
 /* What plain IPv4 needs of a secret. */
 struct hash_brief {
     uint64_t low, high; /* what XXH3 makes of the secret for inputs of 9 to 16 bytes */
-    uint64_t tag_low;   /* lowest bit of a tag: the least hash there is, as a tag of zero is an empty slot's */
+    uint64_t tag_mask;  /* the table's */
 };
+
+/* Lowest bit of a tag: the least hash there is, as a tag of zero is an empty slot's. */
+static inline uint64_t hash_least(const struct hash_brief *s) { return s->tag_mask & -s->tag_mask; }
 
 /* Read-only after creation. */
 struct hash_secret {
@@ -35,12 +38,12 @@ struct hash_secret {
     uint64_t fallback;  /* keys the second hash */
 };
 
-/* Stretches the user's or the kernel's 32 bytes. tag_low: see above. */
+/* Stretches the user's or the kernel's 32 bytes. tag_low: lowest bit of a tag. */
 void hash_secret_expand(struct hash_secret *s, const uint8_t seed[FLOWQ_SECRET_SIZE], uint64_t tag_low);
 
-static inline uint64_t hash_at_least(uint64_t h, uint64_t tag_low) { return h >= tag_low ? h : tag_low; }
+static inline uint64_t hash_at_least(uint64_t h, uint64_t least) { return h >= least ? h : least; }
 
-static inline uint64_t hash_nonzero_tag(const struct hash_secret *s, uint64_t h) { return hash_at_least(h, s->brief.tag_low); }
+static inline uint64_t hash_nonzero_tag(const struct hash_secret *s, uint64_t h) { return hash_at_least(h, hash_least(&s->brief)); }
 
 /* XXH3's multiplication folded to 64 bits. gcc 12 takes the halves of XXH3_mul128_fold64() through memory. */
 static inline uint64_t hash_fold(uint64_t a, uint64_t b)
@@ -61,7 +64,7 @@ static inline uint64_t hash_fold(uint64_t a, uint64_t b)
 static inline uint64_t hash_brief(const struct hash_brief s, const uint64_t word[2])
 {
     uint64_t low = word[0] ^ s.low, high = word[1] ^ s.high;
-    return hash_at_least(XXH3_avalanche(KEY_V4_BYTES + XXH_swap64(low) + high + hash_fold(low, high)), s.tag_low);
+    return hash_at_least(XXH3_avalanche(KEY_V4_BYTES + XXH_swap64(low) + high + hash_fold(low, high)), hash_least(&s));
 }
 
 static inline uint64_t hash_words2(const struct hash_secret *s, const uint64_t word[2])

@@ -39,10 +39,9 @@ static inline __attribute__((always_inline)) unsigned line_match_sse2(const stru
 }
 
 static inline __attribute__((always_inline, target("avx2,bmi,bmi2"))) unsigned line_compare_avx2(const struct line *l,
-                                                                                                 __m256i want, uint64_t mask)
+                                                                                                 __m256i want, __m256i keep)
 {
     const __m256i *v = (const __m256i *)(const void *)l;
-    __m256i keep = _mm256_set1_epi64x((long long)mask);
     __m256i a = _mm256_cmpeq_epi64(_mm256_and_si256(_mm256_load_si256(v), keep), want);
     __m256i b = _mm256_cmpeq_epi64(_mm256_and_si256(_mm256_load_si256(v + 1), keep), want);
     unsigned low = (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(a));
@@ -54,14 +53,27 @@ static inline __attribute__((always_inline, target("avx2,bmi,bmi2"))) unsigned l
 static inline __attribute__((always_inline, target("avx2,bmi,bmi2"))) unsigned line_match_avx2(const struct line *l,
                                                                                                uint64_t probe, uint64_t mask)
 {
-    return line_compare_avx2(l, _mm256_set1_epi64x((long long)probe), mask);
+    return line_compare_avx2(l, _mm256_set1_epi64x((long long)probe), _mm256_set1_epi64x((long long)mask));
+}
+
+/* From memory at once. */
+static inline __attribute__((always_inline, target("avx2"))) __m256i four_avx2(const uint64_t *word)
+{
+    return _mm256_broadcastq_epi64(_mm_loadl_epi64((const __m128i *)(const void *)word));
 }
 
 static inline __attribute__((always_inline, target("avx2,bmi,bmi2"))) unsigned
 line_home_avx2(const struct line *l, const uint64_t *hash, uint64_t tag_mask)
 {
-    __m256i want = _mm256_broadcastq_epi64(_mm_loadl_epi64((const __m128i *)(const void *)hash)); /* from memory at once */
-    return line_compare_avx2(l, _mm256_and_si256(want, _mm256_set1_epi64x((long long)tag_mask)), tag_mask | WORD_SECONDARY);
+    return line_compare_avx2(l, _mm256_and_si256(four_avx2(hash), _mm256_set1_epi64x((long long)tag_mask)),
+                             _mm256_set1_epi64x((long long)(tag_mask | WORD_SECONDARY)));
+}
+
+static inline __attribute__((always_inline, target("avx2,bmi,bmi2"))) unsigned
+line_home_of_avx2(const struct line *l, const uint64_t *hash, const uint64_t *tag_mask)
+{
+    __m256i tags = four_avx2(tag_mask), secondary = _mm256_set1_epi64x(WORD_SECONDARY);
+    return line_compare_avx2(l, _mm256_and_si256(four_avx2(hash), tags), _mm256_or_si256(tags, secondary));
 }
 #define line_match line_match_sse2
 #else
@@ -72,6 +84,13 @@ line_home_avx2(const struct line *l, const uint64_t *hash, uint64_t tag_mask)
 static inline __attribute__((always_inline)) unsigned line_home(const struct line *l, const uint64_t *hash, uint64_t tag_mask)
 {
     return line_match(l, *hash & tag_mask, tag_mask | WORD_SECONDARY);
+}
+
+/* The same where the mask differs from packet to packet. */
+static inline __attribute__((always_inline)) unsigned line_home_of(const struct line *l, const uint64_t *hash,
+                                                                   const uint64_t *tag_mask)
+{
+    return line_home(l, hash, *tag_mask);
 }
 
 #endif

@@ -23,6 +23,7 @@ static void publish_locked(struct queues *q)
         uint64_t paired = c->pairs >= first + 64 ? UINT64_MAX : c->pairs > first ? (UINT64_C(1) << (c->pairs - first)) - 1 : 0;
         u64_store_release(&q->in_use[w], (paired | c->named[w]) & c->enabled[w] & ~u64_load_relaxed(&c->resetting[w]));
     }
+    u64_store_release(&q->few, u64_load_relaxed(&q->in_use[0]));
     for (uint32_t qid = 0; qid < q->max; qid++) {
         if (!queue_in_use(q, qid))
             continue;
@@ -31,6 +32,7 @@ static void publish_locked(struct queues *q)
         u16_store_relaxed(&c->list[n++], (uint16_t)qid);
     }
     u32_store_release(&q->summary, n << 16 | lowest); /* Q-A */
+    queues_set_way(q, QUEUES_SINGLE, n <= 1);
 }
 
 static void start(struct queues *q)
@@ -44,11 +46,12 @@ static void start(struct queues *q)
     publish_locked(q);
 }
 
-int queues_init(struct queues *q, uint32_t max, atomic_u64 *in_use, void *mem)
+int queues_init(struct queues *q, uint32_t max, atomic_u64 *many, void *mem)
 {
     char *at = mem;
     q->max = (uint16_t)max;
-    q->in_use = in_use;
+    q->in_use = max > QUEUES_FEW ? many : &q->few;
+    queues_set_way(q, QUEUES_MANY, max > QUEUES_FEW);
     q->control = mem;
     q->control->enabled = (void *)(at + control_bytes());
     q->control->resetting = (void *)(at + control_bytes() + bitmap_bytes(max));

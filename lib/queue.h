@@ -15,7 +15,9 @@
  *
  * ORDERING
  *   Q-A  setters store in_use, then list, then summary (release); readers load summary first (acquire): the list a reader scales
- *        over is at least as new as its length, and entries beyond a newer, shorter list still hold valid queue numbers.
+ *        over is at least as new as its length, and entries beyond a newer, shorter list still hold valid queue numbers. That
+ *        there are several, in `ways`, comes after the summary, too; a reader that saw one before finds that none of the others is
+ *        in use.
  */
 #ifndef FLOWQ_LIB_QUEUE_H
 #define FLOWQ_LIB_QUEUE_H
@@ -35,14 +37,25 @@ struct queue_control {
     pthread_mutex_t lock;
 };
 
+#define QUEUES_FEW 64
+
 struct queues {
+    /* 16 bytes that every packet's way leads past: */
+    atomic_u64 few;     /* the first word of in_use, of QUEUES_FEW */
     atomic_u32 summary; /* number in use << 16 | lowest in use; 0 << 16 | FLOWQ_DROP: none */
     uint16_t max;       /* queue numbers are below this */
-    /* Here because every packet's way leads past: */
-    bool counted;    /* the vm counts by queue (setting queue_stats) */
-    atomic_u8 ruled; /* 1: an indirection table chooses, not flows (virtio.h) */
-    atomic_u64 *in_use; /* queues_words(max) */
+    atomic_u8 ways;     /* QUEUES_*: what is not as with most vms; it saves looking */
+
+    atomic_u64 *in_use; /* &few, or queues_words(max) */
     struct queue_control *control;
+};
+
+/* Bits of `ways`. */
+enum {
+    QUEUES_MANY = 1,    /* in_use is not few */
+    QUEUES_COUNTED = 2, /* the vm counts by queue (setting queue_stats) */
+    QUEUES_RULED = 4,   /* an indirection table chooses, not flows (virtio.h) */
+    QUEUES_SINGLE = 8   /* by the summary, one or none is in use */
 };
 
 /* Words of a bitmap: up to the next power of two, so that every number that fits the queue bits of a table word has a bit. */
@@ -56,8 +69,9 @@ static inline uint32_t queues_words(uint32_t max)
 
 /* Bytes of memory that queues_init() wants for all but in_use, a multiple of 64. */
 size_t queues_bytes(uint32_t max);
-/* in_use: queues_words(max) words; mem: queues_bytes(max) bytes, aligned to 64; both zeroed. Returns 0 or -ENOMEM (no mutex). */
-int queues_init(struct queues *q, uint32_t max, atomic_u64 *in_use, void *mem);
+/* many: queues_words(max) words, if max > QUEUES_FEW; mem: queues_bytes(max) bytes, aligned to 64; both zeroed. Returns 0 or -ENOMEM
+   (no mutex). */
+int queues_init(struct queues *q, uint32_t max, atomic_u64 *many, void *mem);
 void queues_fini(struct queues *q);
 
 /* The setters of the public interface; arguments are valid already, qid may be FLOWQ_ALL_QUEUES. Setting the pairs forgets the
@@ -78,7 +92,13 @@ static inline bool queue_in(const atomic_u64 *in_use, uint32_t qid)
     return u64_load_relaxed(&in_use[qid / 64]) >> qid % 64 & 1;
 }
 
-static inline bool queue_in_use(const struct queues *q, uint32_t qid) { return queue_in(q->in_use, qid); }
+/* The bits for queue_in(). */
+static inline const atomic_u64 *queues_bits(const struct queues *q)
+{
+    return u8_load_relaxed(&q->ways) & QUEUES_MANY ? q->in_use : &q->few;
+}
+
+static inline bool queue_in_use(const struct queues *q, uint32_t qid) { return queue_in(queues_bits(q), qid); }
 
 /* qid: as above. Whoever finds a queue not in use may learn here why. */
 static inline bool queue_is_resetting(const struct queues *q, uint32_t qid)
@@ -87,7 +107,31 @@ static inline bool queue_is_resetting(const struct queues *q, uint32_t qid)
 }
 
 /* The guest's table decides, not its flows (S0): then rss.c has the way of the packet. */
-static inline bool queues_ruled(const struct queues *q) { return __builtin_expect(u8_load_relaxed(&q->ruled) != 0, 0); }
+static inline bool queues_ruled(const struct queues *q)
+{
+    return __builtin_expect((u8_load_relaxed(&q->ways) & QUEUES_RULED) != 0, 0);
+}
+
+/* The vm counts by queue. */
+static inline bool queues_counted(const struct queues *q)
+{
+    return __builtin_expect((u8_load_relaxed(&q->ways) & QUEUES_COUNTED) != 0, 0);
+}
+
+/* Its flows decide, among several queues. */
+static inline bool queues_by_flow(const struct queues *q)
+{
+    return __builtin_expect(!(u8_load_acquire(&q->ways) & (QUEUES_RULED | QUEUES_SINGLE)), 1);
+}
+
+/* Sets or clears a bit of `ways`, after what it tells of. */
+static inline void queues_set_way(struct queues *q, uint8_t way, bool on)
+{
+    if (on)
+        (void)u8_or_acq_rel(&q->ways, way);
+    else
+        (void)u8_and_acq_rel(&q->ways, (uint8_t)~way);
+}
 
 /* The next one in use behind qid, the lowest after the highest; FLOWQ_DROP if there are none. */
 uint16_t queue_next_in_use(const struct queues *q, uint32_t qid);

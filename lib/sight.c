@@ -32,7 +32,7 @@ static void special(const struct view *v, const struct parse_rules *rules, const
     if (r.kind == PARSE_QUOTE || r.kind == PARSE_QUOTE_LATER)
         key_reverse(&r.key); /* the VM sent the packet that is quoted (S6) */
     b->odd_kind[at] = kinds[r.kind];
-    seen->hash = r.kind == PARSE_KEYLESS ? secret->brief.tag_low : hash_key(secret, &r.key);
+    seen->hash = r.kind == PARSE_KEYLESS ? hash_least(&secret->brief) : hash_key(secret, &r.key);
     seen->line = b->odd_kind[at] == ODD_NOT ? line_of(*v, seen->hash) : table_nowhere;
     __builtin_prefetch(seen->line);
     if (r.n_first || b->odd_kind[at] == ODD_LATER) {
@@ -84,7 +84,7 @@ static void sent_special(const struct view *v, const struct parse_rules *rules, 
         key_reverse(&r.key);
         sight_sent_line(*v, s, hash_key(secret, &r.key), note_kind_of(key_l4(&r.key).protocol, r.flags));
     } else {
-        *s = (struct sent){.hash = secret->brief.tag_low, .line = table_nowhere, .flags = NOTE_NOTHING, .outcome = outcome};
+        *s = (struct sent){.hash = hash_least(&secret->brief), .line = table_nowhere, .flags = NOTE_NOTHING, .outcome = outcome};
     }
 }
 

@@ -79,10 +79,10 @@ static inline __attribute__((always_inline)) struct view view_of_line(struct flo
     return (struct view){
         .vm = vm,
         .secret = &vm->secret,
-        .tag_mask = vm->table.tag_mask,
-        .line_mask = vm->table.line_mask,
-        .queue_mask = vm->table.queue_mask,
-        .in_use = vm->queues.in_use,
+        .tag_mask = vm->brief.tag_mask,
+        .line_mask = vm->line_mask,
+        .queue_mask = vm->queue_mask,
+        .in_use = queues_bits(&vm->queues),
         .tally = stats_tally_in(&vm->stats, by.stripe),
     };
 }
@@ -125,9 +125,18 @@ static inline struct line *line_of(const struct view v, uint64_t hash)
     return &s->line[(uint32_t)hash & v.line_mask];
 }
 
-static inline uint64_t hash_plain(const struct view v, enum plain plain, const uint64_t word[5])
+/* As line_of(), from the vm's first cache line, unless its table has more than one shard. */
+static inline struct line *line_in(const struct flowq_vm *vm, uint64_t hash)
 {
-    return plain == PLAIN_V4 ? hash_words2(v.secret, word) : hash_words5(v.secret, word);
+    struct shard *s = ptr_load_acquire(&vm->sole);
+    if (__builtin_expect(!s, 0))
+        s = table_shard(&vm->table, hash);
+    return &s->line[(uint32_t)hash & vm->line_mask];
+}
+
+static inline uint64_t hash_plain(const struct flowq_vm *vm, enum plain plain, const uint64_t word[5])
+{
+    return plain == PLAIN_V4 ? hash_brief(vm->brief, word) : hash_words5(&vm->secret, word);
 }
 
 /* Packets from `at` on, up to n, the first of which is not plain; returns where plain ones begin again. */
@@ -147,7 +156,7 @@ static inline __attribute__((always_inline)) unsigned sight_v4(const struct view
                                                                unsigned n, struct batch *b)
 {
     const struct flowq_pkt *pkt = &pkts[at], *end = &pkts[n];
-    struct hash_brief secret = v.secret->brief;
+    struct hash_brief secret = v.vm->brief;
     uint64_t word[5], tcp = fast_word(0, PROTO_TCP, 4);
     secret.high ^= tcp; /* once, instead of with each packet: parse_fast_v4() has put it in */
     for (struct sighting *s = &b->seen[at]; pkt != end && parse_fast_v4(pkt, v.udp_filter, false, word); pkt++, s++) {
@@ -203,7 +212,7 @@ static inline __attribute__((always_inline)) void sight_sent(const struct view v
         const struct view whole = v;
         sight_sent_specials(&whole, pkt, 0, 1, s);
     } else {
-        sight_sent_line(v, s, hash_plain(v, plain, word), note_flags_fast(pkt, plain, word));
+        sight_sent_line(v, s, hash_plain(v.vm, plain, word), note_flags_fast(pkt, plain, word));
     }
 }
 
@@ -212,7 +221,7 @@ static inline __attribute__((always_inline)) unsigned sight_sent_v4(const struct
                                                                     unsigned at, unsigned n, struct sent *sent)
 {
     const struct flowq_pkt *pkt = &pkts[at], *end = &pkts[n];
-    struct hash_brief secret = v.secret->brief;
+    struct hash_brief secret = v.vm->brief;
     uint64_t word[5], tcp = fast_word(0, PROTO_TCP, 4);
     secret.high ^= tcp;
     for (struct sent *s = &sent[at]; pkt != end && parse_fast_v4(pkt, v.udp_filter, true, word); pkt++, s++) {

@@ -85,7 +85,7 @@ static inline __attribute__((always_inline)) uint32_t look(const struct view *v,
 static void count(const struct flowq_vm *vm, const struct note_context *c, uint32_t outcome, size_t n)
 {
     tally_add(&c->tally, STAT_NOTE + outcome, n);
-    if (__builtin_expect(vm->queues.counted, 0) && outcome <= FLOWQ_NOTE_MOVED)
+    if (queues_counted(&vm->queues) && outcome <= FLOWQ_NOTE_MOVED)
         tally_bump(&c->tally, &vm_counters(vm, &c->tally)[c->qid].noted, n);
 }
 
@@ -286,7 +286,7 @@ static __attribute__((noinline)) void answer_all(struct flowq_vm *vm, const stru
     *qid = queues_lowest(summary);
     *reason = *qid == FLOWQ_DROP ? FLOWQ_REASON_DROP : FLOWQ_REASON_SINGLE;
     tally_add(&tally, STAT_STEER + *reason, n);
-    if (vm->queues.counted && *qid != FLOWQ_DROP)
+    if (queues_counted(&vm->queues) && *qid != FLOWQ_DROP)
         tally_bump(&tally, &vm_counters(vm, &tally)[*qid].steered, n);
 }
 
@@ -340,65 +340,13 @@ static inline __attribute__((always_inline)) void steer_batches(const struct vie
         steer_batch(is, v, b, m, out ? qids : qids + at);
         for (unsigned i = 0; out && i < m; i++)
             out[at + i] = (struct flowq_decision){.qid = qids[i], .reason = b->reason[i]};
-        if (out && __builtin_expect(v->vm->queues.counted, 0))
+        if (out && queues_counted(&v->vm->queues))
             answer_count(v, qids, m);
         next->now_ns = b->now_ns; /* one reading of the clock a call */
         struct batch *done = b;
         b = next;
         next = done;
     }
-}
-
-static __attribute__((noinline)) uint16_t steer_special(const struct view *v, const struct flowq_pkt *pkt)
-{
-    struct batch b;
-    uint16_t qid;
-    b.now_ns = 0;
-    b.n_special = 0;
-    b.odd_kind[0] = ODD_NOT;
-    sight_specials(v, pkt, 0, 1, &b);
-    steer_batch(&narrow, v, &b, 1, &qid);
-    return qid;
-}
-
-/* One packet: the same stages, and no batch if it is plain. */
-static inline __attribute__((always_inline)) uint16_t steer_single(const struct view v, const struct flowq_pkt *pkt)
-{
-    uint64_t word[5];
-    uint32_t qid;
-    uint8_t reason = FLOWQ_REASON_BOUND;
-    enum plain plain = parse_fast(pkt, v.udp_filter, false, word);
-    if (plain == PLAIN_NOT) {
-        const struct view whole = v;
-        return steer_special(&whole, pkt);
-    }
-    uint64_t hash = hash_plain(v, plain, word);
-    if (not_at_home(v, line_of(v, hash), &hash, &qid, line_home) || !queue_in(v.in_use, qid)) {
-        const struct view whole = v;
-        qid = answer_odd(&whole, ODD_NOT, hash, &reason);
-    }
-    tally_add(&v.tally, STAT_STEER + reason, 1);
-    return (uint16_t)qid;
-}
-
-uint16_t flowq_rx_steer(struct flowq_vm *vm, const struct flowq_pkt *pkt)
-{
-    struct thread *thread = thread_self();
-    uint16_t qid;
-    uint8_t reason;
-    if (queues_ruled(&vm->queues) && rss_steer(vm, thread, pkt, 1, &qid, NULL))
-        return qid;
-    if (one_for_all(vm, thread, 1, &qid, &reason))
-        return qid;
-    enter(thread);
-    const struct view v = view_of(vm, caller_of(thread));
-    qid = steer_single(v, pkt);
-    leave(thread);
-    if (__builtin_expect(vm->queues.counted, 0)) {
-        const struct view whole = v;
-        answer_count(&whole, &qid, 1);
-    }
-    return qid;
 }
 
 void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
@@ -417,8 +365,47 @@ void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, siz
     const struct view v = view_of(vm, caller_of(thread));
     steer_batches(&v, pkts, n, qids, NULL);
     leave(thread);
-    if (__builtin_expect(vm->queues.counted, 0))
+    if (queues_counted(&vm->queues))
         answer_count(&v, qids, n);
+}
+
+static __attribute__((noinline)) uint16_t steer_odd(struct flowq_vm *vm, const struct thread *thread, uint64_t hash)
+{
+    const struct view v = view_of(vm, caller_of(thread));
+    uint8_t reason;
+    uint16_t qid = answer_odd(&v, ODD_NOT, hash, &reason);
+    tally_add(&v.tally, STAT_STEER + reason, 1);
+    return qid;
+}
+
+/* A plain packet, alone: the same stages without a batch, out of the vm's first cache line. */
+static inline uint16_t steer_plain(struct flowq_vm *vm, struct thread *thread, uint64_t hash)
+{
+    const struct tally tally = stats_tally(&vm->stats, thread);
+    uint32_t qid;
+    thread_enter(thread);
+    if (__builtin_expect(not_answered(vm, line_in(vm, hash), &hash, &qid, line_home_of) != 0, 0))
+        qid = steer_odd(vm, thread, hash);
+    else
+        tally_add(&tally, STAT_STEER + FLOWQ_REASON_BOUND, 1);
+    thread_leave(thread);
+    if (queues_counted(&vm->queues) && qid != FLOWQ_DROP)
+        tally_bump(&tally, &vm_counters(vm, &tally)[qid].steered, 1);
+    return (uint16_t)qid;
+}
+
+uint16_t flowq_rx_steer(struct flowq_vm *vm, const struct flowq_pkt *pkt)
+{
+    struct thread *thread = thread_self();
+    uint64_t word[5];
+    uint16_t qid;
+    if (thread && queues_by_flow(&vm->queues)) {
+        enum plain plain = parse_fast(pkt, u64_load_relaxed(&vm->udp_filter), false, word);
+        if (plain != PLAIN_NOT)
+            return steer_plain(vm, thread, hash_plain(vm, plain, word));
+    }
+    flowq_rx_steer_burst(vm, pkt, 1, &qid);
+    return qid;
 }
 
 static void decide_all(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts, size_t n,

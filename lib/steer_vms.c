@@ -11,19 +11,18 @@
 static inline void no_line(const struct flowq_vm *vm, struct batch *b, unsigned at, enum odd kind)
 {
     b->odd_kind[at] = (uint8_t)kind;
-    b->seen[at].hash = vm->secret.brief.tag_low;
+    b->seen[at].hash = hash_least(&vm->brief);
     b->seen[at].line = table_nowhere;
 }
 
-/* What a packet will need of its vm: the lines of struct flowq_vm, and its counter. */
+/* What a packet will need of its vm: what struct flowq_vm begins with, and its counter. */
 static inline __attribute__((always_inline)) void fetch_vm(struct flowq_vm *vm, const struct caller by)
 {
     __builtin_prefetch(vm);
-    __builtin_prefetch(&vm->table);
-    __builtin_prefetch(&stats_tally_in(&vm->stats, by.stripe).counter[STAT_STEER + FLOWQ_REASON_BOUND], 1);
+    __builtin_prefetch(&vm->stats.stripe[by.stripe].counter[STAT_STEER + FLOWQ_REASON_BOUND], 1);
 }
 
-/* A packet for one of several vms, whatever it is. */
+/* A packet for one of several vms that is not plain, or a vm whose flows do not decide. */
 static __attribute__((noinline)) void sight_for(const struct receivers *to, const struct thread *thread,
                                                 const struct flowq_pkt *pkts, unsigned at, struct batch *b)
 {
@@ -35,98 +34,134 @@ static __attribute__((noinline)) void sight_for(const struct receivers *to, cons
         b->special[b->n_special++] = (struct special){.at = (uint8_t)at, .later = qid};
     } else if (queues_n(u32_load_acquire(&vm->queues.summary)) > 1) {
         const struct view v = view_of(vm, to->by);
-        uint64_t word[5];
-        enum plain plain = parse_fast(pkt, v.udp_filter, false, word);
-        if (plain != PLAIN_NOT)
-            sight_line(v, &b->seen[at], hash_plain(v, plain, word));
-        else
-            sight_specials(&v, pkts, at, at + 1, b);
+        sight_specials(&v, pkts, at, at + 1, b);
     } else {
         no_line(vm, b, at, ODD_SINGLE);
     }
 }
 
+/* As sight_v4() and sight_v6(), to vms whose flows decide. */
+static inline __attribute__((always_inline)) unsigned sight_run(struct flowq_vm *const *vms, const struct flowq_pkt *pkts,
+                                                                unsigned at, unsigned n, struct batch *b, enum plain plain)
+{
+    struct flowq_vm *const *to = &vms[at], *const *end = &vms[n];
+    const struct flowq_pkt *pkt = &pkts[at];
+    for (struct sighting *s = &b->seen[at]; to != end; to++, pkt++, s++) {
+        struct flowq_vm *vm = *to;
+        uint64_t word[5], udp_filter = u64_load_relaxed(&vm->udp_filter);
+        if (!queues_by_flow(&vm->queues) || !(plain == PLAIN_V4 ? parse_fast_v4(pkt, udp_filter, false, word)
+                                                                : parse_fast_v6(pkt, udp_filter, false, word)))
+            break;
+        s->hash = hash_plain(vm, plain, word);
+        s->line = line_in(vm, s->hash);
+        __builtin_prefetch(s->line);
+    }
+    return (unsigned)(to - vms);
+}
+
 /* As steer.c's; each packet's vm for itself. */
-static inline __attribute__((always_inline)) uint32_t look(const struct receivers *to, const struct batch *b, unsigned n,
-                                                           uint16_t *qids, home_fn *home)
+static inline __attribute__((always_inline)) uint32_t look(struct flowq_vm *const *vms, const struct batch *b, unsigned n,
+                                                           uint16_t *qids, const struct caller by, bool *counted, home_of_fn *home)
 {
     uint32_t odd = 0;
+    uint8_t ways = 0;
     for (unsigned i = 0; i < n; i++) {
-        const struct view v = view_of_line_at(to, i);
+        struct flowq_vm *vm = vms[i];
         const struct sighting *s = &b->seen[i];
         const struct line *line = s->line;
         uint32_t qid;
-        uint64_t miss = not_at_home(v, line, &s->hash, &qid, home) | !queue_in(v.in_use, qid);
-        uint64_t all_if_odd = miss ? UINT64_MAX : 0;
+        ways |= u8_load_relaxed(&vm->queues.ways);
+        uint64_t all_if_odd = all_if(not_answered(vm, line, &s->hash, &qid, home));
+        const struct tally tally = stats_tally_in(&vm->stats, by.stripe);
         qids[i] = (uint16_t)qid;
         odd = 2 * odd - (uint32_t)all_if_odd;
-        fetch_second(v, line, s->hash, all_if_odd);
-        tally_add(&v.tally, STAT_STEER + FLOWQ_REASON_BOUND, !miss);
+        if (__builtin_expect((line_overflow(line) & all_if_odd) != 0, 0))
+            __builtin_prefetch(second_line(&vm->table, line, s->hash));
+        tally_add(&tally, STAT_STEER + FLOWQ_REASON_BOUND, 1 + all_if_odd);
     }
+    *counted = ways & QUEUES_COUNTED;
     return odd << (BATCH - n);
 }
 
-/* Packets for several vms: the same stages. Registered threads only, so that the compiler need not ask. What is wanted of a vm is
-   loaded where it is wanted: all of it does not fit the registers. */
-static inline __attribute__((always_inline)) void mixed_stages(const struct thread *thread, struct flowq_vm *const *vms,
-                                                               const struct flowq_pkt *pkts, unsigned n, uint16_t *qids,
-                                                               home_fn *home, match_fn *match)
+/* ---- With the instructions every machine has, and with wider ones ---------------------------------------------------------- */
+
+typedef unsigned run_fn(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct batch *b);
+
+/* As in steer.c: each loop is a function of its own. */
+struct instance {
+    run_fn *run_v4, *run_v6;
+    uint32_t (*look)(struct flowq_vm *const *vms, const struct batch *b, unsigned n, uint16_t *qids, const struct caller *by,
+                     bool *counted);
+    void (*answer_each)(const struct receivers *to, struct batch *b, uint32_t odd, uint16_t *qids);
+};
+
+#define INSTANCE(name, attributes, home, match)                                                                                  \
+    static attributes unsigned run_v4_##name(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned at, unsigned n, \
+                                             struct batch *b)                                                                    \
+    {                                                                                                                            \
+        return sight_run(vms, pkts, at, n, b, PLAIN_V4);                                                                         \
+    }                                                                                                                            \
+    static attributes unsigned run_v6_##name(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned at, unsigned n, \
+                                             struct batch *b)                                                                    \
+    {                                                                                                                            \
+        return sight_run(vms, pkts, at, n, b, PLAIN_V6);                                                                         \
+    }                                                                                                                            \
+    static attributes uint32_t look_##name(struct flowq_vm *const *vms, const struct batch *b, unsigned n, uint16_t *qids,       \
+                                           const struct caller *by, bool *counted)                                               \
+    {                                                                                                                            \
+        return look(vms, b, n, qids, *by, counted, home);                                                                        \
+    }                                                                                                                            \
+    static attributes void answer_each_##name(const struct receivers *to, struct batch *b, uint32_t odd, uint16_t *qids)         \
+    {                                                                                                                            \
+        const struct receivers several = {.vms = to->vms, .by = to->by};                                                         \
+        answer_each(&several, b, odd, qids, match);                                                                              \
+    }                                                                                                                            \
+    static const struct instance name = {run_v4_##name, run_v6_##name, look_##name, answer_each_##name};
+
+INSTANCE(narrow, , line_home_of, line_match)
+#ifdef PROBE_X86
+INSTANCE(wide, __attribute__((target("avx2,bmi,bmi2"))), line_home_of_avx2, line_match_avx2)
+#else
+#define wide narrow
+#endif
+
+/* ---- A batch --------------------------------------------------------------------------------------------------------------- */
+
+/* Counts answers by queue, where that is asked for. */
+static void count_by_queue(const struct receivers *to, unsigned n, const uint16_t *qids)
 {
-    const struct receivers to = {.vms = vms, .by = {.registered = true, .stripe = stats_stripe(thread)}};
-    const struct receivers shown = to; /* to functions that are not inline: of the other one the compiler knows what it holds */
+    for (unsigned i = 0; i < n; i++) {
+        const struct view v = view_of_line(to->vms[i], to->by);
+        if (queues_counted(&v.vm->queues))
+            answer_count(&v, &qids[i], 1);
+    }
+}
+
+/* Packets for several vms: the same stages. Registered threads only. */
+static void steer_mixed(const struct instance *is, const struct thread *thread, struct flowq_vm *const *vms,
+                        const struct flowq_pkt *pkts, unsigned n, uint16_t *qids)
+{
+    const struct receivers to = {.vms = vms, .by = caller_of(thread)};
     struct batch b;
-    bool counted = false;
+    bool counted;
     b.n_special = 0;
     memset(b.odd_kind, ODD_NOT, sizeof(b.odd_kind));
     for (unsigned i = 0; i < n; i++) {
         fetch_vm(vms[i], to.by);
         __builtin_prefetch(pkts[i].data);
     }
-    for (unsigned i = 0; i < n; i++) {
-        struct flowq_vm *vm = vms[i];
-        uint64_t word[5];
-        counted |= vm->queues.counted;
-        if (__builtin_expect(!queues_ruled(&vm->queues) && queues_n(u32_load_acquire(&vm->queues.summary)) > 1 &&
-                                 parse_fast_v4(&pkts[i], u64_load_relaxed(&vm->udp_filter), false, word),
-                             1)) {
-            uint64_t hash = hash_brief(vm->secret.brief, word);
-            struct line *line = table_shard(&vm->table, hash)->line;
-            b.seen[i] = (struct sighting){.hash = hash, .line = line + home_line(&vm->table, hash)};
-            __builtin_prefetch(b.seen[i].line);
-        } else {
-            sight_for(&shown, thread, pkts, i, &b);
-        }
+    for (unsigned i = 0; (i = is->run_v4(vms, pkts, i, n, &b)) < n;) {
+        unsigned others = is->run_v6(vms, pkts, i, n, &b);
+        if (others == i)
+            sight_for(&to, thread, pkts, others++, &b);
+        i = others;
     }
-    uint32_t odd = look(&to, &b, n, qids, home);
+    uint32_t odd = is->look(vms, &b, n, qids, &to.by, &counted);
     if (odd || b.n_special)
-        answer_each(&to, &b, odd, qids, match);
-    for (unsigned i = 0; counted && i < n; i++) {
-        const struct view v = view_of_line_at(&to, i);
-        if (v.vm->queues.counted)
-            answer_count(&v, &qids[i], 1);
-    }
+        is->answer_each(&to, &b, odd, qids);
+    if (counted)
+        count_by_queue(&to, n, qids);
 }
-
-/* ---- With the instructions every machine has, and with wider ones ---------------------------------------------------------- */
-
-typedef void mixed_fn(const struct thread *thread, struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned n,
-                      uint16_t *qids);
-
-static void mixed_narrow(const struct thread *thread, struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned n,
-                         uint16_t *qids)
-{
-    mixed_stages(thread, vms, pkts, n, qids, line_home, line_match);
-}
-
-#ifdef PROBE_X86
-static __attribute__((target("avx2,bmi,bmi2"))) void mixed_wide(const struct thread *thread, struct flowq_vm *const *vms,
-                                                                const struct flowq_pkt *pkts, unsigned n, uint16_t *qids)
-{
-    mixed_stages(thread, vms, pkts, n, qids, line_home_avx2, line_match_avx2);
-}
-#else
-#define mixed_wide mixed_narrow
-#endif
 
 /* ---- The call -------------------------------------------------------------------------------------------------------------- */
 
@@ -147,7 +182,7 @@ static void steer_singly(struct flowq_vm *const *vms, const struct flowq_pkt *pk
 void flowq_rx_steer_burst_vms(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
 {
     struct thread *thread = thread_self();
-    mixed_fn *mixed = steer_is_wide() ? mixed_wide : mixed_narrow;
+    const struct instance *is = steer_is_wide() ? &wide : &narrow;
     if (thread)
         thread_enter(thread);
     for (size_t i = 0; i < n; i += BATCH) {
@@ -155,7 +190,7 @@ void flowq_rx_steer_burst_vms(struct flowq_vm *const *vms, const struct flowq_pk
         if (all_alike(vms + i, m))
             flowq_rx_steer_burst(vms[i], pkts + i, m, qids + i);
         else if (thread)
-            mixed(thread, vms + i, pkts + i, m, qids + i);
+            steer_mixed(is, thread, vms + i, pkts + i, m, qids + i);
         else
             steer_singly(vms + i, pkts + i, m, qids + i);
     }

@@ -73,10 +73,11 @@ static void lay_out(struct table *t, const struct table_sizes *z)
     t->max_shards = z->initial_flows == z->max_flows ? shards : shards + (shards + 7) / 8;
 }
 
-int table_init(struct table *t, const struct table_sizes *z, const struct memory *memory)
+int table_init(struct table *t, const struct table_sizes *z, const struct memory *memory, atomic_ptr *sole)
 {
     memset(t, 0, sizeof(*t));
     t->memory = memory;
+    t->sole = sole;
     lay_out(t, z);
     uint32_t first = z->initial_flows ? shards_for(z->initial_flows, t->line_mask + 1) : 0;
     uint32_t depth = 0;

@@ -124,6 +124,8 @@ struct table {
     uint32_t line_mask; /* n_lines - 1 */
     uint64_t small_directory[5];
 
+    atomic_ptr *sole; /* the shard where all flows are, if there is but one, else NULL; written before it is superseded (T-E) */
+
     uint32_t plane_at; /* offset of the plane in a shard; 0: none */
     uint32_t head_at;  /* offset of the head */
     uint32_t shard_bytes;
@@ -280,8 +282,8 @@ struct table_sizes {
 
 /* Lowest bit of the tag for so many queue pairs. */
 uint64_t table_tag_low(uint32_t max_queue_pairs);
-/* Returns 0 or -ENOMEM. */
-int table_init(struct table *t, const struct table_sizes *sizes, const struct memory *memory);
+/* sole: where the table shall keep that pointer. Returns 0 or -ENOMEM. */
+int table_init(struct table *t, const struct table_sizes *sizes, const struct memory *memory, atomic_ptr *sole);
 /* Frees all, retired or not. */
 void table_fini(struct table *t);
 

@@ -112,11 +112,15 @@ static struct directory *doubled(struct table *t, const struct directory *old)
 /* Names s for all hashes that share their top s->depth bits with `hash`. */
 void directory_name(const struct table *t, struct directory *d, struct shard *s, uint64_t hash)
 {
+    if (ptr_load_relaxed(t->sole))
+        (void)ptr_xchg_seq_cst(t->sole, NULL);
     uint32_t depth = s == nowhere() ? 0 : shard_head(t, s)->depth;
     size_t n = (size_t)1 << (d->depth - depth);
     size_t first = (size_t)(hash >> d->shift) & ~(n - 1);
     for (size_t i = 0; i < n; i++)
         (void)ptr_xchg_seq_cst(&d->shard[first + i], s);
+    if (depth == 0 && s != nowhere())
+        ptr_store_release(t->sole, s);
 }
 
 /* ---- Growth ---------------------------------------------------------------------------------------------------------------- */

@@ -70,7 +70,7 @@ static void replace_locked(struct flowq_vm *vm, struct rss *r, bool rules)
     v->last = r;
     (void)ptr_xchg_seq_cst(&v->reports, v->features & FLOWQ_VIRTIO_F_HASH_REPORT ? r : NULL); /* V-A */
     (void)ptr_xchg_seq_cst(&v->decides, rules ? r : NULL);
-    u8_store_release(&vm->queues.ruled, rules); /* V-B */
+    queues_set_way(&vm->queues, QUEUES_RULED, rules); /* V-B */
     if (old && old != r) {
         old->retired_stamp = epoch_stamp();
         old->retired_next = v->retired;

@@ -12,7 +12,7 @@
  *   V-A  A configuration is unlinked from both pointers by seq_cst exchanges before its stamp is taken, and freed when the stamp
  *        has passed (G1 to G5 in epoch.c). At most VIRTIO_MAX_RETIRED wait: what a guest can make a host hold stays bounded, also
  *        while a section does not end.
- *   V-B  queues.ruled follows `decides` and only saves looking at it: whoever sees it set enters a section and looks.
+ *   V-B  QUEUES_RULED follows `decides` and only saves looking at it: whoever sees it set enters a section and looks.
  */
 #ifndef FLOWQ_LIB_VIRTIO_H
 #define FLOWQ_LIB_VIRTIO_H

@@ -119,7 +119,7 @@ static struct parts lay_out(const struct flowq_vm_config *cfg)
         p.n_fragments *= 2;
     p.in_use = memory_round64(sizeof(struct flowq_vm));
     p.queues = p.in_use;
-    if (cfg->max_queue_pairs > VM_FEW)
+    if (cfg->max_queue_pairs > QUEUES_FEW)
         p.queues += memory_round64(queues_words(cfg->max_queue_pairs) * sizeof(atomic_u64));
     p.frags = p.queues + queues_bytes(cfg->max_queue_pairs);
     p.noted = p.frags + memory_round64(p.n_fragments * sizeof(atomic_u64));
@@ -173,16 +173,18 @@ static int fill(struct flowq_vm *vm, const struct flowq_vm_config *cfg, const st
     if (r == 0)
         r = make_secret(vm, cfg);
     if (r == 0)
-        r = queues_init(&vm->queues, cfg->max_queue_pairs, cfg->max_queue_pairs > VM_FEW ? (void *)(base + p->in_use) : &vm->few,
-                        base + p->queues);
+        r = queues_init(&vm->queues, cfg->max_queue_pairs, (void *)(base + p->in_use), base + p->queues);
     if (r)
         return r;
-    vm->queues.counted = cfg->queue_stats != 0;
+    queues_set_way(&vm->queues, QUEUES_COUNTED, cfg->queue_stats != 0);
     r = virtio_init(vm, cfg);
     if (r == 0) {
-        r = table_init(&vm->table, &sizes, &vm->memory);
+        r = table_init(&vm->table, &sizes, &vm->memory, &vm->sole);
         if (r)
             virtio_fini(vm);
+        vm->brief = vm->secret.brief;
+        vm->line_mask = vm->table.line_mask;
+        vm->queue_mask = vm->table.queue_mask;
     }
     if (r)
         queues_fini(&vm->queues);
@@ -228,6 +230,7 @@ void flowq_vm_destroy(struct flowq_vm *vm)
     virtio_fini(vm);
     queues_fini(&vm->queues);
     explicit_bzero(&vm->secret, sizeof(vm->secret));
+    explicit_bzero(&vm->brief, sizeof(vm->brief));
     memory_free(&memory, vm, vm->bytes);
 }
 

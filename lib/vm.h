@@ -27,17 +27,20 @@ struct settings {
     atomic_u8 learn, key_vlan;       /* 0 or 1 */
 };
 
-#define VM_FEW 64 /* so many queues have their in_use bits in the struct */
-
 struct flowq_vm {
-    /* One cache line that every packet of plain IPv4 needs, */
-    atomic_u64 udp_filter; /* a setting: parse_rules.udp_filter */
-    atomic_u64 few;
-    struct queues queues;
-    struct hash_secret secret; /* begins in it */
+    /*
+     * All that a plain packet of IPv4 needs of its vm, in one cache line: that is what counts where the packets of a burst go to
+     * many. What does not change is copied from where it belongs.
+     */
+    struct hash_brief brief; /* of secret */
+    atomic_ptr sole;         /* table.sole */
+    uint32_t line_mask;      /* table.line_mask */
+    uint32_t queue_mask;     /* table.queue_mask */
+    atomic_u64 udp_filter;   /* a setting: parse_rules.udp_filter */
+    struct queues queues;    /* what packets need of it ends the line */
 
-    /* and one of the table's. */
-    struct table table;
+    struct table table; /* one line, as soon as it has more than one shard */
+    struct hash_secret secret;
 
     struct queue_counters *counted; /* per stripe and queue; NULL unless queue_stats */
     struct settings settings;
@@ -56,8 +59,7 @@ struct flowq_vm {
     atomic_u64 refused_told; /* refusals that the log has been told of */
     struct stats stats;
 };
-_Static_assert(offsetof(struct flowq_vm, secret) + offsetof(struct hash_secret, bytes) <= 64,
-               "plain IPv4 needs the first line only");
+_Static_assert(offsetof(struct flowq_vm, queues) + offsetof(struct queues, in_use) <= 64, "plain IPv4 needs the first line only");
 
 /* What the parser must know, from the settings as they are now. */
 void vm_parse_rules(const struct flowq_vm *vm, struct parse_rules *r);
