@@ -39,7 +39,8 @@
  *   T-C  Filling a line from a vector register only filters: the slot found is read again as an atomic, and compared again.
  *   T-D  A shard that splits is frozen slot by slot and copied into two new ones; the directory names the new ones (each entry:
  *        one exchange, seq_cst) before any note can write to them; the old one stays as it was, whole, for readers that came
- *        before.
+ *        before. A word `sole` saves readers the directory as long as there is one shard only: it is cleared, likewise, before the
+ *        directory names others, and set after the directory names that one.
  *   T-E  What has been superseded is unlinked by a seq_cst read-modify-write and stamped afterwards (epoch.h); it is freed when
  *        the stamp has passed.
  *   T-F  A shard is not split while its parent is unreclaimed: a section that stays open costs at most as much memory again as
@@ -124,7 +125,7 @@ struct table {
     uint32_t line_mask; /* n_lines - 1 */
     uint64_t small_directory[5];
 
-    atomic_ptr *sole; /* the shard where all flows are, if there is but one, else NULL; written before it is superseded (T-E) */
+    atomic_ptr *sole; /* the only shard there is, else NULL (T-D) */
 
     uint32_t plane_at; /* offset of the plane in a shard; 0: none */
     uint32_t head_at;  /* offset of the head */

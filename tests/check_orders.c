@@ -121,6 +121,13 @@ START_TEST(rebind_and_steer_while_splitting)
 }
 END_TEST
 
+/* Single calls look for the only shard in a word of its own. Mutation: directory_name() does not clear it: moves are not seen. */
+START_TEST(rebind_and_steer_alone_while_splitting)
+{
+    MUST_HOLD("splitting, alone", about_to_split, split_check, newcomer_2, rebind_0, rebind_1, watch_alone_0, watch_alone_1);
+}
+END_TEST
+
 /* The same for a burst that goes to several vms, whose section is the caller's. This one knows no flow. */
 static struct flowq_vm *other_vm;
 
@@ -261,6 +268,12 @@ START_TEST(rebind_and_steer_while_merging)
 }
 END_TEST
 
+START_TEST(rebind_and_steer_alone_while_merging)
+{
+    MUST_HOLD("merging, alone", about_to_merge, merge_check, maintain, rebind_0, rebind_1, watch_alone_0, watch_alone_1);
+}
+END_TEST
+
 /* One more flow that must not be lost: noted for the first time in 1900 s while the merge may be about to drop it as stale. */
 static void revive_3(void *ctx)
 {
@@ -360,10 +373,12 @@ int main(void)
     tcase_add_test(tc, rebind_and_steer_while_moving_aside);
     tcase_add_test(tc, walk_while_moving_aside);
     tcase_add_test(tc, rebind_and_steer_while_splitting);
+    tcase_add_test(tc, rebind_and_steer_alone_while_splitting);
     tcase_add_test(tc, steer_for_several_while_splitting);
     tcase_add_test(tc, read_while_memory_is_retired);
     tcase_add_test(tc, rebind_and_steer_while_the_directory_doubles);
     tcase_add_test(tc, rebind_and_steer_while_merging);
+    tcase_add_test(tc, rebind_and_steer_alone_while_merging);
     tcase_add_test(tc, revival_while_merging);
     tcase_add_test(tc, rebind_and_steer_while_a_merge_fails);
     tcase_add_test(tc, reset_while_noting);

@@ -103,7 +103,13 @@ static inline struct flowq_decision decide_frame(const struct frame *f)
 
 static inline struct flowq_decision decide(const struct flow *f) { return decide_frame(&f->in); }
 
-/* The same through the other two ways to the table. */
+/* The same through the other ways to the table. */
+static inline struct flowq_decision steer_alone(const struct flow *f)
+{
+    struct flowq_pkt pkt = frame_pkt(&f->in);
+    return (struct flowq_decision){.qid = flowq_rx_steer(x.b.vm, &pkt), .reason = FLOWQ_REASON_BOUND};
+}
+
 static inline struct flowq_decision decide_error(const struct flow *f) { return decide_frame(&f->error); }
 
 static inline struct flowq_decision look_up(const struct flow *f)
@@ -170,11 +176,15 @@ static inline void came_out(const struct flow *f, uint32_t outcome)
     SCHED_CHECK(qid == (outcome == FLOWQ_NOTE_MOVED ? 2 : 1));
 }
 
-/* A flow that is bound all the time is never steered otherwise, and its queue changes from 1 to 2 once. */
+/* A flow, f[0] or f[1], that is bound all the time is never steered otherwise, and its queue changes from 1 to 2 once: before the
+   note that moves it, its thread's, has returned. */
 static inline void watch(const struct flow *f, struct flowq_decision (*way)(const struct flow *f), uint8_t reason)
 {
+    const uint32_t *outcome = &x.outcome[f == x.f[0] ? 0 : 1];
     uint16_t last = 1;
     for (int i = 0; i < 3; i++) {
+        if (*outcome == FLOWQ_NOTE_MOVED)
+            last = 2;
         struct flowq_decision d = way(f);
         SCHED_CHECK(d.reason == reason);
         SCHED_CHECK(d.qid == 1 || d.qid == 2);
@@ -192,6 +202,16 @@ static inline void watch_1(void *ctx)
 {
     (void)ctx;
     watch(x.f[1], decide, FLOWQ_REASON_BOUND);
+}
+static inline void watch_alone_0(void *ctx)
+{
+    (void)ctx;
+    watch(x.f[0], steer_alone, FLOWQ_REASON_BOUND);
+}
+static inline void watch_alone_1(void *ctx)
+{
+    (void)ctx;
+    watch(x.f[1], steer_alone, FLOWQ_REASON_BOUND);
 }
 static inline void watch_errors_0(void *ctx)
 {
