@@ -16,6 +16,7 @@ static void *create(const struct shape *shape)
         .max_flows = (uint32_t)(shape->n_flows < 8 ? 8 : shape->n_flows),
         .initial_flows = shape->room_made ? (uint32_t)shape->n_flows : 0,
         .queue_stats = shape->queue_stats ? FLOWQ_ON : FLOWQ_OFF,
+        .secret = {shape->grows}, /* each time in the same way (growth.c); 0: at random */
     };
     struct flowq_vm *vm;
     int r = flowq_vm_create(&config, &vm);

@@ -22,8 +22,8 @@ static inline __attribute__((always_inline)) uint64_t not_at_home(const struct v
     return (word ^ *hash) & v.tag_mask;
 }
 
-/* The same, from the vm's first cache line; zero if the queue is in use, too. Of more queues than QUEUES_FEW the others are left to
-   who works off the odd ones. */
+/* The same, from the vm's first cache line; zero if the queue is in use, too. Of more queues than QUEUES_FEW the others are left
+   to who works off the odd ones. */
 static inline __attribute__((always_inline)) uint64_t not_answered(const struct flowq_vm *vm, const struct line *line,
                                                                    const uint64_t *hash, uint32_t *qid, home_of_fn *home)
 {

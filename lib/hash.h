@@ -43,7 +43,10 @@ void hash_secret_expand(struct hash_secret *s, const uint8_t seed[FLOWQ_SECRET_S
 
 static inline uint64_t hash_at_least(uint64_t h, uint64_t least) { return h >= least ? h : least; }
 
-static inline uint64_t hash_nonzero_tag(const struct hash_secret *s, uint64_t h) { return hash_at_least(h, hash_least(&s->brief)); }
+static inline uint64_t hash_nonzero_tag(const struct hash_secret *s, uint64_t h)
+{
+    return hash_at_least(h, hash_least(&s->brief));
+}
 
 /* XXH3's multiplication folded to 64 bits. gcc 12 takes the halves of XXH3_mul128_fold64() through memory. */
 static inline uint64_t hash_fold(uint64_t a, uint64_t b)

@@ -83,8 +83,8 @@ static inline uint32_t note_age(uint32_t now_tick, uint64_t word)
 bool note_stale(const struct note_ages *ages, uint32_t now_tick, uint64_t word);
 
 /*
- * The class of a flow after a note with these flags, by its class before. Of a frozen one it is not known here: a bit that no word
- * has makes sure that the word seems to change its place.
+ * The class of a flow after a note with these flags, by its class before. Of a frozen one it is not known here: a bit that no
+ * word has makes sure that the word seems to be another flow's.
  */
 #define NOTE_CLASS_CLOSES {WORD_SPARE, FLOWQ_CLASS_CLOSING, FLOWQ_CLASS_CLOSING, FLOWQ_CLASS_CLOSING}
 #define NOTE_CLASS_GOES_ON {WORD_SPARE, FLOWQ_CLASS_ESTABLISHED, FLOWQ_CLASS_ESTABLISHED, FLOWQ_CLASS_CLOSING}

@@ -51,6 +51,7 @@ void parse_packet(const struct flowq_pkt *pkt, const struct parse_rules *rules, 
     w.out = out;
     w.fields = NULL;
     w.vlans = 0;
+    w.n_more = PARSE_MAX_PASSED;
     w.in_tunnel = w.in_quote = w.has_spare = false;
     out->kind = PARSE_KEYLESS;
     out->flags = 0;

@@ -15,7 +15,7 @@
 
 #define PARSE_MAX_BYTES 256 /* == FLOWQ_HEADER_MAX */
 #define PARSE_CACHE_LINE 64 /* bytes, or about that: headers are fetched by these */
-#define PARSE_MAX_EXTENSIONS 8 /* IPv6 extension headers behind one IPv6 header; RFC 8200 has no use for more than seven */
+#define PARSE_MAX_PASSED 8 /* headers passed over in all: VLAN tags, MPLS labels, extension headers of IPv6 and of GTP-U */
 
 /* IP protocols and IPv6 next headers (IANA). */
 enum {
@@ -99,9 +99,10 @@ struct parse_result {
  *   - A header that is not whole makes the packet unreadable, but a TCP header cut behind its ports, and anything cut behind the
  *     addresses of a protocol without ports.
  *   - AH is a protocol of its own in IPv4 and an extension header in IPv6. A mobility header with nothing behind it is the
- *     message, of protocol 135. A second fragment header behind one IPv6 header is malformed: keyless; so are more than
- *     PARSE_MAX_EXTENSIONS extension headers: each costs time, and RFC 8200 (4.1) has each but one occur once. (RSS, which must
- *     hash what it can, reads on: rss_parse.c.)
+ *     message, of protocol 135. A second fragment header behind one IPv6 header is malformed: keyless.
+ *   - More than PARSE_MAX_PASSED headers that are only passed over, outside and inside of a tunnel together, make the packet
+ *     unreadable: each costs time, and nobody but an attacker has so many. RFC 8200 (4.1) has no use for more than seven
+ *     extension headers. (RSS, which must hash what it can, reads on: rss_parse.c.)
  *   - A packet to the port of a UDP tunnel belongs to the tunnel. If no inner packet can be read it is keyless, whatever the
  *     reason: another version, a message of GTP-U that carries none, an unknown payload.
  *   - GRE that is never looked into (version 1, source routes, a payload neither IP nor Ethernet) is keyed on its addresses.

@@ -193,11 +193,11 @@ static bool ipv6_fragment(struct walk *w, struct ip ip, bool *seen)
  * tells: so there is as little as possible between the load of one length and that of the next, and the cache lines that they may
  * reach into come all at once.
  */
-static bool skip_options(struct cursor *where, uint8_t *protocol, unsigned *n_more)
+static bool skip_options(struct cursor *where, uint8_t *protocol, uint32_t *n_more)
 {
     const uint64_t options = UINT64_C(1) << PROTO_HOP_BY_HOP | UINT64_C(1) << PROTO_ROUTING | UINT64_C(1) << PROTO_DEST_OPTIONS;
     struct cursor at = *where;
-    unsigned n = *n_more;
+    uint32_t n = *n_more;
     uint8_t next = *protocol, h[2]; /* next header; length in units of 8 bytes, beyond the first */
     if (next >= 64 || !(options >> next & 1))
         return true;
@@ -216,20 +216,18 @@ static bool skip_options(struct cursor *where, uint8_t *protocol, unsigned *n_mo
 
 /*
  * Passes over the extension headers, in any order, each of at least 8 bytes; transport() gets the first header that is none. The
- * key's protocol is what was reached last. A mobility header with nothing behind it is itself the message. More headers than
- * PARSE_MAX_EXTENSIONS are nobody's but an attacker's.
+ * key's protocol is what was reached last. A mobility header with nothing behind it is itself the message.
  */
 static void ipv6_extensions(struct walk *w, struct ip ip)
 {
     bool fragment_seen = false;
-    unsigned n_more = PARSE_MAX_EXTENSIONS;
-    while (skip_options(&w->at, &ip.protocol, &n_more)) {
+    while (skip_options(&w->at, &ip.protocol, &w->n_more)) {
         uint8_t protocol = ip.protocol, h[2];
         if (protocol != PROTO_FRAGMENT && protocol != PROTO_AH && protocol != PROTO_MOBILITY) {
             transport(w, ip);
             return;
         }
-        if (n_more-- == 0 || !take(&w->at, h, sizeof(h)))
+        if (!walk_pass(w) || !take(&w->at, h, sizeof(h)))
             return;
         ip.protocol = h[0];
         if (protocol == PROTO_FRAGMENT) {

@@ -12,7 +12,7 @@ static void mpls(struct walk *w)
 {
     uint8_t label[4];
     do {
-        if (!take(&w->at, label, sizeof(label)))
+        if (!walk_pass(w) || !take(&w->at, label, sizeof(label)))
             return;
     } while (!(label[2] & MPLS_BOTTOM));
     ip_packet(w, 0);
@@ -85,13 +85,16 @@ void link_ethernet(struct walk *w)
         w->out->flags |= PARSE_MULTICAST;
 
     unsigned type = load_be16(h + 12);
-    for (unsigned n = 0; is_vlan(type); n++) {
-        if (n == FLOWQ_MAX_VLANS || !take(&at, tag, sizeof(tag)))
+    uint32_t most = w->n_more < FLOWQ_MAX_VLANS ? w->n_more : FLOWQ_MAX_VLANS, n_more = most;
+    for (; is_vlan(type); n_more--) {
+        if (n_more == 0 || !take(&at, tag, sizeof(tag)))
             return;
+        uint32_t word = load_be32(tag); /* the tag itself, then the next type */
         if (key_vlan)
-            w->vlans = key_vlan_add(w->vlans, load_be16(tag) & 0x0fff);
-        type = load_be16(tag + 2);
+            w->vlans = key_vlan_add(w->vlans, word >> 16 & 0x0fff);
+        type = word & 0xffff;
     }
+    w->n_more -= most - n_more;
     w->at = at;
     if (type < ETHERTYPE_MIN)
         llc(w);

@@ -170,7 +170,9 @@ static bool skip_gtpu_extensions(struct walk *w)
 {
     uint8_t words, next;
     do {
-        if (!take(&w->at, &words, 1) || words == 0 || !skip(&w->at, 4 * (size_t)words - 2) || !take(&w->at, &next, 1))
+        if (!walk_pass(w) || !take(&w->at, &words, 1) || words == 0)
+            return false;
+        if (!skip(&w->at, 4 * (size_t)words - 2) || !take(&w->at, &next, 1))
             return false;
     } while (next != 0);
     return true;

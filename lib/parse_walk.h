@@ -43,12 +43,22 @@ struct walk {
     struct parse_result *out;
     struct rss_fields *fields; /* not NULL: IP headers are read for these instead (rss_parse.h) */
     uint64_t vlans; /* of the frame we are in, as key_vlan_add() builds it */
+    uint32_t n_more; /* headers that may still be passed over (PARSE_MAX_PASSED) */
     bool in_tunnel; /* a tunnel has been entered: no second one is */
     bool in_quote;  /* inside an ICMP error */
     bool has_spare; /* what counts if nothing readable comes any more: */
     uint8_t spare_flags;
     struct key spare;
 };
+
+/* May one more header be passed over? */
+static inline bool walk_pass(struct walk *w)
+{
+    if (w->n_more == 0)
+        return false;
+    w->n_more--;
+    return true;
+}
 
 /* The IP header we are in; its addresses are in out->key already. */
 struct ip {

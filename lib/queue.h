@@ -16,8 +16,8 @@
  * ORDERING
  *   Q-A  setters store in_use, then list, then summary (release); readers load summary first (acquire): the list a reader scales
  *        over is at least as new as its length, and entries beyond a newer, shorter list still hold valid queue numbers. That
- *        there are several, in `ways`, comes after the summary, too; a reader that saw one before finds that none of the others is
- *        in use.
+ *        there are several, in `ways`, comes after the summary, too; a reader that saw it before there is but one finds that none
+ *        of the others is in use.
  */
 #ifndef FLOWQ_LIB_QUEUE_H
 #define FLOWQ_LIB_QUEUE_H
@@ -69,8 +69,8 @@ static inline uint32_t queues_words(uint32_t max)
 
 /* Bytes of memory that queues_init() wants for all but in_use, a multiple of 64. */
 size_t queues_bytes(uint32_t max);
-/* many: queues_words(max) words, if max > QUEUES_FEW; mem: queues_bytes(max) bytes, aligned to 64; both zeroed. Returns 0 or -ENOMEM
-   (no mutex). */
+/* many: queues_words(max) words, if max > QUEUES_FEW; mem: queues_bytes(max) bytes, aligned to 64; both zeroed. Returns 0 or
+   -ENOMEM (no mutex). */
 int queues_init(struct queues *q, uint32_t max, atomic_u64 *many, void *mem);
 void queues_fini(struct queues *q);
 

@@ -190,6 +190,7 @@ void rss_parse(const struct flowq_pkt *pkt, const struct parse_rules *rules, str
         .rules = rules,
         .out = &unused,
         .fields = out,
+        .n_more = UINT32_MAX,
     };
     memset(&unused, 0, sizeof(unused)); /* tunnels keep a key there, which nobody looks at */
     memset(out, 0, sizeof(*out));

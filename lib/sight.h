@@ -185,9 +185,9 @@ struct sent {
     uint8_t flags;     /* what note_strongest() takes; NOTE_NOTHING: hash is the least there is, and line is empty */
     uint8_t outcome;   /* of NOTE_NOTHING: FLOWQ_NOTE_* */
     /* Written by the look at the line: */
-    atomic_u64 *slot;  /* where the flow is; the line's service word: not there */
-    uint64_t word;     /* what is in it, */
-    uint64_t change;   /* and what of that would change */
+    atomic_u64 *slot; /* where the flow is; the line's service word: not there */
+    uint64_t word;    /* what is in it, */
+    uint64_t change;  /* and what of that would change */
 };
 
 enum { TO_THE_TABLE = 0xff }; /* besides FLOWQ_NOTE_* */

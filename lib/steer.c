@@ -243,7 +243,7 @@ struct instance {
     {                                                                                                                            \
         return sight_sent_v6(*v, pkts, at, n, sent);                                                                             \
     }                                                                                                                            \
-    OWN_FUNCTION attributes uint32_t look_sent_##name(const struct view *v, const struct note_context *c, struct sent *sent,      \
+    OWN_FUNCTION attributes uint32_t look_sent_##name(const struct view *v, const struct note_context *c, struct sent *sent,     \
                                                       unsigned n)                                                                \
     {                                                                                                                            \
         return look_sent(v, c, sent, n, home);                                                                                   \
@@ -298,6 +298,15 @@ static inline bool one_for_all(struct flowq_vm *vm, const struct thread *thread,
         return false;
     answer_all(vm, thread, n, summary, qid, reason);
     return true;
+}
+
+static void fill(uint16_t *qids, size_t n, uint16_t qid)
+{
+    uint64_t four = qid * UINT64_C(0x0001000100010001);
+    for (; n >= 4; n -= 4, qids += 4)
+        memcpy(qids, &four, sizeof(four));
+    while (n > 0)
+        qids[--n] = qid;
 }
 
 static void enter(struct thread *thread)
@@ -357,8 +366,7 @@ void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, siz
     if (queues_ruled(&vm->queues) && rss_steer(vm, thread, pkts, n, qids, NULL))
         return;
     if (one_for_all(vm, thread, n, &qid, &reason)) {
-        for (size_t i = 0; i < n; i++)
-            qids[i] = qid;
+        fill(qids, n, qid);
         return;
     }
     enter(thread);

@@ -49,8 +49,8 @@ static inline __attribute__((always_inline)) unsigned sight_run(struct flowq_vm 
     for (struct sighting *s = &b->seen[at]; to != end; to++, pkt++, s++) {
         struct flowq_vm *vm = *to;
         uint64_t word[5], udp_filter = u64_load_relaxed(&vm->udp_filter);
-        if (!queues_by_flow(&vm->queues) || !(plain == PLAIN_V4 ? parse_fast_v4(pkt, udp_filter, false, word)
-                                                                : parse_fast_v6(pkt, udp_filter, false, word)))
+        if (!queues_by_flow(&vm->queues) ||
+            !(plain == PLAIN_V4 ? parse_fast_v4(pkt, udp_filter, false, word) : parse_fast_v6(pkt, udp_filter, false, word)))
             break;
         s->hash = hash_plain(vm, plain, word);
         s->line = line_in(vm, s->hash);
@@ -61,7 +61,8 @@ static inline __attribute__((always_inline)) unsigned sight_run(struct flowq_vm 
 
 /* As steer.c's; each packet's vm for itself. */
 static inline __attribute__((always_inline)) uint32_t look(struct flowq_vm *const *vms, const struct batch *b, unsigned n,
-                                                           uint16_t *qids, const struct caller by, bool *counted, home_of_fn *home)
+                                                           uint16_t *qids, const struct caller by, bool *counted,
+                                                           home_of_fn *home)
 {
     uint32_t odd = 0;
     uint8_t ways = 0;

@@ -39,8 +39,8 @@
  *   T-C  Filling a line from a vector register only filters: the slot found is read again as an atomic, and compared again.
  *   T-D  A shard that splits is frozen slot by slot and copied into two new ones; the directory names the new ones (each entry:
  *        one exchange, seq_cst) before any note can write to them; the old one stays as it was, whole, for readers that came
- *        before. A word `sole` saves readers the directory as long as there is one shard only: it is cleared, likewise, before the
- *        directory names others, and set after the directory names that one.
+ *        before. A word `sole` saves readers the directory as long as there is one shard only: it is cleared, likewise, before
+ *        the directory names others, and set after the directory names that one.
  *   T-E  What has been superseded is unlinked by a seq_cst read-modify-write and stamped afterwards (epoch.h); it is freed when
  *        the stamp has passed.
  *   T-F  A shard is not split while its parent is unreclaimed: a section that stays open costs at most as much memory again as

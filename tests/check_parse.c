@@ -527,10 +527,10 @@ START_TEST(test_window)
     struct parse_rules rules = parse_rules_default();
     for (unsigned last = 0; last < 20; last++) {
         uint32_t len = from_hex(ETH("86dd") IPV6("3c"), bytes);
-        for (unsigned i = 0; i < PARSE_MAX_EXTENSIONS; i++) {
-            uint32_t units = i + 1 < PARSE_MAX_EXTENSIONS ? 2 : last;
+        for (unsigned i = 0; i < PARSE_MAX_PASSED; i++) {
+            uint32_t units = i + 1 < PARSE_MAX_PASSED ? 2 : last;
             memset(bytes + len, 0, 8 * (units + 1));
-            bytes[len] = i + 1 < PARSE_MAX_EXTENSIONS ? 0x3c : 0x11;
+            bytes[len] = i + 1 < PARSE_MAX_PASSED ? 0x3c : 0x11;
             bytes[len + 1] = (uint8_t)units;
             len += 8 * (units + 1);
         }
@@ -541,12 +541,12 @@ START_TEST(test_window)
 }
 END_TEST
 
-/* Headers of all kinds count, but each IPv6 header has its own. */
+/* Headers of all kinds count. */
 START_TEST(test_number_of_extension_headers)
 {
     static const char *const kinds[] = {"3c", "00", "2b", "33", "87"};
     struct parse_rules rules = parse_rules_default();
-    for (unsigned n = 0; n <= 2 * PARSE_MAX_EXTENSIONS; n++) {
+    for (unsigned n = 0; n <= 2 * PARSE_MAX_PASSED; n++) {
         for (unsigned k = 0; k < 5; k++) {
             uint8_t bytes[600];
             uint32_t len = from_hex(ETH("86dd"), bytes), at = len;
@@ -556,19 +556,51 @@ START_TEST(test_number_of_extension_headers)
                 len += from_hex((k + i) % 5 == 3 ? "11 00 000000000000" : EXT("11"), bytes + len);
             }
             len += from_hex(UDP, bytes + len);
-            expect("number", bytes, len, 0, &rules, n <= PARSE_MAX_EXTENSIONS ? "flow 6/17 1:7>2:9" : "keyless");
+            expect("number", bytes, len, 0, &rules, n <= PARSE_MAX_PASSED ? "flow 6/17 1:7>2:9" : "keyless");
         }
     }
-    uint8_t bytes[600];
-    uint32_t len = from_hex(ETH("86dd") IPV6("3c"), bytes);
-    for (unsigned i = 0; i < 2 * PARSE_MAX_EXTENSIONS; i++) {
-        if (i == PARSE_MAX_EXTENSIONS)
-            len += from_hex(IPV6("3c"), bytes + len);
-        len += from_hex(i + 1 == PARSE_MAX_EXTENSIONS ? EXT("29") : i + 1 == 2 * PARSE_MAX_EXTENSIONS ? EXT("11") : EXT("3c"),
-                        bytes + len);
+}
+END_TEST
+
+/* Tags, labels and extension headers, before and behind VXLAN. */
+static uint32_t nest(uint8_t *bytes, const unsigned n[6])
+{
+    uint32_t len = 0;
+    for (unsigned level = 0; level < 2; level++, n += 3) {
+        len += from_hex("525400000001 525400000002", bytes + len);
+        for (unsigned i = 0; i < n[0]; i++)
+            len += from_hex("8100 0064", bytes + len);
+        len += from_hex(n[1] ? "8847" : "86dd", bytes + len);
+        for (unsigned i = 0; i < n[1]; i++)
+            len += from_hex(i + 1 < n[1] ? "00010040" : "00010140", bytes + len);
+        len += from_hex(n[2] ? IPV6("3c") : IPV6("11"), bytes + len);
+        for (unsigned i = 0; i < n[2]; i++)
+            len += from_hex(i + 1 < n[2] ? EXT("3c") : EXT("11"), bytes + len);
+        len += from_hex(level == 0 ? UDP_TO("12b5") "08000000 00000000" : UDP, bytes + len);
     }
-    len += from_hex(UDP, bytes + len);
-    expect("outside and inside", bytes, len, 0, &rules, "flow 6/17 1:7>2:9");
+    return len;
+}
+
+START_TEST(test_number_of_headers)
+{
+    static const unsigned below[6] = {5, 3, 3, 5, 3, 3};
+    struct parse_rules rules = parse_rules_default();
+    for (unsigned round = 0; round < 5 * 3 * 3 * 5 * 3 * 3; round++) {
+        unsigned n[6], sum = 0;
+        uint8_t bytes[600];
+        for (unsigned i = 0, left = round; i < 6; left /= below[i++])
+            sum += n[i] = left % below[i];
+        uint32_t len = nest(bytes, n);
+        expect("number", bytes, len, 0, &rules, sum <= PARSE_MAX_PASSED && len <= 256 ? "flow 6/17 1:7>2:9" : "keyless");
+    }
+    for (unsigned n = 1; n <= 2 * PARSE_MAX_PASSED; n++) {
+        uint8_t bytes[600];
+        uint32_t len = from_hex(OUTER G_PDU("34") "0000 00 85", bytes);
+        for (unsigned i = 0; i < n; i++)
+            len += from_hex(i + 1 < n ? "01 0010 85" : "01 0010 00", bytes + len);
+        len += from_hex(INNER4_UDP, bytes + len);
+        expect("G-PDU", bytes, len, 0, &rules, n <= PARSE_MAX_PASSED ? "flow 4/17 3:7>4:9" : "keyless");
+    }
 }
 END_TEST
 
@@ -625,6 +657,7 @@ int main(void)
     tcase_add_test(t, test_port_zero);
     tcase_add_test(t, test_window);
     tcase_add_test(t, test_number_of_extension_headers);
+    tcase_add_test(t, test_number_of_headers);
     tcase_add_test(t, test_null);
     tcase_add_test(t, test_reverse);
     suite_add_tcase(s, t);

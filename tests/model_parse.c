@@ -48,6 +48,7 @@ struct where {
     bool quote;
     int n_vlans;
     int vlan[4];
+    int n_passed; /* tags, labels, extension headers, outside and inside */
 };
 
 static struct found nothing(void)
@@ -224,7 +225,7 @@ static struct found gtpu_at(const struct bytes *p, int at, struct where w)
         at += 4;
         while ((flags & 0x04) != 0 && next != 0) {
             int words = (int)number(p, at, 1);
-            if (words < 1)
+            if (words < 1 || w.n_passed++ == 8)
                 return nothing();
             at += 4 * words;
             next = number(p, at - 1, 1);
@@ -371,30 +372,29 @@ static struct found ipv4_at(const struct bytes *p, int at, struct where w)
     return f;
 }
 
-/* The headers from `next` at `at` on, of which `n` are extension headers before. */
-static struct found ipv6_headers_at(const struct bytes *p, int at, int next, int n, bool fragmented, struct flow flow,
-                                    struct where w)
+/* The headers from `next` at `at` on. */
+static struct found ipv6_headers_at(const struct bytes *p, int at, int next, bool fragmented, struct flow flow, struct where w)
 {
     int after = (int)number(p, at, 1), length = (int)number(p, at + 1, 1);
     flow.protocol = next;
     if (next == 44) {
         long long field = number(p, at + 2, 2), id = number(p, at + 4, 4);
-        if (id < 0 || fragmented || n == 8)
+        if (id < 0 || fragmented || w.n_passed++ == 8)
             return nothing();
         flow.protocol = after;
         if (field / 8 != 0)
             return as_later(flow, id);
-        struct found f = ipv6_headers_at(p, at + 8, after, n + 1, true, flow, w);
+        struct found f = ipv6_headers_at(p, at + 8, after, true, flow, w);
         return field % 2 != 0 ? as_first(f, &flow, id) : f;
     }
     if (next != 0 && next != 43 && next != 51 && next != 60 && next != 135)
         return transport_at(p, at, flow, w);
     int end = next == 51 ? at + 4 * (length + 2) : at + 8 * (length + 1);
-    if (length < 0 || at + 8 > p->n || end > p->n || n == 8)
+    if (length < 0 || at + 8 > p->n || end > p->n || w.n_passed++ == 8)
         return nothing();
     if (next == 135 && after == 59)
         return without_ports(flow);
-    return ipv6_headers_at(p, end, after, n + 1, fragmented, flow, w);
+    return ipv6_headers_at(p, end, after, fragmented, flow, w);
 }
 
 static struct found ipv6_at(const struct bytes *p, int at, struct where w)
@@ -404,7 +404,7 @@ static struct found ipv6_at(const struct bytes *p, int at, struct where w)
         return nothing();
     memcpy(flow.src, p->b + at + 8, 16);
     memcpy(flow.dst, p->b + at + 24, 16);
-    struct found f = ipv6_headers_at(p, at + 40, p->b[at + 6], 0, false, flow, w);
+    struct found f = ipv6_headers_at(p, at + 40, p->b[at + 6], false, flow, w);
     if (flow.dst[0] == 255)
         f.flags |= PARSE_MULTICAST;
     return f;
@@ -433,8 +433,8 @@ static struct found ethertype_at(const struct bytes *p, int at, long long type, 
         do {
             label = number(p, at, 4);
             at += 4;
-        } while (label >= 0 && label / 256 % 2 == 0);
-        return label < 0 ? nothing() : ip_at(p, at, 0, w);
+        } while (w.n_passed++ < 8 && label >= 0 && label / 256 % 2 == 0);
+        return label < 0 || w.n_passed > 8 ? nothing() : ip_at(p, at, 0, w);
     }
     if (type == 0x8864 && number(p, at, 2) == 0x1100 && number(p, at + 6, 2) == 0x0021)
         return ip_at(p, at + 8, 4, w);
@@ -449,7 +449,7 @@ static struct found frame_type_at(const struct bytes *p, int at, struct where w)
     long long type = number(p, at, 2);
     if (type == 0x8100 || type == 0x88a8 || type == 0x9100) {
         long long tag = number(p, at + 2, 2);
-        if (w.n_vlans == 4 || tag < 0)
+        if (w.n_vlans == 4 || w.n_passed++ == 8 || tag < 0)
             return nothing();
         w.vlan[w.n_vlans++] = (int)(tag % 0x1000);
         return frame_type_at(p, at + 4, w);
