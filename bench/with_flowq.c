@@ -18,7 +18,8 @@ static inline __attribute__((always_inline)) void sight_keys(const struct view v
 {
     const struct hash_brief secret = v.vm->brief;
     for (unsigned i = 0; i < n; i++)
-        sight_line(v, &seen[i], words == 2 ? hash_brief(secret, keys + i * 2) : hash_words5(v.secret, keys + i * 5));
+        sight_line(v, &seen[i],
+                   words == 2 ? hash_brief(secret, v.least_hash, keys + i * 2) : hash_words5(v.secret, keys + i * 5));
 }
 
 /* As look() in steer.c; but who misses needs no queue, so that only those that may be in their second line are worked off. */
@@ -30,7 +31,7 @@ static inline __attribute__((always_inline)) uint64_t look_keys(const struct vie
     for (unsigned i = 0; i < n; i++) {
         const struct line *line = seen[i].line;
         uint32_t qid;
-        uint64_t all_if_odd = not_at_home(v, line, &seen[i].hash, &qid, home) ? UINT64_MAX : 0;
+        uint64_t all_if_odd = all_if(not_at_home(v, line, &seen[i].hash, &qid, home));
         sum += qid & ~all_if_odd;
         odd -= all_if_odd;
         if (__builtin_expect((line_overflow(line) & all_if_odd) != 0, 0))

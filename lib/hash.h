@@ -64,16 +64,17 @@ static inline uint64_t hash_fold(uint64_t a, uint64_t b)
  * The keys of plain packets, two words or five: XXH3_64bits_withSecret() of 16 and of 40 bytes, written out, with the part of the
  * secret that the short one wants worked out beforehand. tests/check_hash.c compares them with the original.
  */
-static inline uint64_t hash_brief(const struct hash_brief s, const uint64_t word[2])
+/* least: hash_least(&s), which loops have ready. */
+static inline uint64_t hash_brief(const struct hash_brief s, uint64_t least, const uint64_t word[2])
 {
     uint64_t low = word[0] ^ s.low, high = word[1] ^ s.high;
-    return hash_at_least(XXH3_avalanche(KEY_V4_BYTES + XXH_swap64(low) + high + hash_fold(low, high)), hash_least(&s));
+    return hash_at_least(XXH3_avalanche(KEY_V4_BYTES + XXH_swap64(low) + high + hash_fold(low, high)), least);
 }
 
 static inline uint64_t hash_words2(const struct hash_secret *s, const uint64_t word[2])
 {
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    return hash_brief(s->brief, word);
+    return hash_brief(s->brief, hash_least(&s->brief), word);
 #else
     return hash_nonzero_tag(s, XXH3_64bits_withSecret(word, KEY_V4_BYTES, s->bytes, sizeof(s->bytes)));
 #endif

@@ -42,7 +42,7 @@ struct view {
     uint32_t shift;           /* and by how much it shifts a hash */
     uint32_t line_mask, queue_mask;
     const atomic_u64 *in_use; /* the queues' */
-    uint64_t udp_filter, tag_mask;
+    uint64_t udp_filter, tag_mask, least_hash;
     struct tally tally;
 };
 
@@ -80,6 +80,7 @@ static inline __attribute__((always_inline)) struct view view_of_line(struct flo
         .vm = vm,
         .secret = &vm->secret,
         .tag_mask = vm->brief.tag_mask,
+        .least_hash = hash_least(&vm->brief),
         .line_mask = vm->line_mask,
         .queue_mask = vm->queue_mask,
         .in_use = queues_bits(&vm->queues),
@@ -136,7 +137,7 @@ static inline struct line *line_in(const struct flowq_vm *vm, uint64_t hash)
 
 static inline uint64_t hash_plain(const struct flowq_vm *vm, enum plain plain, const uint64_t word[5])
 {
-    return plain == PLAIN_V4 ? hash_brief(vm->brief, word) : hash_words5(&vm->secret, word);
+    return plain == PLAIN_V4 ? hash_brief(vm->brief, hash_least(&vm->brief), word) : hash_words5(&vm->secret, word);
 }
 
 /* Packets from `at` on, up to n, the first of which is not plain; returns where plain ones begin again. */
@@ -161,7 +162,7 @@ static inline __attribute__((always_inline)) unsigned sight_v4(const struct view
     secret.high ^= tcp; /* once, instead of with each packet: parse_fast_v4() has put it in */
     for (struct sighting *s = &b->seen[at]; pkt != end && parse_fast_v4(pkt, v.udp_filter, false, word); pkt++, s++) {
         word[1] ^= tcp;
-        sight_line(v, s, hash_brief(secret, word));
+        sight_line(v, s, hash_brief(secret, v.least_hash, word));
     }
     return (unsigned)(pkt - pkts);
 }
@@ -227,7 +228,7 @@ static inline __attribute__((always_inline)) unsigned sight_sent_v4(const struct
     for (struct sent *s = &sent[at]; pkt != end && parse_fast_v4(pkt, v.udp_filter, true, word); pkt++, s++) {
         uint32_t flags = note_flags_fast(pkt, PLAIN_V4, word);
         word[1] ^= tcp;
-        sight_sent_line(v, s, hash_brief(secret, word), flags);
+        sight_sent_line(v, s, hash_brief(secret, v.least_hash, word), flags);
     }
     return (unsigned)(pkt - pkts);
 }
