@@ -18,14 +18,6 @@
 #include "probe.h"
 #include "rss.h"
 
-/* Headers that are not in a cache yet come all at once. (gcc leaves out calls of a function that only prefetches.) */
-static inline __attribute__((always_inline)) void fetch_headers(const struct flowq_pkt *pkts, unsigned n)
-{
-#pragma GCC unroll 4
-    for (unsigned i = 0; i < n; i++)
-        __builtin_prefetch(pkts[i].data);
-}
-
 /* ---- Steering: the stages -------------------------------------------------------------------------------------------------- */
 
 typedef unsigned run_fn(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct batch *b);
@@ -37,7 +29,7 @@ static inline __attribute__((always_inline)) void see(const struct view *v, cons
 {
     b->n_special = 0;
     memset(b->odd_kind, ODD_NOT, sizeof(b->odd_kind));
-    if (first && n > 1)
+    if (first)
         fetch_headers(pkts, n);
     for (unsigned i = 0; (i = run_v4(v, pkts, i, n, b)) < n;) {
         unsigned others = run_v6(v, pkts, i, n, b);
