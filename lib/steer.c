@@ -292,9 +292,10 @@ static inline bool one_for_all(struct flowq_vm *vm, const struct thread *thread,
     return true;
 }
 
+/* Four answers a store. */
 static void fill(uint16_t *qids, size_t n, uint16_t qid)
 {
-    uint64_t four = qid * UINT64_C(0x0001000100010001);
+    const uint64_t four = qid * UINT64_C(0x0001000100010001);
     for (; n >= 4; n -= 4, qids += 4)
         memcpy(qids, &four, sizeof(four));
     while (n > 0)

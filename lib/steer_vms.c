@@ -147,9 +147,10 @@ static void steer_mixed(const struct instance *is, const struct thread *thread, 
     bool counted;
     b.n_special = 0;
     memset(b.odd_kind, ODD_NOT, sizeof(b.odd_kind));
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 0; i < n; i++) {
         fetch_vm(vms[i], to.by);
-    fetch_headers(pkts, n);
+        __builtin_prefetch(pkts[i].data);
+    }
     for (unsigned i = 0; (i = is->run_v4(vms, pkts, i, n, &b)) < n;) {
         unsigned others = is->run_v6(vms, pkts, i, n, &b);
         if (others == i)
