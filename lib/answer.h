@@ -1,8 +1,9 @@
 /*
  * answer: from the table's line to the queue.
  *
- * not_at_home() is the first look, which answers most packets. The others are odd: flows in their second line, flows that are not
- * bound or whose queue is not in use, quotes, fragments, packets without a key. answer_each() works them off, with answer.c.
+ * not_at_home(), or not_answered() where each packet has a vm of its own, is the first look, which answers most packets. The
+ * others are odd: flows in their second line, flows that are not bound or whose queue is not in use, quotes, fragments, packets
+ * without a key. answer_each() works them off, with answer.c.
  */
 #ifndef FLOWQ_LIB_ANSWER_H
 #define FLOWQ_LIB_ANSWER_H
@@ -22,15 +23,16 @@ static inline __attribute__((always_inline)) uint64_t not_at_home(const struct v
     return (word ^ *hash) & v.tag_mask;
 }
 
-/* The same, from the vm's first cache line; zero if the queue is in use, too. Of more queues than QUEUES_FEW the others are left
-   to who works off the odd ones. */
+/* The same, from the vm's first cache line; zero if the queue is in use, too. */
 static inline __attribute__((always_inline)) uint64_t not_answered(const struct flowq_vm *vm, const struct line *line,
                                                                    const uint64_t *hash, uint32_t *qid, home_of_fn *home)
 {
     uint64_t word = u64_load_relaxed(&line->word[home(line, hash, &vm->brief.tag_mask)]); /* T-C */
+    uint64_t in_use = u64_load_relaxed(&vm->queues.few);
     *qid = (uint32_t)(word >> WORD_QUEUE_SHIFT) & vm->queue_mask;
-    return ((word ^ *hash) & vm->brief.tag_mask) | *qid / QUEUES_FEW |
-           (~u64_load_relaxed(&vm->queues.few) >> *qid % QUEUES_FEW & 1);
+    if (__builtin_expect(*qid >= QUEUES_FEW, 0))
+        in_use = u64_load_relaxed(&vm->queues.in_use[*qid / QUEUES_FEW]);
+    return ((word ^ *hash) & vm->brief.tag_mask) | (~in_use >> *qid % QUEUES_FEW & 1);
 }
 
 /* UINT64_MAX, or 0 if x is 0. gcc takes three instructions more. */

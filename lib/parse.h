@@ -100,8 +100,8 @@ struct parse_result {
  *     addresses of a protocol without ports.
  *   - AH is a protocol of its own in IPv4 and an extension header in IPv6. A mobility header with nothing behind it is the
  *     message, of protocol 135. A second fragment header behind one IPv6 header is malformed: keyless.
- *   - More than PARSE_MAX_PASSED headers that are only passed over, outside and inside of a tunnel together, make the packet
- *     unreadable: each costs time, and nobody but an attacker has so many. RFC 8200 (4.1) has no use for more than seven
+ *   - More than PARSE_MAX_PASSED headers that are only passed over, outside and inside of a tunnel or a quote together, make the
+ *     packet unreadable: each costs time, and nobody but an attacker has so many. RFC 8200 (4.1) has no use for more than seven
  *     extension headers. (RSS, which must hash what it can, reads on: rss_parse.c.)
  *   - A packet to the port of a UDP tunnel belongs to the tunnel. If no inner packet can be read it is keyless, whatever the
  *     reason: another version, a message of GTP-U that carries none, an unknown payload.

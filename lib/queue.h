@@ -4,7 +4,8 @@
  * LAYOUT AND WRITERS
  *
  *     summary   one word: how many queues are in use, and the lowest of them. The last word on "none" and "only one".
- *     in_use    a bit per queue: the last word on a single queue.
+ *     in_use    a bit per queue: the last word on a single queue. Where there are more than QUEUES_FEW, `few` repeats its first
+ *               word, and is the last word, too.
  *     list      the queues in use in ascending order: what the fallback hash is scaled over.
  *
  * Setters change these under `lock`, readers take no lock and write nothing. A reader's answer is a queue whose bit it found set,
@@ -41,7 +42,7 @@ struct queue_control {
 
 struct queues {
     /* 16 bytes that every packet's way leads past: */
-    atomic_u64 few;     /* the first word of in_use, of QUEUES_FEW */
+    atomic_u64 few;     /* the first word of in_use, of QUEUES_FEW queues */
     atomic_u32 summary; /* number in use << 16 | lowest in use; 0 << 16 | FLOWQ_DROP: none */
     uint16_t max;       /* queue numbers are below this */
     atomic_u8 ways;     /* QUEUES_*: what is not as with most vms; it saves looking */

@@ -90,8 +90,8 @@ static inline struct caller caller_of(const struct thread *thread)
     return (struct caller){thread != NULL, stats_stripe(thread)};
 }
 
-/* As much of a view as it takes from the line on. The compiler leaves out what is not used, but not atomic loads: these are in
-   view_of(). */
+/* As much of a view as it takes from the line on. The compiler leaves out what is not used, but not atomic loads: all but one are
+   in view_of(). */
 static inline __attribute__((always_inline)) struct view view_of_line(struct flowq_vm *vm, const struct caller by)
 {
     return (struct view){

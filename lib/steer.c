@@ -142,8 +142,8 @@ static __attribute__((noinline)) void note_changes(const struct view *v, const s
     const uint64_t in_place = note_in_place(c);
     size_t usual[FLOWQ_NOTE_MOVED + 1] = {0};
     for (const struct sent *s = sent + first; s != sent + n; s++)
-        if (sent_missed(s))
-            __builtin_prefetch(line_head(&v->vm->table, s->line, s->hash), 1);
+        if (sent_missed(s) && s->flags != NOTE_NOTHING)
+            __builtin_prefetch(line_head(&v->vm->table, s->line, s->hash));
     for (const struct sent *s = sent + first; s != sent + n; s++) {
         uint32_t outcome = note_sent(c, s, in_place);
         if (outcome <= FLOWQ_NOTE_MOVED)

@@ -117,7 +117,7 @@ struct directory {
 };
 
 struct table {
-    /* Read by every call; written at creation, but for the directory pointer and the smallest directory, which lies here. One
+    /* Read by every burst; written at creation, but for the directory pointer and the smallest directory, which lies here. One
      * line. */
     atomic_ptr directory;
     uint64_t tag_mask;
