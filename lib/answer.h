@@ -48,11 +48,11 @@ static inline uint64_t all_if(uint64_t x)
 
 /* A flow that is not at home may be in its second line: that is fetched while others are looked at. all_if_odd: UINT64_MAX, or 0;
    so this is one branch, which is hardly ever taken, not two that are hard to predict. */
-static inline __attribute__((always_inline)) void fetch_second(const struct view v, const struct line *home, uint64_t hash,
+static inline __attribute__((always_inline)) void fetch_second(const struct table *t, const struct line *home, uint64_t hash,
                                                                uint64_t all_if_odd)
 {
     if (__builtin_expect((line_overflow(home) & all_if_odd) != 0, 0))
-        __builtin_prefetch(second_line(&v.vm->table, home, hash));
+        __builtin_prefetch(second_line(t, home, hash));
 }
 
 /* The odd ones: a bit for each packet, the first one's highest. */

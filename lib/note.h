@@ -43,7 +43,7 @@ enum note_kind {
 /* flags: a combination of the first four, or one of the others. */
 static inline enum note_kind note_strongest(uint32_t flags)
 {
-    if (flags > 7)
+    if (flags >= NOTE_DATAGRAM)
         return (enum note_kind)flags;
     return flags & NOTE_RESETS ? NOTE_RESETS : flags & NOTE_CLOSES ? NOTE_CLOSES : (enum note_kind)flags;
 }

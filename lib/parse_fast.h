@@ -123,15 +123,15 @@ static inline __attribute__((always_inline)) enum plain parse_fast(const struct 
     return parse_fast_v6(pkt, udp_filter, tx, word) ? PLAIN_V6 : PLAIN_NOT;
 }
 
-/* Of a packet that is not plain; flags: PARSE_*. */
-static inline enum note_kind note_kind_of(uint8_t protocol, uint8_t flags)
+/* What note_strongest() takes, of a packet that is not plain; flags: PARSE_*. */
+static inline uint32_t note_flags_of(uint8_t protocol, uint8_t flags)
 {
-    if (protocol != PROTO_TCP)
-        return NOTE_DATAGRAM;
-    return flags & PARSE_RST ? NOTE_RESETS : flags & PARSE_FIN ? NOTE_CLOSES : flags & PARSE_SYN ? NOTE_OPENS : NOTE_CARRIES;
+    uint32_t tcp =
+        (flags & PARSE_FIN ? NOTE_CLOSES : 0u) | (flags & PARSE_SYN ? NOTE_OPENS : 0u) | (flags & PARSE_RST ? NOTE_RESETS : 0u);
+    return protocol == PROTO_TCP ? tcp : NOTE_DATAGRAM;
 }
 
-/* Of a plain, transmitted packet: its flags (note_strongest()). */
+/* The same of a plain, transmitted packet. */
 static inline uint32_t note_flags_fast(const struct flowq_pkt *pkt, enum plain plain, const uint64_t word[5])
 {
     const uint8_t *ports = (const uint8_t *)pkt->data + (plain == PLAIN_V4 ? FAST_V4_PORTS : FAST_V6_PORTS);

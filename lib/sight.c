@@ -82,7 +82,7 @@ static void sent_special(const struct view *v, const struct parse_rules *rules, 
     uint8_t outcome = never_learned(&r);
     if (outcome == TO_THE_TABLE) {
         key_reverse(&r.key);
-        sight_sent_line(*v, s, hash_key(secret, &r.key), note_kind_of(key_l4(&r.key).protocol, r.flags));
+        sight_sent_line(*v, s, hash_key(secret, &r.key), note_flags_of(key_l4(&r.key).protocol, r.flags));
     } else {
         *s = (struct sent){.hash = hash_least(&secret->brief), .line = table_nowhere, .flags = NOTE_NOTHING, .outcome = outcome};
     }

@@ -64,7 +64,7 @@ static inline __attribute__((always_inline)) uint32_t look(const struct view *v,
         odd = 2 * odd - (uint32_t)all_if_odd;
         queues |= UINT64_C(1) << qid % 64;
         all_qids |= qid;
-        fetch_second(view, line, s->hash, all_if_odd);
+        fetch_second(&view.vm->table, line, s->hash, all_if_odd);
     }
     odd <<= BATCH - n;
     if (__builtin_expect(all_qids > 63 || (queues & ~u64_load_relaxed(&view.in_use[0])) != 0, 0))
@@ -104,7 +104,7 @@ static inline __attribute__((always_inline)) uint32_t look_sent(const struct vie
         uint64_t change = find_sent(view, c, &sent[i], home);
         odd = 2 * odd - (uint32_t)all_if(change);
         if (__builtin_expect(change >> 32 != 0, 0)) /* another tag, mostly: not at home */
-            fetch_second(view, s->line, s->hash, UINT64_MAX);
+            fetch_second(&view.vm->table, s->line, s->hash, UINT64_MAX);
     }
     return odd << (BATCH - n);
 }
@@ -271,6 +271,13 @@ static const struct instance *best(void) { return steer_is_wide() ? &wide : &nar
 
 /* ---- Steering: the calls --------------------------------------------------------------------------------------------------- */
 
+/* Counts n packets with the same answer by queue, where that is asked for. */
+static inline void count_steered(const struct flowq_vm *vm, const struct tally *tally, uint32_t qid, size_t n)
+{
+    if (queues_counted(&vm->queues) && qid != FLOWQ_DROP)
+        tally_bump(tally, &vm_counters(vm, tally)[qid].steered, n);
+}
+
 static __attribute__((noinline)) void answer_all(struct flowq_vm *vm, const struct thread *thread, size_t n, uint32_t summary,
                                                  uint16_t *qid, uint8_t *reason)
 {
@@ -278,8 +285,7 @@ static __attribute__((noinline)) void answer_all(struct flowq_vm *vm, const stru
     *qid = queues_lowest(summary);
     *reason = *qid == FLOWQ_DROP ? FLOWQ_REASON_DROP : FLOWQ_REASON_SINGLE;
     tally_add(&tally, STAT_STEER + *reason, n);
-    if (queues_counted(&vm->queues) && *qid != FLOWQ_DROP)
-        tally_bump(&tally, &vm_counters(vm, &tally)[*qid].steered, n);
+    count_steered(vm, &tally, *qid, n);
 }
 
 /* No packet has to be looked at (S0): the answer for all of them. */
@@ -390,8 +396,7 @@ static inline uint16_t steer_plain(struct flowq_vm *vm, struct thread *thread, u
     else
         tally_add(&tally, STAT_STEER + FLOWQ_REASON_BOUND, 1);
     thread_leave(thread);
-    if (queues_counted(&vm->queues) && qid != FLOWQ_DROP)
-        tally_bump(&tally, &vm_counters(vm, &tally)[qid].steered, 1);
+    count_steered(vm, &tally, qid, 1);
     return (uint16_t)qid;
 }
 

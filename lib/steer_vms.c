@@ -76,8 +76,7 @@ static inline __attribute__((always_inline)) uint32_t look(struct flowq_vm *cons
         const struct tally tally = stats_tally_in(&vm->stats, by.stripe);
         qids[i] = (uint16_t)qid;
         odd = 2 * odd - (uint32_t)all_if_odd;
-        if (__builtin_expect((line_overflow(line) & all_if_odd) != 0, 0))
-            __builtin_prefetch(second_line(&vm->table, line, s->hash));
+        fetch_second(&vm->table, line, s->hash, all_if_odd);
         tally_add(&tally, STAT_STEER + FLOWQ_REASON_BOUND, 1 + all_if_odd);
     }
     *counted = ways & QUEUES_COUNTED;
