@@ -38,6 +38,18 @@ struct key_l4 {
 };
 _Static_assert(sizeof(struct key_l4) == 8, "one word");
 
+/* The same as one number, so that what is hashed as a word is stored as a word. ports: the four bytes as they are in memory. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+enum { KEY_PORTS_SHIFT = 0, KEY_PROTOCOL_SHIFT = 32, KEY_VERSION_SHIFT = 40 };
+#else
+enum { KEY_PORTS_SHIFT = 32, KEY_PROTOCOL_SHIFT = 24, KEY_VERSION_SHIFT = 16 };
+#endif
+
+static inline uint64_t key_l4_make(uint32_t ports, uint32_t protocol, uint32_t version)
+{
+    return (uint64_t)ports << KEY_PORTS_SHIFT | (uint64_t)protocol << KEY_PROTOCOL_SHIFT | (uint64_t)version << KEY_VERSION_SHIFT;
+}
+
 struct key {
     uint64_t word[KEY_MAX_WORDS];
     uint32_t bytes; /* 16, 24, 40 or 48; 0: no key */
@@ -68,10 +80,8 @@ static inline void key_reverse(struct key *k)
         k->word[2] = a;
         k->word[3] = b;
     }
-    uint32_t ports;
-    memcpy(&ports, &k->word[l4], sizeof(ports));
-    ports = ports << 16 | ports >> 16;
-    memcpy(&k->word[l4], &ports, sizeof(ports));
+    uint32_t ports = (uint32_t)(k->word[l4] >> KEY_PORTS_SHIFT), swapped = ports << 16 | ports >> 16;
+    k->word[l4] ^= (uint64_t)(ports ^ swapped) << KEY_PORTS_SHIFT;
 }
 
 /*

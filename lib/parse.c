@@ -7,46 +7,43 @@
 
 _Static_assert(PARSE_MAX_BYTES == FLOWQ_HEADER_MAX, "what gather copies is what the parser looks at");
 
-static const uint8_t no_ports[4];
-
 /* Completes out->key, whose addresses are there. */
-static inline void complete_key(struct walk *w, struct ip ip, const uint8_t ports[4])
+static inline void complete_key(struct walk *w, struct ip ip, uint32_t ports, uint64_t vlans)
 {
     struct key *k = &w->out->key;
-    struct key_l4 l4 = {.protocol = ip.protocol, .version = ip.version};
-    memcpy(&l4.sport, ports, 2);
-    memcpy(&l4.dport, ports + 2, 2);
     k->bytes = ip.version == 6 ? KEY_V6_BYTES : KEY_V4_BYTES;
-    memcpy(&k->word[key_l4_word(k)], &l4, sizeof(l4));
-    if (w->rules->key_vlan && w->vlans) /* untagged frames keep the plain key: they need not leave the fast path */
-        key_append_vlans(k, w->vlans);
+    k->word[key_l4_word(k)] = key_l4_make(ports, ip.protocol, ip.version);
+    if (w->rules->key_vlan && vlans) /* untagged frames keep the plain key: they need not leave the fast path */
+        key_append_vlans(k, vlans);
 }
 
-void walk_finish(struct walk *w, struct ip ip, const uint8_t ports[4], uint8_t kind)
+_Static_assert(PARSE_QUOTE - PARSE_FLOW == PARSE_QUOTE_LATER - PARSE_LATER, "a quote is so much more");
+
+void walk_finish(struct walk *w, struct ip ip, uint32_t ports, uint8_t kind)
 {
-    complete_key(w, ip, ports);
-    if (w->in_quote)
-        kind = kind == PARSE_LATER ? PARSE_QUOTE_LATER : PARSE_QUOTE;
-    w->out->kind = kind;
+    complete_key(w, ip, ports, w->vlans);
+    w->out->kind = (uint8_t)(kind + (w->in_quote ? PARSE_QUOTE - PARSE_FLOW : 0));
 }
 
-void walk_finish_portless(struct walk *w, struct ip ip)
-{
-    walk_finish(w, ip, no_ports, PARSE_FLOW);
-}
+void walk_finish_portless(struct walk *w, struct ip ip) { walk_finish(w, ip, 0, PARSE_FLOW); }
 
 void walk_keep_spare(struct walk *w, struct ip ip)
 {
-    complete_key(w, ip, no_ports);
-    w->spare = w->out->key;
+    const uint64_t *address = w->out->key.word;
+    if (ip.version == 6)
+        memcpy(w->spare_address, address, sizeof(w->spare_address));
+    else
+        w->spare_address[0] = address[0];
+    w->spare_ip = ip;
+    w->spare_vlans = w->vlans;
     w->spare_flags = w->out->flags;
     w->has_spare = true;
 }
 
 void parse_packet(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct parse_result *out)
 {
-    struct walk w; /* `spare` stays unset until it is needed */
-    w.at = (struct cursor){pkt->data, pkt->len < PARSE_MAX_BYTES ? pkt->len : PARSE_MAX_BYTES};
+    struct cursor at = {pkt->data, pkt->len < PARSE_MAX_BYTES ? pkt->len : PARSE_MAX_BYTES};
+    struct walk w; /* `spare_*` stay unset until they are needed */
     w.rules = rules;
     w.out = out;
     w.fields = NULL;
@@ -57,15 +54,16 @@ void parse_packet(const struct flowq_pkt *pkt, const struct parse_rules *rules, 
     out->flags = 0;
     out->n_first = 0;
 
-    if (pkt->flags == FLOWQ_PKT_L3)
-        ip_packet(&w, 0);
-    else if (pkt->flags == 0)
-        link_ethernet(&w);
+    if (pkt->flags == 0)
+        link_ethernet(&w, at);
+    else if (pkt->flags == FLOWQ_PKT_L3)
+        ip_packet(&w, at, 0);
 
     if (out->kind != PARSE_KEYLESS)
         return;
     if (w.has_spare) {
-        out->key = w.spare;
+        memcpy(out->key.word, w.spare_address, sizeof(w.spare_address));
+        complete_key(&w, w.spare_ip, 0, w.spare_vlans);
         out->flags = w.spare_flags;
         out->kind = PARSE_FLOW;
     } else {

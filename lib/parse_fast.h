@@ -23,11 +23,6 @@ enum {
     FAST_RX_REACH = 4
 };
 
-static inline uint64_t fast_word(uint32_t ports, uint32_t protocol, uint32_t version)
-{
-    return ports | (uint64_t)protocol << 32 | (uint64_t)version << 40; /* struct key_l4 */
-}
-
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 
 static inline uint64_t fast_u64(const uint8_t *p)
@@ -69,12 +64,12 @@ static inline __attribute__((always_inline)) bool parse_fast_v4(const struct flo
     if (__builtin_expect(mid != (uint32_t)PROTO_TCP << 24, 0)) {
         if (mid != (uint32_t)PROTO_UDP << 24 || !fast_udp(ports, udp_filter))
             return false;
-        l4 ^= fast_word(0, PROTO_TCP ^ PROTO_UDP, 0);
+        l4 ^= key_l4_make(0, PROTO_TCP ^ PROTO_UDP, 0);
     }
     word[0] = tx ? addresses << 32 | addresses >> 32 : addresses;
     if (tx && (word[0] & 0xff) >= IPV4_MULTICAST)
         return false;
-    word[1] = l4 ^ fast_word(0, PROTO_TCP, 4); /* a constant that the hash's own can be joined with */
+    word[1] = l4 ^ key_l4_make(0, PROTO_TCP, 4); /* a constant that the hash's own can be joined with */
     return true;
 }
 
@@ -96,7 +91,7 @@ static inline __attribute__((always_inline)) bool parse_fast_v6(const struct flo
     word[1] = tx ? d1 : s1;
     word[2] = tx ? s0 : d0;
     word[3] = tx ? s1 : d1;
-    word[4] = fast_word(tx ? fast_swap_ports(ports) : ports, protocol, 6);
+    word[4] = key_l4_make(tx ? fast_swap_ports(ports) : ports, protocol, 6);
     return true;
 }
 
@@ -137,7 +132,7 @@ static inline uint32_t note_flags_fast(const struct flowq_pkt *pkt, enum plain p
     const uint8_t *ports = (const uint8_t *)pkt->data + (plain == PLAIN_V4 ? FAST_V4_PORTS : FAST_V6_PORTS);
     uint64_t l4 = plain == PLAIN_V4 ? word[1] : word[4];
     uint32_t flags = ports[FAST_TCP_FLAGS] & (NOTE_CLOSES | NOTE_OPENS | NOTE_RESETS);
-    return (l4 >> 32 & 0xff) == PROTO_TCP ? flags : NOTE_DATAGRAM;
+    return (l4 >> KEY_PROTOCOL_SHIFT & 0xff) == PROTO_TCP ? flags : NOTE_DATAGRAM;
 }
 
 #endif

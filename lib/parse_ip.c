@@ -36,10 +36,9 @@ static void first_fragment(struct walk *w, struct ip ip, uint32_t id)
 /* A later fragment, without ports of its own. ip.protocol: what the datagram, or for IPv6 this fragment header, names. */
 static void later_fragment(struct walk *w, struct ip ip, uint32_t id)
 {
-    static const uint8_t none[4];
     if (!w->in_quote)
         set_frag(&w->out->later, &w->out->key, ip, id);
-    walk_finish(w, ip, none, PARSE_LATER);
+    walk_finish(w, ip, 0, PARSE_LATER);
 }
 
 /* ---- Transport ------------------------------------------------------------------------------------------------------------- */
@@ -48,34 +47,39 @@ static void later_fragment(struct walk *w, struct ip ip, uint32_t id)
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
 
-/* The flags are 13 bytes in. A header cut before them still has ports, and no flags. */
-static void tcp(struct walk *w, struct ip ip)
+#define TCP_FLAGS_AT 13 /* a header cut before them still has ports, and no flags */
+
+static void tcp(struct walk *w, struct cursor at, struct ip ip)
 {
-    uint8_t h[14];
-    if (!take(&w->at, h, sizeof(h))) {
-        if (!take(&w->at, h, 4))
-            return;
-        h[13] = 0;
+    const uint8_t *ports = take(&at, 4), *rest = take(&at, TCP_FLAGS_AT + 1 - 4);
+    if (!ports)
+        return;
+    if (rest && !w->in_quote) {
+        uint8_t flags = read_u8(ports + TCP_FLAGS_AT);
+        w->out->flags |= (uint8_t)((flags & TCP_SYN ? PARSE_SYN : 0) | (flags & TCP_FIN ? PARSE_FIN : 0) |
+                                   (flags & TCP_RST ? PARSE_RST : 0));
     }
-    if (!w->in_quote) {
-        w->out->flags |= (uint8_t)((h[13] & TCP_SYN ? PARSE_SYN : 0) | (h[13] & TCP_FIN ? PARSE_FIN : 0) |
-                                   (h[13] & TCP_RST ? PARSE_RST : 0));
-    }
-    walk_finish(w, ip, h, PARSE_FLOW);
+    walk_finish(w, ip, read_raw32(ports), PARSE_FLOW);
 }
 
-static void udp(struct walk *w, struct ip ip)
+static void ports_only(struct walk *w, struct cursor at, struct ip ip)
 {
-    uint8_t ports[4];
-    if (take(&w->at, ports, sizeof(ports)) && !tunnel_udp(w, load_be16(ports + 2)))
-        walk_finish(w, ip, ports, PARSE_FLOW);
+    const uint8_t *ports = take(&at, 4);
+    if (ports)
+        walk_finish(w, ip, read_raw32(ports), PARSE_FLOW);
 }
 
-static void ports_only(struct walk *w, struct ip ip)
+static void udp(struct walk *w, struct cursor at, struct ip ip)
 {
-    uint8_t ports[4];
-    if (take(&w->at, ports, sizeof(ports)))
+    const uint8_t *h = take(&at, 4);
+    if (!h)
+        return;
+    uint32_t ports = read_raw32(h);
+    unsigned tunnel = tunnel_udp_of(w, (uint16_t)be32toh(ports));
+    if (tunnel == PARSE_N_PORTS)
         walk_finish(w, ip, ports, PARSE_FLOW);
+    else
+        tunnel_udp(w, at, tunnel);
 }
 
 /* The types of ICMP messages that quote a packet (RFC 792; RFC 4443). */
@@ -86,48 +90,50 @@ static bool is_icmp_error(struct ip ip, uint8_t type)
     return type == 3 || type == 4 || type == 5 || type == 11 || type == 12; /* also source quench and redirect */
 }
 
-/* ICMP on IPv4, ICMPv6 on IPv6. The packet that an error quotes begins after 8 bytes. */
-static void icmp(struct walk *w, struct ip ip)
+#define ICMP_BYTES 8 /* of an error, before the packet that it quotes */
+
+/* ICMP on IPv4, ICMPv6 on IPv6. */
+static void icmp(struct walk *w, struct cursor at, struct ip ip)
 {
-    uint8_t type;
-    if (w->in_quote || !take(&w->at, &type, 1) || !is_icmp_error(ip, type)) {
+    const uint8_t *type;
+    if (w->in_quote || !(type = take(&at, 1)) || !is_icmp_error(ip, read_u8(type))) {
         walk_finish_portless(w, ip);
         return;
     }
     w->out->flags |= PARSE_ICMP_ERROR;
     walk_keep_spare(w, ip);
     w->in_quote = true;
-    if (skip(&w->at, 7))
-        ip_packet(w, 0);
+    if (skip(&at, ICMP_BYTES - 1))
+        ip_packet(w, at, 0);
 }
 
-static void transport(struct walk *w, struct ip ip)
+static inline void transport(struct walk *w, struct cursor at, struct ip ip)
 {
     switch (ip.protocol) {
     case PROTO_TCP:
-        tcp(w, ip);
+        tcp(w, at, ip);
         return;
     case PROTO_UDP:
-        udp(w, ip);
+        udp(w, at, ip);
         return;
     case PROTO_UDP_LITE:
     case PROTO_SCTP:
     case PROTO_DCCP:
-        ports_only(w, ip);
+        ports_only(w, at, ip);
         return;
     case PROTO_ICMP:
     case PROTO_ICMPV6:
         if ((ip.protocol == PROTO_ICMP) == (ip.version == 4)) {
-            icmp(w, ip);
+            icmp(w, at, ip);
             return;
         }
         break;
     case PROTO_IPV4:
     case PROTO_IPV6:
-        tunnel_ip(w, ip);
+        tunnel_ip(w, at, ip);
         return;
     case PROTO_GRE:
-        tunnel_gre(w, ip);
+        tunnel_gre(w, at, ip);
         return;
     }
     walk_finish_portless(w, ip);
@@ -135,105 +141,116 @@ static void transport(struct walk *w, struct ip ip)
 
 /* ---- IP -------------------------------------------------------------------------------------------------------------------- */
 
-#define IPV4_MIN_BYTES 20
+#define IP_MIN_BYTES 20 /* IPv4's shortest header, half of IPv6's */
 
 #define IPV4_MORE_FRAGMENTS 0x2000u
 #define IPV4_OFFSET 0x1fffu
 
 /*
- * first: the header's first byte, which has been taken. AH stays what it is here (S3): in IPv4 it is a protocol with a payload,
- * in IPv6 one of the extension headers.
+ * h: the header's shortest form, which has been taken; first: its first byte. AH stays what it is here (S3): in IPv4 it is a
+ * protocol with a payload, in IPv6 one of the extension headers.
  */
-static void ipv4(struct walk *w, uint8_t first)
+static inline void ipv4(struct walk *w, struct cursor at, const uint8_t *h, uint8_t first)
 {
-    uint8_t h[IPV4_MIN_BYTES];
     size_t header_bytes = 4 * (size_t)(first & 0x0f);
-    if (!take(&w->at, h + 1, sizeof(h) - 1) || header_bytes < sizeof(h) || !skip(&w->at, header_bytes - sizeof(h)))
+    if (header_bytes < IP_MIN_BYTES || !skip(&at, header_bytes - IP_MIN_BYTES))
         return;
-    struct ip ip = {.version = 4, .protocol = h[9]};
-    memcpy(&w->out->key.word[0], h + 12, 8);
-    if (!w->in_quote && ((h[16] & 0xf0) == IPV4_MULTICAST || load_be32(h + 16) == 0xffffffffu))
+    struct ip ip = {.version = 4, .protocol = read_u8(h + 9)};
+    w->out->key.word[0] = read_raw64(h + 12);
+    static const uint8_t broadcast[4] = {0xff, 0xff, 0xff, 0xff};
+    const uint8_t *destination = (const uint8_t *)w->out->key.word + 4;
+    if (!w->in_quote && ((destination[0] & 0xf0) == IPV4_MULTICAST || memcmp(destination, broadcast, 4) == 0))
         w->out->flags |= PARSE_MULTICAST;
 
-    unsigned fragment = load_be16(h + 6) & (IPV4_MORE_FRAGMENTS | IPV4_OFFSET);
+    unsigned fragment = read_be16(h + 6) & (IPV4_MORE_FRAGMENTS | IPV4_OFFSET);
     if (fragment & IPV4_OFFSET) {
-        later_fragment(w, ip, load_be16(h + 4));
+        later_fragment(w, ip, read_be16(h + 4));
         return;
     }
     if (fragment)
-        first_fragment(w, ip, load_be16(h + 4));
-    transport(w, ip);
+        first_fragment(w, ip, read_be16(h + 4));
+    transport(w, at, ip);
 }
 
 #define IPV6_OFFSET 0xfff8u
 #define IPV6_MORE_FRAGMENTS 0x0001u
 
+/* The six bytes that each extension header has behind its first two, at least. */
+#define IPV6_EXTENSION_REST 6
+
 /*
  * Passes over what is left of a fragment header, after its first two bytes. False if the packet ends here: it is a later
  * fragment, or has a second fragment header (RFC 8200 allows one), which might claim to be a first fragment of two datagrams.
  */
-static bool ipv6_fragment(struct walk *w, struct ip ip, bool *seen)
+static bool ipv6_fragment(struct walk *w, struct cursor *at, struct ip ip, bool *seen)
 {
-    uint8_t h[6];
-    if (*seen || !take(&w->at, h, sizeof(h)))
+    const uint8_t *h = take(at, IPV6_EXTENSION_REST);
+    if (*seen || !h)
         return false;
     *seen = true;
-    unsigned fragment = load_be16(h) & (IPV6_OFFSET | IPV6_MORE_FRAGMENTS);
+    unsigned fragment = read_be16(h) & (IPV6_OFFSET | IPV6_MORE_FRAGMENTS);
     if (fragment & IPV6_OFFSET) {
-        later_fragment(w, ip, load_be32(h + 2));
+        later_fragment(w, ip, read_be32(h + 2));
         return false;
     }
     if (fragment) /* else an atomic fragment, which is a whole packet (RFC 6946) */
-        first_fragment(w, ip, load_be32(h + 2));
+        first_fragment(w, ip, read_be32(h + 2));
     return true;
 }
 
+/* The extension headers that are options and nothing else: passed over, of any kind and in any order. */
+static inline bool is_options(uint8_t protocol)
+{
+    const uint64_t options = UINT64_C(1) << PROTO_HOP_BY_HOP | UINT64_C(1) << PROTO_ROUTING | UINT64_C(1) << PROTO_DEST_OPTIONS;
+    return protocol < 64 && options >> protocol & 1;
+}
+
 /*
- * Passes over headers of options, of any kind and in any order, as long as *n_more allows. Where one begins only the one before
+ * Passes over headers of options, the first of which is there, as many as *n_more allows. Where one begins only the one before
  * tells: so there is as little as possible between the load of one length and that of the next, and the cache lines that they may
- * reach into come all at once.
+ * reach into come all at once. Each is at least 8 bytes; whether the last one ends in the packet is seen behind it.
  */
 static bool skip_options(struct cursor *where, uint8_t *protocol, uint32_t *n_more)
 {
-    const uint64_t options = UINT64_C(1) << PROTO_HOP_BY_HOP | UINT64_C(1) << PROTO_ROUTING | UINT64_C(1) << PROTO_DEST_OPTIONS;
-    struct cursor at = *where;
+    const uint8_t *const first = where->at;
+    const size_t left = where->left;
+    size_t passed = 0;
     uint32_t n = *n_more;
-    uint8_t next = *protocol, h[2]; /* next header; length in units of 8 bytes, beyond the first */
-    if (next >= 64 || !(options >> next & 1))
-        return true;
-    for (size_t ahead = PARSE_CACHE_LINE; ahead < at.left; ahead += PARSE_CACHE_LINE)
-        __builtin_prefetch(at.at + ahead);
+    uint8_t next;
+    for (size_t ahead = PARSE_CACHE_LINE; ahead < left; ahead += PARSE_CACHE_LINE)
+        __builtin_prefetch(first + ahead);
     do {
-        if (n-- == 0 || !take(&at, h, sizeof(h)) || !skip(&at, 6 + 8 * (size_t)h[1]))
+        if (n-- == 0 || passed + 8 > left)
             return false;
-        next = h[0];
-    } while (next < 64 && options >> next & 1);
-    *where = at;
+        next = read_u8(first + passed);
+        passed += 8 + 8 * (size_t)read_u8(first + passed + 1); /* its length is in units of 8 bytes, beyond the first */
+    } while (is_options(next));
     *n_more = n;
     *protocol = next;
-    return true;
+    return skip(where, passed);
 }
 
 /*
  * Passes over the extension headers, in any order, each of at least 8 bytes; transport() gets the first header that is none. The
  * key's protocol is what was reached last. A mobility header with nothing behind it is itself the message.
  */
-static void ipv6_extensions(struct walk *w, struct ip ip)
+static inline void ipv6_extensions(struct walk *w, struct cursor at, struct ip ip)
 {
     bool fragment_seen = false;
-    while (skip_options(&w->at, &ip.protocol, &w->n_more)) {
-        uint8_t protocol = ip.protocol, h[2];
+    while (!is_options(ip.protocol) || skip_options(&at, &ip.protocol, &w->n_more)) {
+        uint8_t protocol = ip.protocol;
+        const uint8_t *h;
         if (protocol != PROTO_FRAGMENT && protocol != PROTO_AH && protocol != PROTO_MOBILITY) {
-            transport(w, ip);
+            transport(w, at, ip);
             return;
         }
-        if (!walk_pass(w) || !take(&w->at, h, sizeof(h)))
+        if (!walk_pass(w) || !(h = take(&at, 2)))
             return;
-        ip.protocol = h[0];
+        ip.protocol = read_u8(h);
         if (protocol == PROTO_FRAGMENT) {
-            if (!ipv6_fragment(w, ip, &fragment_seen))
+            if (!ipv6_fragment(w, &at, ip, &fragment_seen))
                 return;
-        } else if (!skip(&w->at, 6 + (protocol == PROTO_AH ? 4 : 8) * (size_t)h[1])) {
+        } else if (!skip(&at, IPV6_EXTENSION_REST + (protocol == PROTO_AH ? 4 : 8) * (size_t)read_u8(h + 1))) {
             return;
         } else if (protocol == PROTO_MOBILITY && ip.protocol == PROTO_NONE) {
             ip.protocol = protocol;
@@ -243,29 +260,33 @@ static void ipv6_extensions(struct walk *w, struct ip ip)
     }
 }
 
-/* Behind the first byte. */
-static void ipv6(struct walk *w)
+/* h: the first half of the header, which has been taken. */
+static inline void ipv6(struct walk *w, struct cursor at, const uint8_t *h)
 {
-    uint8_t h[8];
-    uint64_t addresses[4];
-    if (!take(&w->at, h + 1, sizeof(h) - 1) || !take(&w->at, addresses, sizeof(addresses)))
+    uint64_t *address = w->out->key.word;
+    if (!skip(&at, IP_MIN_BYTES))
         return;
-    struct ip ip = {.version = 6, .protocol = h[6]};
-    memcpy(w->out->key.word, addresses, sizeof(addresses));
-    if (!w->in_quote && *(const uint8_t *)&addresses[2] == IPV6_MULTICAST)
+    struct ip ip = {.version = 6, .protocol = read_u8(h + 6)};
+    copy_out(address, h + 8, 32);
+    if (*(const uint8_t *)&address[2] == IPV6_MULTICAST && !w->in_quote)
         w->out->flags |= PARSE_MULTICAST;
-    ipv6_extensions(w, ip);
+    ipv6_extensions(w, at, ip);
 }
 
-void ip_packet(struct walk *w, unsigned version)
+void ip_packet(struct walk *w, struct cursor at, unsigned version)
 {
-    uint8_t first;
-    if (w->fields)
-        rss_ip(w, version);
-    else if (!take(&w->at, &first, 1) || (version != 0 && first >> 4 != version))
+    if (w->fields) {
+        rss_ip(w, at, version);
         return;
+    }
+    const uint8_t *h = take(&at, IP_MIN_BYTES);
+    if (!h)
+        return;
+    uint8_t first = read_u8(h);
+    if (version != 0 && first >> 4 != version)
+        return;
+    if (first >> 4 == 6)
+        ipv6(w, at, h);
     else if (first >> 4 == 4)
-        ipv4(w, first);
-    else if (first >> 4 == 6)
-        ipv6(w);
+        ipv4(w, at, h, first);
 }

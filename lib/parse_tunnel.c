@@ -23,14 +23,14 @@ static bool payload_known(unsigned ethertype)
     return ethertype == ETHERTYPE_IPV4 || ethertype == ETHERTYPE_IPV6 || ethertype == ETHERTYPE_TEB;
 }
 
-static void payload(struct walk *w, unsigned ethertype)
+static void payload(struct walk *w, struct cursor at, unsigned ethertype)
 {
     if (ethertype == ETHERTYPE_TEB)
-        link_ethernet(w);
+        link_ethernet(w, at);
     else if (ethertype == ETHERTYPE_IPV4)
-        ip_packet(w, 4);
+        ip_packet(w, at, 4);
     else if (ethertype == ETHERTYPE_IPV6)
-        ip_packet(w, 6);
+        ip_packet(w, at, 6);
 }
 
 /* GRE's first four bytes. */
@@ -44,13 +44,13 @@ struct gre {
 };
 
 /* Takes the start of a GRE header; false if it cannot be read. */
-static bool take_gre(struct walk *w, struct gre *gre)
+static bool take_gre(struct cursor *at, struct gre *gre)
 {
-    uint8_t h[4];
-    if (!take(&w->at, h, sizeof(h)))
+    const uint8_t *h = take(at, 4);
+    if (!h)
         return false;
-    gre->flags = load_be16(h);
-    gre->ethertype = load_be16(h + 2);
+    gre->flags = read_be16(h);
+    gre->ethertype = read_be16(h + 2);
     return true;
 }
 
@@ -59,9 +59,9 @@ static bool gre_known(const struct gre *gre)
     return !(gre->flags & (GRE_ROUTING | GRE_VERSION)) && payload_known(gre->ethertype);
 }
 
-static bool skip_gre_options(struct walk *w, unsigned flags)
+static bool skip_gre_options(struct cursor *at, unsigned flags)
 {
-    return skip(&w->at, 4 * (size_t)(!!(flags & GRE_CHECKSUM) + !!(flags & GRE_KEY) + !!(flags & GRE_SEQUENCE)));
+    return skip(at, 4 * (size_t)(!!(flags & GRE_CHECKSUM) + !!(flags & GRE_KEY) + !!(flags & GRE_SEQUENCE)));
 }
 
 /*
@@ -79,14 +79,14 @@ static uint32_t gre_kind(const struct gre *gre, struct ip outer)
 
 #define TUNNELS_GRE (FLOWQ_TUNNEL_GRE_2784 | FLOWQ_TUNNEL_GRE_2890 | FLOWQ_TUNNEL_GRE_7676 | FLOWQ_TUNNEL_NVGRE)
 
-void tunnel_gre(struct walk *w, struct ip outer)
+void tunnel_gre(struct walk *w, struct cursor at, struct ip outer)
 {
     struct gre gre;
     if (w->in_tunnel || !(w->rules->tunnels & TUNNELS_GRE)) {
         walk_finish_portless(w, outer);
         return;
     }
-    if (!take_gre(w, &gre)) {
+    if (!take_gre(&at, &gre)) {
         enter_tunnel(w, outer); /* as much a tunnel as one that is cut later */
         return;
     }
@@ -95,18 +95,18 @@ void tunnel_gre(struct walk *w, struct ip outer)
         return;
     }
     enter_tunnel(w, outer);
-    if (skip_gre_options(w, gre.flags))
-        payload(w, gre.ethertype);
+    if (skip_gre_options(&at, gre.flags))
+        payload(w, at, gre.ethertype);
 }
 
-static void gre_in_udp(struct walk *w)
+static void gre_in_udp(struct walk *w, struct cursor at)
 {
     struct gre gre;
-    if (take_gre(w, &gre) && gre_known(&gre) && skip_gre_options(w, gre.flags))
-        payload(w, gre.ethertype);
+    if (take_gre(&at, &gre) && gre_known(&gre) && skip_gre_options(&at, gre.flags))
+        payload(w, at, gre.ethertype);
 }
 
-void tunnel_ip(struct walk *w, struct ip outer)
+void tunnel_ip(struct walk *w, struct cursor at, struct ip outer)
 {
     unsigned inner = outer.protocol == PROTO_IPV4 ? 4 : 6;
     uint32_t kind;
@@ -119,7 +119,7 @@ void tunnel_ip(struct walk *w, struct ip outer)
         return;
     }
     enter_tunnel(w, outer);
-    ip_packet(w, inner);
+    ip_packet(w, at, inner);
 }
 
 #define VXLAN_VNI_VALID 0x08 /* RFC 7348's I flag: must be set */
@@ -127,35 +127,41 @@ void tunnel_ip(struct walk *w, struct ip outer)
 #define VXLAN_GPE_NEXT_VALID 0x04 /* P flag: without it the payload is Ethernet, as in plain VXLAN */
 enum { VXLAN_GPE_IPV4 = 1, VXLAN_GPE_IPV6 = 2, VXLAN_GPE_ETHERNET = 3 };
 
-static void vxlan(struct walk *w)
+static void vxlan(struct walk *w, struct cursor at)
 {
-    uint8_t h[8];
-    if (take(&w->at, h, sizeof(h)) && h[0] & VXLAN_VNI_VALID)
-        link_ethernet(w);
+    const uint8_t *h = take(&at, 8);
+    if (h && read_u8(h) & VXLAN_VNI_VALID)
+        link_ethernet(w, at);
 }
 
-static void vxlan_gpe(struct walk *w)
+static void vxlan_gpe(struct walk *w, struct cursor at)
 {
-    uint8_t h[8];
-    if (!take(&w->at, h, sizeof(h)) || !(h[0] & VXLAN_VNI_VALID) || h[0] & VXLAN_GPE_VERSION)
+    const uint8_t *h = take(&at, 8);
+    if (!h)
         return;
-    unsigned next = h[0] & VXLAN_GPE_NEXT_VALID ? h[3] : VXLAN_GPE_ETHERNET;
+    unsigned flags = read_u8(h);
+    if (!(flags & VXLAN_VNI_VALID) || flags & VXLAN_GPE_VERSION)
+        return;
+    unsigned next = flags & VXLAN_GPE_NEXT_VALID ? read_u8(h + 3) : VXLAN_GPE_ETHERNET;
     if (next == VXLAN_GPE_ETHERNET)
-        link_ethernet(w);
+        link_ethernet(w, at);
     else if (next == VXLAN_GPE_IPV4)
-        ip_packet(w, 4);
+        ip_packet(w, at, 4);
     else if (next == VXLAN_GPE_IPV6)
-        ip_packet(w, 6);
+        ip_packet(w, at, 6);
 }
 
 #define GENEVE_VERSION 0xc0
 #define GENEVE_OPTION_WORDS 0x3f
 
-static void geneve(struct walk *w)
+static void geneve(struct walk *w, struct cursor at)
 {
-    uint8_t h[8];
-    if (take(&w->at, h, sizeof(h)) && !(h[0] & GENEVE_VERSION) && skip(&w->at, 4 * (size_t)(h[0] & GENEVE_OPTION_WORDS)))
-        payload(w, load_be16(h + 2));
+    const uint8_t *h = take(&at, 8);
+    if (!h)
+        return;
+    unsigned first = read_u8(h);
+    if (!(first & GENEVE_VERSION) && skip(&at, 4 * (size_t)(first & GENEVE_OPTION_WORDS)))
+        payload(w, at, read_be16(h + 2));
 }
 
 /* The first byte of GTP-U: version 1, protocol type GTP; then which of the optional fields there are. */
@@ -166,33 +172,40 @@ static void geneve(struct walk *w)
 #define GTPU_G_PDU 255      /* the message type that carries a packet */
 
 /* Each extension header: its length in words, contents, the type of the next one; type 0 ends the chain. */
-static bool skip_gtpu_extensions(struct walk *w)
+static bool skip_gtpu_extensions(struct walk *w, struct cursor *at)
 {
-    uint8_t words, next;
+    const uint8_t *words, *rest;
+    size_t bytes; /* of the rest: contents and the type; a header of no words is nonsense */
     do {
-        if (!walk_pass(w) || !take(&w->at, &words, 1) || words == 0)
+        if (!walk_pass(w) || !(words = take(at, 1)))
             return false;
-        if (!skip(&w->at, 4 * (size_t)words - 2) || !take(&w->at, &next, 1))
+        bytes = 4 * (size_t)read_u8(words) - 1;
+        if (!(rest = take(at, bytes)))
             return false;
-    } while (next != 0);
+    } while (read_u8(rest + bytes - 1) != 0);
     return true;
 }
 
-static void gtpu(struct walk *w)
+static void gtpu(struct walk *w, struct cursor at)
 {
-    uint8_t h[8], optional[4] = {0};
-    if (!take(&w->at, h, sizeof(h)) || (h[0] & GTPU_KIND_MASK) != GTPU_KIND || h[1] != GTPU_G_PDU)
+    const uint8_t *h = take(&at, 8), *optional; /* of optional: sequence number, N-PDU number, type of the first extension */
+    if (!h)
         return;
-    if (h[0] & GTPU_OPTIONAL && !take(&w->at, optional, sizeof(optional)))
+    unsigned first = read_u8(h);
+    if ((first & GTPU_KIND_MASK) != GTPU_KIND || read_u8(h + 1) != GTPU_G_PDU)
         return;
-    if (h[0] & GTPU_EXTENSION && optional[3] != 0 && !skip_gtpu_extensions(w))
-        return;
-    ip_packet(w, 0);
+    if (first & GTPU_OPTIONAL) {
+        if (!(optional = take(&at, 4)))
+            return;
+        if (first & GTPU_EXTENSION && read_u8(optional + 3) != 0 && !skip_gtpu_extensions(w, &at))
+            return;
+    }
+    ip_packet(w, at, 0);
 }
 
 static const struct {
     uint32_t bit;
-    void (*enter)(struct walk *w);
+    void (*enter)(struct walk *w, struct cursor at);
 } udp_tunnel[PARSE_N_PORTS] = {
     [PARSE_PORT_VXLAN] = {FLOWQ_TUNNEL_VXLAN, vxlan},
     [PARSE_PORT_VXLAN_LINUX] = {FLOWQ_TUNNEL_VXLAN, vxlan},
@@ -202,8 +215,7 @@ static const struct {
     [PARSE_PORT_GRE_UDP] = {FLOWQ_TUNNEL_GRE_UDP, gre_in_udp},
 };
 
-/* An index into udp_tunnel; PARSE_N_PORTS: none. */
-static unsigned find_udp_tunnel(const struct parse_rules *rules, uint16_t dport)
+unsigned tunnel_udp_find(const struct parse_rules *rules, uint16_t dport)
 {
     unsigned i = 0;
     if (dport == 0) /* the port of tunnels that have none */
@@ -214,16 +226,10 @@ static unsigned find_udp_tunnel(const struct parse_rules *rules, uint16_t dport)
 }
 
 /* Should the inner packet not be readable, there is no key: the outer source port is entropy and never comes back. */
-bool tunnel_udp(struct walk *w, uint16_t dport)
+void tunnel_udp(struct walk *w, struct cursor at, unsigned which)
 {
-    if (w->in_tunnel || !(w->rules->udp_filter >> (dport & 63) & 1))
-        return false;
-    unsigned i = find_udp_tunnel(w->rules, dport);
-    if (i == PARSE_N_PORTS)
-        return false;
     w->in_tunnel = true;
     w->vlans = 0;
-    if (skip(&w->at, 4)) /* length and checksum */
-        udp_tunnel[i].enter(w);
-    return true;
+    if (skip(&at, 4)) /* length and checksum */
+        udp_tunnel[which].enter(w, at);
 }

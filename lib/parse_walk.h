@@ -1,8 +1,8 @@
 /*
  * parse_walk: what the parts of the parser share; for parse*.c alone.
  *
- * One function per header, in the order in which headers come in a frame; each takes its header from the cursor and calls what
- * follows:
+ * One function per header, in the order in which headers come in a frame; each gets the cursor that is left by the one before,
+ * takes its header from it, and ends with the call of what follows:
  *
  *     ethernet -> (vlan) -> (llc) -> ethertype -> (mpls | pppoe) -> ip              parse_link.c
  *     ip -> ipv4 | ipv6 -> transport                                                parse_ip.c
@@ -37,18 +37,25 @@ enum {
     ETHERTYPE_PPPOE = 0x8864
 };
 
+/* The IP header we are in; its addresses are in out->key already. */
+struct ip {
+    uint8_t version;
+    uint8_t protocol;
+};
+
 struct walk {
-    struct cursor at;
     const struct parse_rules *rules;
     struct parse_result *out;
     struct rss_fields *fields; /* not NULL: IP headers are read for these instead (rss_parse.h) */
-    uint64_t vlans; /* of the frame we are in, as key_vlan_add() builds it */
-    uint32_t n_more; /* headers that may still be passed over (PARSE_MAX_PASSED) */
-    bool in_tunnel; /* a tunnel has been entered: no second one is */
-    bool in_quote;  /* inside an ICMP error */
-    bool has_spare; /* what counts if nothing readable comes any more: */
+    uint64_t vlans;            /* of the frame we are in, as key_vlan_add() builds it */
+    uint32_t n_more;           /* headers that may still be passed over (PARSE_MAX_PASSED) */
+    bool in_tunnel;            /* a tunnel has been entered: no second one is */
+    bool in_quote;             /* inside an ICMP error */
+    bool has_spare;            /* what counts if nothing readable comes any more: */
     uint8_t spare_flags;
-    struct key spare;
+    struct ip spare_ip;
+    uint64_t spare_vlans;
+    uint64_t spare_address[4];
 };
 
 /* May one more header be passed over? */
@@ -60,17 +67,11 @@ static inline bool walk_pass(struct walk *w)
     return true;
 }
 
-/* The IP header we are in; its addresses are in out->key already. */
-struct ip {
-    uint8_t version;
-    uint8_t protocol;
-};
-
 /*
- * The packet has a key: the addresses in out->key, what ip says, and the ports, source and destination as on the wire. kind:
- * PARSE_FLOW or PARSE_LATER; in a quote it becomes PARSE_QUOTE or PARSE_QUOTE_LATER.
+ * The packet has a key: the addresses in out->key, what ip says, and the ports, as they are in memory. kind: PARSE_FLOW or
+ * PARSE_LATER; in a quote it becomes PARSE_QUOTE or PARSE_QUOTE_LATER.
  */
-void walk_finish(struct walk *w, struct ip ip, const uint8_t ports[4], uint8_t kind);
+void walk_finish(struct walk *w, struct ip ip, uint32_t ports, uint8_t kind);
 
 /* The same for a flow without ports. */
 void walk_finish_portless(struct walk *w, struct ip ip);
@@ -79,18 +80,25 @@ void walk_finish_portless(struct walk *w, struct ip ip);
 void walk_keep_spare(struct walk *w, struct ip ip);
 
 /* A frame that starts at its Ethernet header. */
-void link_ethernet(struct walk *w);
+void link_ethernet(struct walk *w, struct cursor at);
 
 /* An IP packet; version: the one it must be of, 0 for either. */
-void ip_packet(struct walk *w, unsigned version);
+void ip_packet(struct walk *w, struct cursor at, unsigned version);
 
 /* What follows ip, if it is a tunnel to look into; else ip gets its portless key. */
-void tunnel_ip(struct walk *w, struct ip ip);
-void tunnel_gre(struct walk *w, struct ip ip);
+void tunnel_ip(struct walk *w, struct cursor at, struct ip ip);
+void tunnel_gre(struct walk *w, struct cursor at, struct ip ip);
 
-/*
- * What follows the ports of a UDP header, if the destination port names a tunnel to look into; else false, and nothing is done.
- */
-bool tunnel_udp(struct walk *w, uint16_t dport);
+/* Which UDP tunnel a datagram to this port (host byte order) is to be looked into for; PARSE_N_PORTS: none. */
+unsigned tunnel_udp_find(const struct parse_rules *rules, uint16_t dport);
+
+static inline unsigned tunnel_udp_of(const struct walk *w, uint16_t dport)
+{
+    bool seldom = w->rules->udp_filter >> (dport & 63) & 1;
+    return seldom && !w->in_tunnel ? tunnel_udp_find(w->rules, dport) : PARSE_N_PORTS;
+}
+
+/* What follows the ports of its UDP header. */
+void tunnel_udp(struct walk *w, struct cursor at, unsigned which);
 
 #endif

@@ -79,7 +79,7 @@ struct hashes {
     uint8_t report[BATCH];
 };
 
-static inline bool is_udp(uint64_t l4) { return (uint8_t)(l4 >> 32) == PROTO_UDP; } /* struct key_l4 */
+static inline bool is_udp(uint64_t l4) { return (uint8_t)(l4 >> KEY_PROTOCOL_SHIFT) == PROTO_UDP; }
 
 /* A packet's bytes go behind the tuples; they stay if there is something to hash. */
 static inline __attribute__((always_inline)) void add_plain(const struct rss *r, enum plain plain, const uint64_t word[5],

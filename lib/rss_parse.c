@@ -12,35 +12,48 @@
 static void finish(struct walk *w, const struct rss_fields *f) { *w->fields = *f; }
 
 /* If a tunnel is entered, what is in it counts alone. */
-static void read_tunnel(struct walk *w, const struct rss_fields *f, struct ip ip, void (*enter)(struct walk *w, struct ip ip))
+static void read_tunnel(struct walk *w, struct cursor at, const struct rss_fields *f, struct ip ip,
+                        void (*enter)(struct walk *w, struct cursor at, struct ip ip))
 {
     bool inside = w->in_tunnel;
-    enter(w, ip);
+    enter(w, at, ip);
     if (w->in_tunnel == inside)
         finish(w, f);
 }
 
-static void read_transport(struct walk *w, struct rss_fields *f, uint8_t protocol)
+/* The ports of a TCP or UDP header, if they are there. */
+static bool read_ports(struct cursor *at, struct rss_fields *f, uint8_t ports_of)
+{
+    const uint8_t *ports = take(at, sizeof(f->port));
+    if (!ports)
+        return false;
+    copy_out(f->port, ports, sizeof(f->port));
+    f->ports_of = ports_of;
+    return true;
+}
+
+static void read_transport(struct walk *w, struct cursor at, struct rss_fields *f, uint8_t protocol)
 {
     struct ip ip = {.version = f->version, .protocol = protocol};
     switch (protocol) {
     case PROTO_IPV4:
     case PROTO_IPV6:
-        read_tunnel(w, f, ip, tunnel_ip);
+        read_tunnel(w, at, f, ip, tunnel_ip);
         return;
     case PROTO_GRE:
-        read_tunnel(w, f, ip, tunnel_gre);
+        read_tunnel(w, at, f, ip, tunnel_gre);
         return;
     case PROTO_TCP:
-        if (take(&w->at, f->port, sizeof(f->port)))
-            f->ports_of = RSS_TCP;
+        read_ports(&at, f, RSS_TCP);
         break;
     case PROTO_UDP:
-        if (!take(&w->at, f->port, sizeof(f->port)))
-            break;
-        if (tunnel_udp(w, load_be16(f->port + 2)))
-            return;
-        f->ports_of = RSS_UDP;
+        if (read_ports(&at, f, RSS_UDP)) {
+            unsigned tunnel = tunnel_udp_of(w, (uint16_t)(f->port[2] << 8 | f->port[3]));
+            if (tunnel != PARSE_N_PORTS) {
+                tunnel_udp(w, at, tunnel);
+                return;
+            }
+        }
         break;
     }
     finish(w, f);
@@ -51,18 +64,28 @@ static void read_transport(struct walk *w, struct rss_fields *f, uint8_t protoco
 #define OPTION_PAD1         0
 #define OPTION_HOME_ADDRESS 0xc9 /* RFC 6275 */
 
-/* Destination options, `bytes` of them after the header's first two. */
-static void find_home_address(const struct walk *w, size_t bytes, struct rss_fields *f, bool *found)
+/* An address; false if there is none. */
+static bool read_address(struct cursor *at, uint8_t address[16])
 {
-    struct cursor at = {w->at.at, w->at.left < bytes ? w->at.left : bytes};
-    uint8_t type, length;
-    while (!*found && take(&at, &type, 1)) {
+    const uint8_t *there = take(at, 16);
+    if (there)
+        copy_out(address, there, 16);
+    return there != NULL;
+}
+
+/* Destination options, after the header's first two bytes. */
+static void find_home_address(struct cursor at, struct rss_fields *f, bool *found)
+{
+    const uint8_t *h;
+    while (!*found && (h = take(&at, 1))) {
+        uint8_t type = read_u8(h), length;
         if (type == OPTION_PAD1)
             continue;
-        if (!take(&at, &length, 1))
+        if (!(h = take(&at, 1)))
             return;
+        length = read_u8(h);
         if (type == OPTION_HOME_ADDRESS && length == 16) {
-            *found = take(&at, f->mobile_address[0], 16);
+            *found = read_address(&at, f->mobile_address[0]);
             return;
         }
         if (!skip(&at, length))
@@ -71,16 +94,16 @@ static void find_home_address(const struct walk *w, size_t bytes, struct rss_fie
 }
 
 /* Routing header of type 2 (RFC 6275), after its first two bytes: one address, and one segment left. */
-static bool routing_header(struct walk *w, size_t bytes, struct rss_fields *f, bool *found)
+static bool routing_header(struct cursor *at, size_t bytes, struct rss_fields *f, bool *found)
 {
-    uint8_t h[2];
+    const uint8_t *h;
     if (bytes != 22)
-        return skip(&w->at, bytes);
-    if (!take(&w->at, h, sizeof(h)) || !skip(&w->at, 4))
+        return skip(at, bytes);
+    if (!(h = take(at, 6)))
         return false;
-    if (h[0] != 2 || h[1] != 1 || *found)
-        return skip(&w->at, 16);
-    *found = take(&w->at, f->mobile_address[1], 16);
+    if (read_u8(h) != 2 || read_u8(h + 1) != 1 || *found)
+        return skip(at, 16);
+    *found = read_address(at, f->mobile_address[1]);
     return *found;
 }
 
@@ -90,33 +113,34 @@ static bool routing_header(struct walk *w, size_t bytes, struct rss_fields *f, b
 struct seen {
     bool home, routing, fragment;
 };
-static bool extension(struct walk *w, uint8_t *protocol, struct rss_fields *f, struct seen *seen)
+static bool extension(struct cursor *at, uint8_t *protocol, struct rss_fields *f, struct seen *seen)
 {
-    uint8_t h[2], fragment[6];
-    if (!take(&w->at, h, sizeof(h)))
+    const uint8_t *h = take(at, 2), *fragment;
+    if (!h)
         return false;
-    size_t bytes = *protocol == PROTO_AH ? 4 * (size_t)h[1] + 6 : 8 * (size_t)h[1] + 6; /* beyond the two taken */
+    uint8_t next = read_u8(h), length = read_u8(h + 1);
+    size_t bytes = *protocol == PROTO_AH ? 4 * (size_t)length + 6 : 8 * (size_t)length + 6; /* beyond the two taken */
     bool ok;
     switch (*protocol) {
     case PROTO_FRAGMENT:
-        ok = !seen->fragment && take(&w->at, fragment, sizeof(fragment)) && !(load_be16(fragment) & IPV6_FRAGMENTED);
+        ok = !seen->fragment && (fragment = take(at, 6)) && !(read_be16(fragment) & IPV6_FRAGMENTED);
         seen->fragment = true;
         break;
     case PROTO_DEST_OPTIONS:
-        find_home_address(w, bytes, f, &seen->home);
-        ok = skip(&w->at, bytes);
+        find_home_address((struct cursor){at->at, at->left < bytes ? at->left : bytes}, f, &seen->home);
+        ok = skip(at, bytes);
         break;
     case PROTO_ROUTING:
-        ok = routing_header(w, bytes, f, &seen->routing);
+        ok = routing_header(at, bytes, f, &seen->routing);
         break;
     default:
-        ok = skip(&w->at, bytes);
+        ok = skip(at, bytes);
     }
-    *protocol = h[0];
+    *protocol = next;
     return ok;
 }
 
-static void extensions(struct walk *w, struct rss_fields *f, uint8_t protocol)
+static void extensions(struct walk *w, struct cursor at, struct rss_fields *f, uint8_t protocol)
 {
     struct seen seen = {false, false, false};
     for (;;) {
@@ -128,12 +152,12 @@ static void extensions(struct walk *w, struct rss_fields *f, uint8_t protocol)
         case PROTO_DEST_OPTIONS:
         case PROTO_MOBILITY:
             f->extended = true;
-            if (extension(w, &protocol, f, &seen))
+            if (extension(&at, &protocol, f, &seen))
                 break;
             finish(w, f);
             return;
         default:
-            read_transport(w, f, protocol);
+            read_transport(w, at, f, protocol);
             return;
         }
     }
@@ -144,58 +168,54 @@ static void extensions(struct walk *w, struct rss_fields *f, uint8_t protocol)
 #define IP_MIN_BYTES    20      /* IPv4's shortest header, half of IPv6's */
 #define IPV4_FRAGMENTED 0x3fffu /* more fragments, and the offset */
 
-static void read_ipv4(struct walk *w, const uint8_t h[IP_MIN_BYTES])
+static void read_ipv4(struct walk *w, struct cursor at, const uint8_t *h, uint8_t first)
 {
     struct rss_fields f = {.version = 4};
-    size_t header_bytes = 4 * (size_t)(h[0] & 0x0f);
+    size_t header_bytes = 4 * (size_t)(first & 0x0f);
     if (header_bytes < IP_MIN_BYTES)
         return;
-    memcpy(f.address[0], h + 12, 4);
-    memcpy(f.address[1], h + 16, 4);
-    if (load_be16(h + 6) & IPV4_FRAGMENTED || !skip(&w->at, header_bytes - IP_MIN_BYTES))
+    copy_out(f.address[0], h + 12, 4);
+    copy_out(f.address[1], h + 16, 4);
+    if (read_be16(h + 6) & IPV4_FRAGMENTED || !skip(&at, header_bytes - IP_MIN_BYTES))
         finish(w, &f);
     else
-        read_transport(w, &f, h[9]);
+        read_transport(w, at, &f, read_u8(h + 9));
 }
 
-static void read_ipv6(struct walk *w, const uint8_t h[IP_MIN_BYTES])
+static void read_ipv6(struct walk *w, struct cursor at, const uint8_t *h)
 {
-    uint8_t rest[20];
     struct rss_fields f = {.version = 6};
-    if (!take(&w->at, rest, sizeof(rest)))
+    if (!skip(&at, IP_MIN_BYTES))
         return;
-    memcpy(f.address[0], h + 8, 12);
-    memcpy(f.address[0] + 12, rest, 4);
-    memcpy(f.address[1], rest + 4, 16);
+    copy_out(f.address[0], h + 8, 16);
+    copy_out(f.address[1], h + 24, 16);
     memcpy(f.mobile_address, f.address, sizeof(f.address));
-    extensions(w, &f, h[6]);
+    extensions(w, at, &f, read_u8(h + 6));
 }
 
-void rss_ip(struct walk *w, unsigned version)
+void rss_ip(struct walk *w, struct cursor at, unsigned version)
 {
-    uint8_t h[IP_MIN_BYTES];
-    if (!take(&w->at, h, sizeof(h)) || (version != 0 && h[0] >> 4 != version))
+    const uint8_t *h = take(&at, IP_MIN_BYTES);
+    if (!h)
         return;
-    if (h[0] >> 4 == 4)
-        read_ipv4(w, h);
-    else if (h[0] >> 4 == 6)
-        read_ipv6(w, h);
+    uint8_t first = read_u8(h);
+    if (version != 0 && first >> 4 != version)
+        return;
+    if (first >> 4 == 4)
+        read_ipv4(w, at, h, first);
+    else if (first >> 4 == 6)
+        read_ipv6(w, at, h);
 }
 
 void rss_parse(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct rss_fields *out)
 {
+    struct cursor at = {pkt->data, pkt->len < PARSE_MAX_BYTES ? pkt->len : PARSE_MAX_BYTES};
     struct parse_result unused;
-    struct walk w = {
-        .at = {pkt->data, pkt->len < PARSE_MAX_BYTES ? pkt->len : PARSE_MAX_BYTES},
-        .rules = rules,
-        .out = &unused,
-        .fields = out,
-        .n_more = UINT32_MAX,
-    };
+    struct walk w = {.rules = rules, .out = &unused, .fields = out, .n_more = UINT32_MAX};
     memset(&unused, 0, sizeof(unused)); /* tunnels keep a key there, which nobody looks at */
     memset(out, 0, sizeof(*out));
     if (pkt->flags == FLOWQ_PKT_L3)
-        ip_packet(&w, 0);
+        ip_packet(&w, at, 0);
     else if (pkt->flags == 0)
-        link_ethernet(&w);
+        link_ethernet(&w, at);
 }

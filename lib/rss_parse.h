@@ -39,6 +39,7 @@ void rss_parse(const struct flowq_pkt *pkt, const struct parse_rules *rules, str
 
 /* For parse_ip.c: what ip_packet() does for rss_parse(). */
 struct walk;
-void rss_ip(struct walk *w, unsigned version);
+struct cursor;
+void rss_ip(struct walk *w, struct cursor at, unsigned version);
 
 #endif
