@@ -75,6 +75,13 @@ void answer_special(const struct view *v, const struct special *s, struct batch 
         frag_put(&vm->frags, s->first[f], qids[at], b->now_ns);
 }
 
+void answer_quotes(const struct view *v, struct batch *b, uint32_t quotes)
+{
+    tally_add(&v->tally, STAT_STEER + FLOWQ_REASON_ICMP_ERROR, (unsigned)__builtin_popcount(quotes));
+    for (; quotes; quotes &= ~odd_bit(odd_first(quotes)))
+        b->reason[odd_first(quotes)] = FLOWQ_REASON_ICMP_ERROR;
+}
+
 void answer_count(const struct view *v, const uint16_t *qids, size_t n)
 {
     struct queue_counters *c = vm_counters(v->vm, &v->tally);

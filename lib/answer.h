@@ -55,16 +55,14 @@ static inline __attribute__((always_inline)) void fetch_second(const struct tabl
         __builtin_prefetch(second_line(t, home, hash));
 }
 
-/* The odd ones: a bit for each packet, the first one's highest. */
-static inline unsigned odd_first(uint32_t odd) { return (unsigned)__builtin_clz(odd); }
-static inline uint32_t odd_bit(unsigned at) { return UINT32_C(1) << (BATCH - 1) >> at; }
-_Static_assert(BATCH == 32, "a bit for each packet");
-
 /* The queue of an odd packet; FLOWQ_DROP for those whose turn comes in answer_special(): later fragments, and what RSS rules. */
 uint16_t answer_odd(const struct view *v, uint8_t kind, uint64_t hash, uint8_t *reason);
 
 /* Those of b->special, in the order of the batch: what one writes to the cache of fragments the next may read (S5). */
 void answer_special(const struct view *v, const struct special *s, struct batch *b, uint16_t *qids);
+
+/* Quotes that the first look has answered. */
+void answer_quotes(const struct view *v, struct batch *b, uint32_t quotes);
 
 /* Counts answers by queue, where that is asked for. */
 void answer_count(const struct view *v, const uint16_t *qids, size_t n);

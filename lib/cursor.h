@@ -23,15 +23,15 @@ struct cursor {
     size_t left;
 };
 
-/* The next n bytes, which have been taken; NULL, and nothing is taken, if fewer are left. */
-static inline const uint8_t *take(struct cursor *c, size_t n)
+/* Takes the next n bytes, which begin at *bytes; false, and nothing is taken, if fewer are left. */
+static inline bool take(struct cursor *c, size_t n, const uint8_t **bytes)
 {
-    const uint8_t *taken = c->at;
     if (n > c->left)
-        return NULL;
+        return false;
+    *bytes = c->at;
     c->at += n;
     c->left -= n;
-    return taken;
+    return true;
 }
 
 /* Passes over the next n bytes; false if fewer are left. */
@@ -49,41 +49,35 @@ static inline bool skip(struct cursor *c, size_t n)
 #define CURSOR_READ(p, n) ((void)0)
 #endif
 
-/* Loads that are not repeated, wherever they are. */
-struct cursor_16 {
-    uint16_t value;
-} __attribute__((packed, may_alias));
-struct cursor_32 {
-    uint32_t value;
-} __attribute__((packed, may_alias));
-struct cursor_64 {
-    uint64_t value;
-} __attribute__((packed, may_alias));
+/* The compiler cannot know where this came from, and so not load it again. */
+static inline size_t cursor_keep(size_t value)
+{
+    __asm__ volatile("" : "+r"(value));
+    return value;
+}
 
 /* Bytes in memory order, */
-static inline uint8_t read_u8(const uint8_t *p)
+static inline size_t read_u8(const uint8_t *p)
 {
     CURSOR_READ(p, 1);
-    return *(const volatile uint8_t *)p;
+    return cursor_keep(*p);
 }
 
 static inline uint32_t read_raw32(const uint8_t *p)
 {
-    CURSOR_READ(p, 4);
-    return ((const volatile struct cursor_32 *)p)->value;
-}
-
-static inline uint64_t read_raw64(const uint8_t *p)
-{
-    CURSOR_READ(p, 8);
-    return ((const volatile struct cursor_64 *)p)->value;
+    uint32_t value;
+    CURSOR_READ(p, sizeof(value));
+    memcpy(&value, p, sizeof(value));
+    return (uint32_t)cursor_keep(value);
 }
 
 /* and in network byte order. */
-static inline uint16_t read_be16(const uint8_t *p)
+static inline uint32_t read_be16(const uint8_t *p)
 {
-    CURSOR_READ(p, 2);
-    return be16toh(((const volatile struct cursor_16 *)p)->value);
+    uint16_t value;
+    CURSOR_READ(p, sizeof(value));
+    memcpy(&value, p, sizeof(value));
+    return be16toh((uint16_t)cursor_keep(value));
 }
 
 static inline uint32_t read_be32(const uint8_t *p) { return be32toh(read_raw32(p)); }

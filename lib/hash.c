@@ -15,3 +15,11 @@ void hash_secret_expand(struct hash_secret *s, const uint8_t seed[FLOWQ_SECRET_S
     s->fallback = XXH3_64bits_withSeed(seed, FLOWQ_SECRET_SIZE, UINT64_MAX);
     s->brief.tag_mask = -tag_low;
 }
+
+uint64_t hash_tagged(const struct hash_secret *s, const struct key *k)
+{
+    /* The lengths are constants to XXH3, which has a function for each. */
+    if (k->bytes == KEY_V6_BYTES + KEY_VLAN_BYTES)
+        return hash_nonzero_tag(s, XXH3_64bits_withSecret(k->word, KEY_V6_BYTES + KEY_VLAN_BYTES, s->bytes, sizeof(s->bytes)));
+    return hash_nonzero_tag(s, XXH3_64bits_withSecret(k->word, KEY_V4_BYTES + KEY_VLAN_BYTES, s->bytes, sizeof(s->bytes)));
+}

@@ -101,18 +101,14 @@ static inline uint64_t hash_words5(const struct hash_secret *s, const uint64_t w
 #endif
 }
 
+/* The keys that have a word of VLAN ids. */
+uint64_t hash_tagged(const struct hash_secret *s, const struct key *k);
+
 static inline uint64_t hash_key(const struct hash_secret *s, const struct key *k)
 {
-    switch (k->bytes) {
-    case KEY_V4_BYTES:
-        return hash_words2(s, k->word);
-    case KEY_V6_BYTES:
+    if (k->bytes == KEY_V6_BYTES)
         return hash_words5(s, k->word);
-    case KEY_V4_BYTES + KEY_VLAN_BYTES:
-        return hash_nonzero_tag(s, XXH3_64bits_withSecret(k->word, KEY_V4_BYTES + KEY_VLAN_BYTES, s->bytes, sizeof(s->bytes)));
-    default:
-        return hash_nonzero_tag(s, XXH3_64bits_withSecret(k->word, KEY_V6_BYTES + KEY_VLAN_BYTES, s->bytes, sizeof(s->bytes)));
-    }
+    return k->bytes == KEY_V4_BYTES ? hash_words2(s, k->word) : hash_tagged(s, k);
 }
 
 static inline uint64_t hash_frag(const struct hash_secret *s, const struct parse_frag *f)

@@ -11,8 +11,12 @@ _Static_assert(PARSE_MAX_BYTES == FLOWQ_HEADER_MAX, "what gather copies is what 
 static inline void complete_key(struct walk *w, struct ip ip, uint32_t ports, uint64_t vlans)
 {
     struct key *k = &w->out->key;
-    k->bytes = ip.version == 6 ? KEY_V6_BYTES : KEY_V4_BYTES;
-    k->word[key_l4_word(k)] = key_l4_make(ports, ip.protocol, ip.version);
+    k->bytes = KEY_V6_BYTES;
+    k->word[4] = key_l4_make(ports, ip.protocol, ip.version);
+    if (ip.version == 4) {
+        k->bytes = KEY_V4_BYTES;
+        k->word[1] = k->word[4];
+    }
     if (w->rules->key_vlan && vlans) /* untagged frames keep the plain key: they need not leave the fast path */
         key_append_vlans(k, vlans);
 }
@@ -26,19 +30,6 @@ void walk_finish(struct walk *w, struct ip ip, uint32_t ports, uint8_t kind)
 }
 
 void walk_finish_portless(struct walk *w, struct ip ip) { walk_finish(w, ip, 0, PARSE_FLOW); }
-
-void walk_keep_spare(struct walk *w, struct ip ip)
-{
-    const uint64_t *address = w->out->key.word;
-    if (ip.version == 6)
-        memcpy(w->spare_address, address, sizeof(w->spare_address));
-    else
-        w->spare_address[0] = address[0];
-    w->spare_ip = ip;
-    w->spare_vlans = w->vlans;
-    w->spare_flags = w->out->flags;
-    w->has_spare = true;
-}
 
 void parse_packet(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct parse_result *out)
 {

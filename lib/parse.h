@@ -68,8 +68,8 @@ enum parse_kind {
 
 /* What parse_result.flags can say; with PARSE_KEYLESS, of as much as could be read. */
 #define PARSE_MULTICAST 0x01u /* a destination of Ethernet or IP is multicast or broadcast: outer, or inner of an inner key */
-#define PARSE_SYN 0x02u       /* TCP flags of the packet that gave the key; never set for quotes */
-#define PARSE_FIN 0x04u
+#define PARSE_FIN 0x02u       /* TCP flags of the packet that gave the key; never set for quotes */
+#define PARSE_SYN 0x04u
 #define PARSE_RST 0x08u
 #define PARSE_ICMP_ERROR 0x10u /* an ICMP or ICMPv6 error, also when its quote could not be read (then kind is PARSE_FLOW) */
 

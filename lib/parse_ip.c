@@ -17,10 +17,10 @@ static void set_frag(struct parse_frag *f, const struct key *k, struct ip ip, ui
     } else {
         memcpy(f->src, (const uint8_t *)&k->word[0], 4);
         memcpy(f->dst, (const uint8_t *)&k->word[0] + 4, 4);
-        f->protocol = ip.protocol;
+        f->protocol = (uint8_t)ip.protocol;
     }
     f->id = id;
-    f->version = ip.version;
+    f->version = (uint8_t)ip.version;
 }
 
 /*
@@ -43,47 +43,53 @@ static void later_fragment(struct walk *w, struct ip ip, uint32_t id)
 
 /* ---- Transport ------------------------------------------------------------------------------------------------------------- */
 
+#define TCP_FLAGS_AT 13 /* a header cut before them still has ports, and no flags */
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
+_Static_assert(PARSE_FIN == TCP_FIN << 1 && PARSE_SYN == TCP_SYN << 1 && PARSE_RST == TCP_RST << 1, "in the same order");
 
-#define TCP_FLAGS_AT 13 /* a header cut before them still has ports, and no flags */
-
-static void tcp(struct walk *w, struct cursor at, struct ip ip)
+static inline void tcp(struct walk *w, struct cursor at, struct ip ip)
 {
-    const uint8_t *ports = take(&at, 4), *rest = take(&at, TCP_FLAGS_AT + 1 - 4);
-    if (!ports)
+    const uint8_t *ports, *rest;
+    if (!take(&at, 4, &ports))
         return;
-    if (rest && !w->in_quote) {
-        uint8_t flags = read_u8(ports + TCP_FLAGS_AT);
-        w->out->flags |= (uint8_t)((flags & TCP_SYN ? PARSE_SYN : 0) | (flags & TCP_FIN ? PARSE_FIN : 0) |
-                                   (flags & TCP_RST ? PARSE_RST : 0));
-    }
+    if (take(&at, TCP_FLAGS_AT + 1 - 4, &rest) && !w->in_quote)
+        w->out->flags |= (uint8_t)((read_u8(rest + TCP_FLAGS_AT - 4) & (TCP_FIN | TCP_SYN | TCP_RST)) << 1);
     walk_finish(w, ip, read_raw32(ports), PARSE_FLOW);
 }
 
-static void ports_only(struct walk *w, struct cursor at, struct ip ip)
+static inline void ports_only(struct walk *w, struct cursor at, struct ip ip)
 {
-    const uint8_t *ports = take(&at, 4);
-    if (ports)
+    const uint8_t *ports;
+    if (take(&at, 4, &ports))
         walk_finish(w, ip, read_raw32(ports), PARSE_FLOW);
 }
 
-static void udp(struct walk *w, struct cursor at, struct ip ip)
+/* A datagram to a port that may be a tunnel's. */
+static __attribute__((noinline)) void udp_to_tunnel(struct walk *w, struct cursor at, struct ip ip, uint32_t ports)
 {
-    const uint8_t *h = take(&at, 4);
-    if (!h)
-        return;
-    uint32_t ports = read_raw32(h);
-    unsigned tunnel = tunnel_udp_of(w, (uint16_t)be32toh(ports));
+    unsigned tunnel = tunnel_udp_find(w, (uint16_t)be32toh(ports));
     if (tunnel == PARSE_N_PORTS)
         walk_finish(w, ip, ports, PARSE_FLOW);
     else
         tunnel_udp(w, at, tunnel);
 }
 
+static inline void udp(struct walk *w, struct cursor at, struct ip ip)
+{
+    const uint8_t *h;
+    if (!take(&at, 4, &h))
+        return;
+    uint32_t ports = read_raw32(h);
+    if (w->rules->udp_filter >> (be32toh(ports) & 63) & 1)
+        udp_to_tunnel(w, at, ip, ports);
+    else
+        walk_finish(w, ip, ports, PARSE_FLOW);
+}
+
 /* The types of ICMP messages that quote a packet (RFC 792; RFC 4443). */
-static bool is_icmp_error(struct ip ip, uint8_t type)
+static bool is_icmp_error(struct ip ip, size_t type)
 {
     if (ip.version == 6)
         return type >= 1 && type <= 4; /* unreachable, too big, time exceeded, parameter problem */
@@ -93,10 +99,10 @@ static bool is_icmp_error(struct ip ip, uint8_t type)
 #define ICMP_BYTES 8 /* of an error, before the packet that it quotes */
 
 /* ICMP on IPv4, ICMPv6 on IPv6. */
-static void icmp(struct walk *w, struct cursor at, struct ip ip)
+static __attribute__((noinline)) void icmp(struct walk *w, struct cursor at, struct ip ip)
 {
     const uint8_t *type;
-    if (w->in_quote || !(type = take(&at, 1)) || !is_icmp_error(ip, read_u8(type))) {
+    if (w->in_quote || !take(&at, 1, &type) || !is_icmp_error(ip, read_u8(type))) {
         walk_finish_portless(w, ip);
         return;
     }
@@ -107,7 +113,7 @@ static void icmp(struct walk *w, struct cursor at, struct ip ip)
         ip_packet(w, at, 0);
 }
 
-static inline void transport(struct walk *w, struct cursor at, struct ip ip)
+static void transport(struct walk *w, struct cursor at, struct ip ip)
 {
     switch (ip.protocol) {
     case PROTO_TCP:
@@ -146,30 +152,37 @@ static inline void transport(struct walk *w, struct cursor at, struct ip ip)
 #define IPV4_MORE_FRAGMENTS 0x2000u
 #define IPV4_OFFSET 0x1fffu
 
+static __attribute__((noinline)) void ipv4_fragment(struct walk *w, struct cursor at, struct ip ip, unsigned fragment, uint32_t id)
+{
+    if (fragment & IPV4_OFFSET) {
+        later_fragment(w, ip, id);
+    } else {
+        first_fragment(w, ip, id);
+        transport(w, at, ip);
+    }
+}
+
 /*
  * h: the header's shortest form, which has been taken; first: its first byte. AH stays what it is here (S3): in IPv4 it is a
  * protocol with a payload, in IPv6 one of the extension headers.
  */
-static inline void ipv4(struct walk *w, struct cursor at, const uint8_t *h, uint8_t first)
+static inline void ipv4(struct walk *w, struct cursor at, const uint8_t *h, size_t first)
 {
-    size_t header_bytes = 4 * (size_t)(first & 0x0f);
+    size_t header_bytes = 4 * (first & 0x0f);
     if (header_bytes < IP_MIN_BYTES || !skip(&at, header_bytes - IP_MIN_BYTES))
         return;
-    struct ip ip = {.version = 4, .protocol = read_u8(h + 9)};
-    w->out->key.word[0] = read_raw64(h + 12);
+    struct ip ip = {.version = 4, .protocol = (uint32_t)read_u8(h + 9)};
+    copy_out(w->out->key.word, h + 12, 8);
     static const uint8_t broadcast[4] = {0xff, 0xff, 0xff, 0xff};
     const uint8_t *destination = (const uint8_t *)w->out->key.word + 4;
     if (!w->in_quote && ((destination[0] & 0xf0) == IPV4_MULTICAST || memcmp(destination, broadcast, 4) == 0))
         w->out->flags |= PARSE_MULTICAST;
 
     unsigned fragment = read_be16(h + 6) & (IPV4_MORE_FRAGMENTS | IPV4_OFFSET);
-    if (fragment & IPV4_OFFSET) {
-        later_fragment(w, ip, read_be16(h + 4));
-        return;
-    }
     if (fragment)
-        first_fragment(w, ip, read_be16(h + 4));
-    transport(w, at, ip);
+        ipv4_fragment(w, at, ip, fragment, read_be16(h + 4));
+    else
+        transport(w, at, ip);
 }
 
 #define IPV6_OFFSET 0xfff8u
@@ -178,86 +191,82 @@ static inline void ipv4(struct walk *w, struct cursor at, const uint8_t *h, uint
 /* The six bytes that each extension header has behind its first two, at least. */
 #define IPV6_EXTENSION_REST 6
 
+/* Extension headers; those that are options and nothing else are passed over, of any kind and in any order. */
+static const bool is_options[UINT8_MAX + 1] = {[PROTO_HOP_BY_HOP] = true, [PROTO_ROUTING] = true, [PROTO_DEST_OPTIONS] = true};
+
+static void ipv6_payload(struct walk *w, struct cursor at, struct ip ip);
+
 /*
- * Passes over what is left of a fragment header, after its first two bytes. False if the packet ends here: it is a later
- * fragment, or has a second fragment header (RFC 8200 allows one), which might claim to be a first fragment of two datagrams.
+ * Headers of options, the first of which is there. Where one begins only the one before tells: so there is as little as possible
+ * between the load of one length and that of the next, and the cache lines that they may reach into come all at once. Each is at
+ * least 8 bytes; whether the last one ends in the packet is seen behind it.
  */
-static bool ipv6_fragment(struct walk *w, struct cursor *at, struct ip ip, bool *seen)
+static __attribute__((noinline)) void ipv6_options(struct walk *w, struct cursor at, struct ip ip)
 {
-    const uint8_t *h = take(at, IPV6_EXTENSION_REST);
-    if (*seen || !h)
-        return false;
-    *seen = true;
+    size_t passed = 0;
+    for (size_t ahead = PARSE_CACHE_LINE; ahead < at.left; ahead += PARSE_CACHE_LINE)
+        __builtin_prefetch(at.at + ahead);
+    for (uint32_t n = w->n_more; n > 0 && passed + 8 <= at.left; n--) {
+        size_t next = read_u8(at.at + passed);
+        passed += 8 + 8 * read_u8(at.at + passed + 1); /* its length is in units of 8 bytes, beyond the first */
+        if (is_options[next])
+            continue;
+        w->n_more = n - 1;
+        ip.protocol = (uint32_t)next;
+        if (skip(&at, passed))
+            ipv6_payload(w, at, ip);
+        return;
+    }
+}
+
+/*
+ * A fragment header, after its first two bytes. A packet that has a second one is unreadable: RFC 8200 allows one, and it might
+ * claim to be a first fragment of two datagrams.
+ */
+static void ipv6_fragment(struct walk *w, struct cursor at, struct ip ip)
+{
+    const uint8_t *h;
+    if (w->in_fragment || !take(&at, IPV6_EXTENSION_REST, &h))
+        return;
+    w->in_fragment = true;
     unsigned fragment = read_be16(h) & (IPV6_OFFSET | IPV6_MORE_FRAGMENTS);
     if (fragment & IPV6_OFFSET) {
         later_fragment(w, ip, read_be32(h + 2));
-        return false;
+        return;
     }
     if (fragment) /* else an atomic fragment, which is a whole packet (RFC 6946) */
         first_fragment(w, ip, read_be32(h + 2));
-    return true;
+    ipv6_payload(w, at, ip);
 }
 
-/* The extension headers that are options and nothing else: passed over, of any kind and in any order. */
-static inline bool is_options(uint8_t protocol)
+/* One of the other extension headers. A mobility header with nothing behind it is itself the message. */
+static __attribute__((noinline)) void ipv6_extension(struct walk *w, struct cursor at, struct ip ip)
 {
-    const uint64_t options = UINT64_C(1) << PROTO_HOP_BY_HOP | UINT64_C(1) << PROTO_ROUTING | UINT64_C(1) << PROTO_DEST_OPTIONS;
-    return protocol < 64 && options >> protocol & 1;
-}
-
-/*
- * Passes over headers of options, the first of which is there, as many as *n_more allows. Where one begins only the one before
- * tells: so there is as little as possible between the load of one length and that of the next, and the cache lines that they may
- * reach into come all at once. Each is at least 8 bytes; whether the last one ends in the packet is seen behind it.
- */
-static bool skip_options(struct cursor *where, uint8_t *protocol, uint32_t *n_more)
-{
-    const uint8_t *const first = where->at;
-    const size_t left = where->left;
-    size_t passed = 0;
-    uint32_t n = *n_more;
-    uint8_t next;
-    for (size_t ahead = PARSE_CACHE_LINE; ahead < left; ahead += PARSE_CACHE_LINE)
-        __builtin_prefetch(first + ahead);
-    do {
-        if (n-- == 0 || passed + 8 > left)
-            return false;
-        next = read_u8(first + passed);
-        passed += 8 + 8 * (size_t)read_u8(first + passed + 1); /* its length is in units of 8 bytes, beyond the first */
-    } while (is_options(next));
-    *n_more = n;
-    *protocol = next;
-    return skip(where, passed);
-}
-
-/*
- * Passes over the extension headers, in any order, each of at least 8 bytes; transport() gets the first header that is none. The
- * key's protocol is what was reached last. A mobility header with nothing behind it is itself the message.
- */
-static inline void ipv6_extensions(struct walk *w, struct cursor at, struct ip ip)
-{
-    bool fragment_seen = false;
-    while (!is_options(ip.protocol) || skip_options(&at, &ip.protocol, &w->n_more)) {
-        uint8_t protocol = ip.protocol;
-        const uint8_t *h;
-        if (protocol != PROTO_FRAGMENT && protocol != PROTO_AH && protocol != PROTO_MOBILITY) {
-            transport(w, at, ip);
-            return;
-        }
-        if (!walk_pass(w) || !(h = take(&at, 2)))
-            return;
-        ip.protocol = read_u8(h);
-        if (protocol == PROTO_FRAGMENT) {
-            if (!ipv6_fragment(w, &at, ip, &fragment_seen))
-                return;
-        } else if (!skip(&at, IPV6_EXTENSION_REST + (protocol == PROTO_AH ? 4 : 8) * (size_t)read_u8(h + 1))) {
-            return;
-        } else if (protocol == PROTO_MOBILITY && ip.protocol == PROTO_NONE) {
-            ip.protocol = protocol;
-            walk_finish_portless(w, ip);
-            return;
-        }
+    const uint8_t *h;
+    if (!walk_pass(w) || !take(&at, 2, &h))
+        return;
+    struct ip next = {.version = 6, .protocol = (uint32_t)read_u8(h)};
+    if (ip.protocol == PROTO_FRAGMENT) {
+        ipv6_fragment(w, at, next);
+        return;
     }
+    if (!skip(&at, IPV6_EXTENSION_REST + (ip.protocol == PROTO_AH ? 4 : 8) * read_u8(h + 1)))
+        return;
+    if (ip.protocol == PROTO_MOBILITY && next.protocol == PROTO_NONE)
+        walk_finish_portless(w, ip);
+    else
+        ipv6_payload(w, at, next);
+}
+
+/* What follows an IPv6 header or one of its extension headers. The key's protocol is what is reached last. */
+static void ipv6_payload(struct walk *w, struct cursor at, struct ip ip)
+{
+    if (is_options[ip.protocol])
+        ipv6_options(w, at, ip);
+    else if (ip.protocol == PROTO_FRAGMENT || ip.protocol == PROTO_AH || ip.protocol == PROTO_MOBILITY)
+        ipv6_extension(w, at, ip);
+    else
+        transport(w, at, ip);
 }
 
 /* h: the first half of the header, which has been taken. */
@@ -266,11 +275,12 @@ static inline void ipv6(struct walk *w, struct cursor at, const uint8_t *h)
     uint64_t *address = w->out->key.word;
     if (!skip(&at, IP_MIN_BYTES))
         return;
-    struct ip ip = {.version = 6, .protocol = read_u8(h + 6)};
+    struct ip ip = {.version = 6, .protocol = (uint32_t)read_u8(h + 6)};
     copy_out(address, h + 8, 32);
     if (*(const uint8_t *)&address[2] == IPV6_MULTICAST && !w->in_quote)
         w->out->flags |= PARSE_MULTICAST;
-    ipv6_extensions(w, at, ip);
+    w->in_fragment = false;
+    ipv6_payload(w, at, ip);
 }
 
 void ip_packet(struct walk *w, struct cursor at, unsigned version)
@@ -279,10 +289,10 @@ void ip_packet(struct walk *w, struct cursor at, unsigned version)
         rss_ip(w, at, version);
         return;
     }
-    const uint8_t *h = take(&at, IP_MIN_BYTES);
-    if (!h)
+    const uint8_t *h;
+    if (!take(&at, IP_MIN_BYTES, &h))
         return;
-    uint8_t first = read_u8(h);
+    size_t first = read_u8(h);
     if (version != 0 && first >> 4 != version)
         return;
     if (first >> 4 == 6)

@@ -12,7 +12,7 @@ static void mpls(struct walk *w, struct cursor at)
 {
     const uint8_t *label;
     do {
-        if (!walk_pass(w) || !(label = take(&at, 4)))
+        if (!walk_pass(w) || !take(&at, 4, &label))
             return;
     } while (!(read_u8(label + 2) & MPLS_BOTTOM));
     ip_packet(w, at, 0);
@@ -24,8 +24,8 @@ enum { PPP_IPV4 = 0x0021, PPP_IPV6 = 0x0057 };
 
 static void pppoe(struct walk *w, struct cursor at)
 {
-    const uint8_t *h = take(&at, 8); /* version and type, code, session, length; then PPP's protocol */
-    if (!h || read_u8(h) != PPPOE_VERSION_TYPE || read_u8(h + 1) != PPPOE_SESSION_DATA)
+    const uint8_t *h; /* version and type, code, session, length; then PPP's protocol */
+    if (!take(&at, 8, &h) || read_u8(h) != PPPOE_VERSION_TYPE || read_u8(h + 1) != PPPOE_SESSION_DATA)
         return;
     unsigned protocol = read_be16(h + 6);
     if (protocol == PPP_IPV4)
@@ -61,14 +61,14 @@ static void llc(struct walk *w, struct cursor at)
     static const uint8_t ip_sap[3] = {0x06, 0x06, 0x03};
     static const uint8_t snap[3] = {0xaa, 0xaa, 0x03};
     static const uint8_t rfc1042[3] = {0, 0, 0}; /* the organisation whose types are ethertypes */
-    const uint8_t *h = take(&at, 3), *s;
+    const uint8_t *h, *s;
     uint8_t points[3], organisation[3];
-    if (!h)
+    if (!take(&at, 3, &h))
         return;
     copy_out(points, h, sizeof(points));
     if (memcmp(points, ip_sap, sizeof(points)) == 0) {
         ip_packet(w, at, 4); /* the access point is IPv4's (RFC 1042); IPv6 has none */
-    } else if (memcmp(points, snap, sizeof(points)) == 0 && (s = take(&at, 5))) {
+    } else if (memcmp(points, snap, sizeof(points)) == 0 && take(&at, 5, &s)) {
         copy_out(organisation, s, sizeof(organisation));
         if (memcmp(organisation, rfc1042, sizeof(rfc1042)) == 0)
             ethertype(w, at, read_be16(s + 3));
@@ -80,40 +80,39 @@ static bool is_vlan(unsigned type)
     return type == ETHERTYPE_VLAN || type == ETHERTYPE_QINQ || type == ETHERTYPE_QINQ_OLD;
 }
 
-/* Passes over the tags, the first of which is of the type *what; it becomes the type of what they stand before. */
-static bool skip_tags(struct walk *w, struct cursor *where, unsigned *what)
+/* What is neither IPv4 nor IPv6. */
+static __attribute__((noinline)) void other_type(struct walk *w, struct cursor at, unsigned type)
 {
-    unsigned type;
     const bool key_vlan = w->rules->key_vlan;
-    struct cursor at = *where;
+    const uint8_t *tag;
     uint32_t most = w->n_more < FLOWQ_MAX_VLANS ? w->n_more : FLOWQ_MAX_VLANS, n_more = most;
-    do {
-        const uint8_t *tag = take(&at, 4);
-        if (n_more-- == 0 || !tag)
-            return false;
+    for (; is_vlan(type); n_more--) {
+        if (n_more == 0 || !take(&at, 4, &tag))
+            return;
         uint32_t word = read_be32(tag); /* the tag itself, then the next type */
         if (key_vlan)
             w->vlans = key_vlan_add(w->vlans, word >> 16 & 0x0fff);
         type = word & 0xffff;
-    } while (is_vlan(type));
+    }
     w->n_more -= most - n_more;
-    *where = at;
-    *what = type;
-    return true;
-}
-
-void link_ethernet(struct walk *w, struct cursor at)
-{
-    const uint8_t *h = take(&at, 14);
-    if (!h)
-        return;
-    if (read_u8(h) & 1 && !w->in_quote)
-        w->out->flags |= PARSE_MULTICAST;
-    unsigned type = read_be16(h + 12);
-    if (is_vlan(type) && !skip_tags(w, &at, &type))
-        return;
     if (type < ETHERTYPE_MIN)
         llc(w, at);
     else
         ethertype(w, at, type);
+}
+
+void link_ethernet(struct walk *w, struct cursor at)
+{
+    const uint8_t *h;
+    if (!take(&at, 14, &h))
+        return;
+    if (read_u8(h) & 1 && !w->in_quote)
+        w->out->flags |= PARSE_MULTICAST;
+    unsigned type = read_be16(h + 12);
+    if (type == ETHERTYPE_IPV6)
+        ip_packet(w, at, 6);
+    else if (type == ETHERTYPE_IPV4)
+        ip_packet(w, at, 4);
+    else
+        other_type(w, at, type);
 }

@@ -46,8 +46,8 @@ struct gre {
 /* Takes the start of a GRE header; false if it cannot be read. */
 static bool take_gre(struct cursor *at, struct gre *gre)
 {
-    const uint8_t *h = take(at, 4);
-    if (!h)
+    const uint8_t *h;
+    if (!take(at, 4, &h))
         return false;
     gre->flags = read_be16(h);
     gre->ethertype = read_be16(h + 2);
@@ -129,15 +129,15 @@ enum { VXLAN_GPE_IPV4 = 1, VXLAN_GPE_IPV6 = 2, VXLAN_GPE_ETHERNET = 3 };
 
 static void vxlan(struct walk *w, struct cursor at)
 {
-    const uint8_t *h = take(&at, 8);
-    if (h && read_u8(h) & VXLAN_VNI_VALID)
+    const uint8_t *h;
+    if (take(&at, 8, &h) && read_u8(h) & VXLAN_VNI_VALID)
         link_ethernet(w, at);
 }
 
 static void vxlan_gpe(struct walk *w, struct cursor at)
 {
-    const uint8_t *h = take(&at, 8);
-    if (!h)
+    const uint8_t *h;
+    if (!take(&at, 8, &h))
         return;
     unsigned flags = read_u8(h);
     if (!(flags & VXLAN_VNI_VALID) || flags & VXLAN_GPE_VERSION)
@@ -156,8 +156,8 @@ static void vxlan_gpe(struct walk *w, struct cursor at)
 
 static void geneve(struct walk *w, struct cursor at)
 {
-    const uint8_t *h = take(&at, 8);
-    if (!h)
+    const uint8_t *h;
+    if (!take(&at, 8, &h))
         return;
     unsigned first = read_u8(h);
     if (!(first & GENEVE_VERSION) && skip(&at, 4 * (size_t)(first & GENEVE_OPTION_WORDS)))
@@ -177,10 +177,10 @@ static bool skip_gtpu_extensions(struct walk *w, struct cursor *at)
     const uint8_t *words, *rest;
     size_t bytes; /* of the rest: contents and the type; a header of no words is nonsense */
     do {
-        if (!walk_pass(w) || !(words = take(at, 1)))
+        if (!walk_pass(w) || !take(at, 1, &words))
             return false;
         bytes = 4 * (size_t)read_u8(words) - 1;
-        if (!(rest = take(at, bytes)))
+        if (!take(at, bytes, &rest))
             return false;
     } while (read_u8(rest + bytes - 1) != 0);
     return true;
@@ -188,14 +188,14 @@ static bool skip_gtpu_extensions(struct walk *w, struct cursor *at)
 
 static void gtpu(struct walk *w, struct cursor at)
 {
-    const uint8_t *h = take(&at, 8), *optional; /* of optional: sequence number, N-PDU number, type of the first extension */
-    if (!h)
+    const uint8_t *h, *optional; /* of optional: sequence number, N-PDU number, type of the first extension */
+    if (!take(&at, 8, &h))
         return;
     unsigned first = read_u8(h);
     if ((first & GTPU_KIND_MASK) != GTPU_KIND || read_u8(h + 1) != GTPU_G_PDU)
         return;
     if (first & GTPU_OPTIONAL) {
-        if (!(optional = take(&at, 4)))
+        if (!take(&at, 4, &optional))
             return;
         if (first & GTPU_EXTENSION && read_u8(optional + 3) != 0 && !skip_gtpu_extensions(w, &at))
             return;
@@ -215,10 +215,11 @@ static const struct {
     [PARSE_PORT_GRE_UDP] = {FLOWQ_TUNNEL_GRE_UDP, gre_in_udp},
 };
 
-unsigned tunnel_udp_find(const struct parse_rules *rules, uint16_t dport)
+unsigned tunnel_udp_find(const struct walk *w, uint16_t dport)
 {
+    const struct parse_rules *rules = w->rules;
     unsigned i = 0;
-    if (dport == 0) /* the port of tunnels that have none */
+    if (dport == 0 || w->in_tunnel) /* 0 is the port of tunnels that have none */
         return PARSE_N_PORTS;
     while (i < PARSE_N_PORTS && !(rules->port[i] == dport && rules->tunnels & udp_tunnel[i].bit))
         i++;

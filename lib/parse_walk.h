@@ -39,8 +39,8 @@ enum {
 
 /* The IP header we are in; its addresses are in out->key already. */
 struct ip {
-    uint8_t version;
-    uint8_t protocol;
+    uint32_t protocol;
+    uint32_t version; /* 4 or 6 */
 };
 
 struct walk {
@@ -51,6 +51,7 @@ struct walk {
     uint32_t n_more;           /* headers that may still be passed over (PARSE_MAX_PASSED) */
     bool in_tunnel;            /* a tunnel has been entered: no second one is */
     bool in_quote;             /* inside an ICMP error */
+    bool in_fragment;          /* behind a fragment header of this IPv6 header */
     bool has_spare;            /* what counts if nothing readable comes any more: */
     uint8_t spare_flags;
     struct ip spare_ip;
@@ -77,7 +78,18 @@ void walk_finish(struct walk *w, struct ip ip, uint32_t ports, uint8_t kind);
 void walk_finish_portless(struct walk *w, struct ip ip);
 
 /* The portless key of this header counts unless what it carries gives a better one. */
-void walk_keep_spare(struct walk *w, struct ip ip);
+static inline void walk_keep_spare(struct walk *w, struct ip ip)
+{
+    const uint64_t *address = w->out->key.word;
+    if (ip.version == 6)
+        memcpy(w->spare_address, address, sizeof(w->spare_address));
+    else
+        w->spare_address[0] = address[0];
+    w->spare_ip = ip;
+    w->spare_vlans = w->vlans;
+    w->spare_flags = w->out->flags;
+    w->has_spare = true;
+}
 
 /* A frame that starts at its Ethernet header. */
 void link_ethernet(struct walk *w, struct cursor at);
@@ -90,13 +102,7 @@ void tunnel_ip(struct walk *w, struct cursor at, struct ip ip);
 void tunnel_gre(struct walk *w, struct cursor at, struct ip ip);
 
 /* Which UDP tunnel a datagram to this port (host byte order) is to be looked into for; PARSE_N_PORTS: none. */
-unsigned tunnel_udp_find(const struct parse_rules *rules, uint16_t dport);
-
-static inline unsigned tunnel_udp_of(const struct walk *w, uint16_t dport)
-{
-    bool seldom = w->rules->udp_filter >> (dport & 63) & 1;
-    return seldom && !w->in_tunnel ? tunnel_udp_find(w->rules, dport) : PARSE_N_PORTS;
-}
+unsigned tunnel_udp_find(const struct walk *w, uint16_t dport);
 
 /* What follows the ports of its UDP header. */
 void tunnel_udp(struct walk *w, struct cursor at, unsigned which);

@@ -24,8 +24,8 @@ static void read_tunnel(struct walk *w, struct cursor at, const struct rss_field
 /* The ports of a TCP or UDP header, if they are there. */
 static bool read_ports(struct cursor *at, struct rss_fields *f, uint8_t ports_of)
 {
-    const uint8_t *ports = take(at, sizeof(f->port));
-    if (!ports)
+    const uint8_t *ports;
+    if (!take(at, sizeof(f->port), &ports))
         return false;
     copy_out(f->port, ports, sizeof(f->port));
     f->ports_of = ports_of;
@@ -48,7 +48,7 @@ static void read_transport(struct walk *w, struct cursor at, struct rss_fields *
         break;
     case PROTO_UDP:
         if (read_ports(&at, f, RSS_UDP)) {
-            unsigned tunnel = tunnel_udp_of(w, (uint16_t)(f->port[2] << 8 | f->port[3]));
+            unsigned tunnel = tunnel_udp_find(w, (uint16_t)(f->port[2] << 8 | f->port[3]));
             if (tunnel != PARSE_N_PORTS) {
                 tunnel_udp(w, at, tunnel);
                 return;
@@ -67,21 +67,22 @@ static void read_transport(struct walk *w, struct cursor at, struct rss_fields *
 /* An address; false if there is none. */
 static bool read_address(struct cursor *at, uint8_t address[16])
 {
-    const uint8_t *there = take(at, 16);
-    if (there)
-        copy_out(address, there, 16);
-    return there != NULL;
+    const uint8_t *there;
+    if (!take(at, 16, &there))
+        return false;
+    copy_out(address, there, 16);
+    return true;
 }
 
 /* Destination options, after the header's first two bytes. */
 static void find_home_address(struct cursor at, struct rss_fields *f, bool *found)
 {
     const uint8_t *h;
-    while (!*found && (h = take(&at, 1))) {
+    while (!*found && take(&at, 1, &h)) {
         uint8_t type = read_u8(h), length;
         if (type == OPTION_PAD1)
             continue;
-        if (!(h = take(&at, 1)))
+        if (!take(&at, 1, &h))
             return;
         length = read_u8(h);
         if (type == OPTION_HOME_ADDRESS && length == 16) {
@@ -99,7 +100,7 @@ static bool routing_header(struct cursor *at, size_t bytes, struct rss_fields *f
     const uint8_t *h;
     if (bytes != 22)
         return skip(at, bytes);
-    if (!(h = take(at, 6)))
+    if (!take(at, 6, &h))
         return false;
     if (read_u8(h) != 2 || read_u8(h + 1) != 1 || *found)
         return skip(at, 16);
@@ -115,15 +116,15 @@ struct seen {
 };
 static bool extension(struct cursor *at, uint8_t *protocol, struct rss_fields *f, struct seen *seen)
 {
-    const uint8_t *h = take(at, 2), *fragment;
-    if (!h)
+    const uint8_t *h, *fragment;
+    if (!take(at, 2, &h))
         return false;
     uint8_t next = read_u8(h), length = read_u8(h + 1);
     size_t bytes = *protocol == PROTO_AH ? 4 * (size_t)length + 6 : 8 * (size_t)length + 6; /* beyond the two taken */
     bool ok;
     switch (*protocol) {
     case PROTO_FRAGMENT:
-        ok = !seen->fragment && (fragment = take(at, 6)) && !(read_be16(fragment) & IPV6_FRAGMENTED);
+        ok = !seen->fragment && take(at, 6, &fragment) && !(read_be16(fragment) & IPV6_FRAGMENTED);
         seen->fragment = true;
         break;
     case PROTO_DEST_OPTIONS:
@@ -195,8 +196,8 @@ static void read_ipv6(struct walk *w, struct cursor at, const uint8_t *h)
 
 void rss_ip(struct walk *w, struct cursor at, unsigned version)
 {
-    const uint8_t *h = take(&at, IP_MIN_BYTES);
-    if (!h)
+    const uint8_t *h;
+    if (!take(&at, IP_MIN_BYTES, &h))
         return;
     uint8_t first = read_u8(h);
     if (version != 0 && first >> 4 != version)

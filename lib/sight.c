@@ -16,33 +16,53 @@ static void fetch_seconds(const struct flowq_pkt *pkts, unsigned at, unsigned en
 
 /* ---- Packets that go to the VM --------------------------------------------------------------------------------------------- */
 
-/* What is not looked up in the table by its own key gets an empty line, and so ends up among the odd ones. */
-static void special(const struct view *v, const struct parse_rules *rules, const struct flowq_pkt *pkt, struct batch *b,
-                    unsigned at)
+static void look_up(const struct view *v, uint64_t hash, struct sighting *seen)
 {
-    static const uint8_t kinds[] = {[PARSE_KEYLESS] = ODD_KEYLESS,
-                                    [PARSE_FLOW] = ODD_NOT,
-                                    [PARSE_LATER] = ODD_LATER,
-                                    [PARSE_QUOTE] = ODD_QUOTE,
-                                    [PARSE_QUOTE_LATER] = ODD_LATER};
+    seen->hash = hash;
+    seen->line = line_of(*v, hash);
+    __builtin_prefetch(seen->line);
+}
+
+/* No packet of a flow. What is not looked up in the table by its own key gets an empty line, and so ends up among the odd ones. */
+static __attribute__((noinline)) void no_flow(const struct view *v, struct parse_result *r, struct batch *b, unsigned at)
+{
     const struct hash_secret *secret = &v->vm->secret;
     struct sighting *seen = &b->seen[at];
+    if (r->kind == PARSE_QUOTE || r->kind == PARSE_QUOTE_LATER)
+        key_reverse(&r->key); /* the VM sent the packet that is quoted (S6) */
+    if (r->kind == PARSE_QUOTE) {
+        b->odd_kind[at] = ODD_QUOTE;
+        b->quotes |= odd_bit(at);
+        look_up(v, hash_key(secret, &r->key), seen);
+        return;
+    }
+    b->odd_kind[at] = r->kind == PARSE_KEYLESS ? ODD_KEYLESS : ODD_LATER;
+    seen->hash = r->kind == PARSE_KEYLESS ? hash_least(&secret->brief) : hash_key(secret, &r->key);
+    seen->line = table_nowhere;
+}
+
+static __attribute__((noinline)) void fragment(const struct view *v, const struct parse_result *r, struct batch *b, unsigned at)
+{
+    const struct hash_secret *secret = &v->vm->secret;
+    struct special *s = &b->special[b->n_special++];
+    s->at = (uint8_t)at;
+    s->n_first = r->n_first;
+    s->later = r->kind == PARSE_LATER ? hash_frag(secret, &r->later) : 0;
+    for (unsigned i = 0; i < r->n_first; i++)
+        s->first[i] = hash_frag(secret, &r->first[i]);
+}
+
+static inline void special(const struct view *v, const struct parse_rules *rules, const struct flowq_pkt *pkt, struct batch *b,
+                           unsigned at)
+{
     struct parse_result r;
     parse_packet(pkt, rules, &r);
-    if (r.kind == PARSE_QUOTE || r.kind == PARSE_QUOTE_LATER)
-        key_reverse(&r.key); /* the VM sent the packet that is quoted (S6) */
-    b->odd_kind[at] = kinds[r.kind];
-    seen->hash = r.kind == PARSE_KEYLESS ? hash_least(&secret->brief) : hash_key(secret, &r.key);
-    seen->line = b->odd_kind[at] == ODD_NOT ? line_of(*v, seen->hash) : table_nowhere;
-    __builtin_prefetch(seen->line);
-    if (r.n_first || b->odd_kind[at] == ODD_LATER) {
-        struct special *s = &b->special[b->n_special++];
-        s->at = (uint8_t)at;
-        s->n_first = r.n_first;
-        s->later = r.kind == PARSE_LATER ? hash_frag(secret, &r.later) : 0;
-        for (unsigned i = 0; i < r.n_first; i++)
-            s->first[i] = hash_frag(secret, &r.first[i]);
-    }
+    if (r.kind == PARSE_FLOW)
+        look_up(v, hash_key(v->secret, &r.key), &b->seen[at]);
+    else
+        no_flow(v, &r, b, at);
+    if (r.n_first || b->odd_kind[at] == ODD_LATER)
+        fragment(v, &r, b, at);
 }
 
 unsigned sight_specials(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct batch *b)

@@ -76,8 +76,14 @@ struct batch {
     uint8_t reason[BATCH];   /* FLOWQ_REASON_BOUND unless written: starts as zero, too, where anybody reads it */
     struct special special[BATCH];
     unsigned n_special;
+    uint32_t quotes; /* odd_bit() of each quote that is looked up like a flow's packet, and answered then unless it is odd */
     uint64_t now_ns; /* read with the call's first special packet, by several vms with each; 0: not yet */
 };
+
+/* A bit for each packet, the first one's highest. */
+static inline unsigned odd_first(uint32_t odd) { return (unsigned)__builtin_clz(odd); }
+static inline uint32_t odd_bit(unsigned at) { return UINT32_C(1) << (BATCH - 1) >> at; }
+_Static_assert(BATCH == 32, "a bit for each packet");
 
 /* What a call needs to know of its thread. One that could not be registered must not look at the table: it looks empty to it. */
 struct caller {

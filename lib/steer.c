@@ -28,6 +28,7 @@ static inline __attribute__((always_inline)) void see(const struct view *v, cons
                                                       unsigned n_next, struct batch *b, run_fn *run_v4, run_fn *run_v6)
 {
     b->n_special = 0;
+    b->quotes = 0;
     memset(b->odd_kind, ODD_NOT, sizeof(b->odd_kind));
     if (first)
         fetch_headers(pkts, n);
@@ -324,9 +325,12 @@ static void leave(struct thread *thread)
 static inline void steer_batch(const struct instance *is, const struct view *v, struct batch *b, unsigned n, uint16_t *qids)
 {
     uint32_t odd = is->look(v, b, n, qids);
+    uint32_t quotes = b->quotes & ~odd;
     if (odd || b->n_special)
         is->answer_each(v, b, odd, qids);
-    tally_add(&v->tally, STAT_STEER + FLOWQ_REASON_BOUND, n - (unsigned)__builtin_popcount(odd));
+    if (__builtin_expect(quotes != 0, 0))
+        answer_quotes(v, b, quotes);
+    tally_add(&v->tally, STAT_STEER + FLOWQ_REASON_BOUND, n - (unsigned)__builtin_popcount(odd | quotes));
 }
 
 /* All batches of a burst. Where `out` is not NULL, qids has room for one batch, and the decisions go there. */

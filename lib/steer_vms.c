@@ -35,6 +35,8 @@ static __attribute__((noinline)) void sight_for(const struct receivers *to, cons
     } else if (queues_n(u32_load_acquire(&vm->queues.summary)) > 1) {
         const struct view v = view_of(vm, to->by);
         sight_specials(&v, pkts, at, at + 1, b);
+        if (b->odd_kind[at] == ODD_QUOTE)
+            b->seen[at].line = table_nowhere; /* the first look counts what it answers */
     } else {
         no_line(vm, b, at, ODD_SINGLE);
     }
@@ -145,6 +147,7 @@ static void steer_mixed(const struct instance *is, const struct thread *thread, 
     struct batch b;
     bool counted;
     b.n_special = 0;
+    b.quotes = 0;
     memset(b.odd_kind, ODD_NOT, sizeof(b.odd_kind));
     for (unsigned i = 0; i < n; i++) {
         fetch_vm(vms[i], to.by);

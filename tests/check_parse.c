@@ -67,7 +67,7 @@ static unsigned net16(uint16_t v)
 static void text(const struct parse_result *r, char *s, size_t size)
 {
     static const char *const kind[] = {"keyless", "flow", "later", "quote", "quote-later"};
-    static const char *const flag[] = {"multicast", "syn", "fin", "rst", "icmp-error"};
+    static const char *const flag[] = {"multicast", "fin", "syn", "rst", "icmp-error"};
     const uint8_t *word = (const uint8_t *)r->key.word;
     size_t n = (size_t)snprintf(s, size, "%s", kind[r->kind]);
     if (r->key.bytes) {

@@ -18,7 +18,6 @@ static void count_read(const unsigned char *bytes, size_t n)
 #define parse_packet counted_parse_from
 #define walk_finish counted_walk_finish
 #define walk_finish_portless counted_walk_finish_portless
-#define walk_keep_spare counted_walk_keep_spare
 #define link_ethernet counted_link_ethernet
 #define ip_packet counted_ip_packet
 #define tunnel_ip counted_tunnel_ip
