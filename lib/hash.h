@@ -111,6 +111,19 @@ static inline uint64_t hash_key(const struct hash_secret *s, const struct key *k
     return k->bytes == KEY_V4_BYTES ? hash_words2(s, k->word) : hash_tagged(s, k);
 }
 
+/* Of the key with source and destination swapped: that of a packet which the VM sends (S3), or has sent (S6). */
+static inline uint64_t hash_key_reversed(const struct hash_secret *s, const struct key *k)
+{
+    const uint64_t *word = k->word;
+    if (k->bytes == KEY_V6_BYTES)
+        return hash_words5(s, (const uint64_t[5]){word[2], word[3], word[0], word[1], key_l4_reversed(word[4])});
+    if (k->bytes == KEY_V4_BYTES)
+        return hash_words2(s, (const uint64_t[2]){word[0] << 32 | word[0] >> 32, key_l4_reversed(word[1])});
+    struct key reversed = *k;
+    key_reverse(&reversed);
+    return hash_tagged(s, &reversed);
+}
+
 static inline uint64_t hash_frag(const struct hash_secret *s, const struct parse_frag *f)
 {
     return XXH3_64bits_withSecret(f, sizeof(*f), s->bytes, sizeof(s->bytes));

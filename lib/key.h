@@ -67,6 +67,13 @@ static inline struct key_l4 key_l4(const struct key *k)
     return l4;
 }
 
+/* Of the word that key_l4_make() makes: source and destination port swapped. */
+static inline uint64_t key_l4_reversed(uint64_t l4)
+{
+    uint32_t ports = (uint32_t)(l4 >> KEY_PORTS_SHIFT), swapped = ports << 16 | ports >> 16;
+    return l4 ^ (uint64_t)(ports ^ swapped) << KEY_PORTS_SHIFT;
+}
+
 /* Swaps source and destination in place: addresses and ports. VLAN ids have no direction. */
 static inline void key_reverse(struct key *k)
 {
@@ -80,8 +87,7 @@ static inline void key_reverse(struct key *k)
         k->word[2] = a;
         k->word[3] = b;
     }
-    uint32_t ports = (uint32_t)(k->word[l4] >> KEY_PORTS_SHIFT), swapped = ports << 16 | ports >> 16;
-    k->word[l4] ^= (uint64_t)(ports ^ swapped) << KEY_PORTS_SHIFT;
+    k->word[l4] = key_l4_reversed(k->word[l4]);
 }
 
 /*

@@ -66,24 +66,14 @@ static inline void ports_only(struct walk *w, struct cursor at, struct ip ip)
         walk_finish(w, ip, read_raw32(ports), PARSE_FLOW);
 }
 
-/* A datagram to a port that may be a tunnel's. */
-static __attribute__((noinline)) void udp_to_tunnel(struct walk *w, struct cursor at, struct ip ip, uint32_t ports)
-{
-    unsigned tunnel = tunnel_udp_find(w, (uint16_t)be32toh(ports));
-    if (tunnel == PARSE_N_PORTS)
-        walk_finish(w, ip, ports, PARSE_FLOW);
-    else
-        tunnel_udp(w, at, tunnel);
-}
-
 static inline void udp(struct walk *w, struct cursor at, struct ip ip)
 {
     const uint8_t *h;
     if (!take(&at, 4, &h))
         return;
     uint32_t ports = read_raw32(h);
-    if (w->rules->udp_filter >> (be32toh(ports) & 63) & 1)
-        udp_to_tunnel(w, at, ip, ports);
+    if (tunnel_udp_likely(w, ports))
+        tunnel_udp(w, at, ip, ports);
     else
         walk_finish(w, ip, ports, PARSE_FLOW);
 }
@@ -113,15 +103,9 @@ static __attribute__((noinline)) void icmp(struct walk *w, struct cursor at, str
         ip_packet(w, at, 0);
 }
 
-static void transport(struct walk *w, struct cursor at, struct ip ip)
+static __attribute__((noinline)) void other_transport(struct walk *w, struct cursor at, struct ip ip)
 {
     switch (ip.protocol) {
-    case PROTO_TCP:
-        tcp(w, at, ip);
-        return;
-    case PROTO_UDP:
-        udp(w, at, ip);
-        return;
     case PROTO_UDP_LITE:
     case PROTO_SCTP:
     case PROTO_DCCP:
@@ -143,6 +127,16 @@ static void transport(struct walk *w, struct cursor at, struct ip ip)
         return;
     }
     walk_finish_portless(w, ip);
+}
+
+static void transport(struct walk *w, struct cursor at, struct ip ip)
+{
+    if (ip.protocol == PROTO_TCP)
+        tcp(w, at, ip);
+    else if (ip.protocol == PROTO_UDP)
+        udp(w, at, ip);
+    else
+        other_transport(w, at, ip);
 }
 
 /* ---- IP -------------------------------------------------------------------------------------------------------------------- */
@@ -192,9 +186,17 @@ static inline void ipv4(struct walk *w, struct cursor at, const uint8_t *h, size
 #define IPV6_EXTENSION_REST 6
 
 /* Extension headers; those that are options and nothing else are passed over, of any kind and in any order. */
-static const bool is_options[UINT8_MAX + 1] = {[PROTO_HOP_BY_HOP] = true, [PROTO_ROUTING] = true, [PROTO_DEST_OPTIONS] = true};
+enum { NO_EXTENSION, OPTIONS, OTHER_EXTENSION };
+static const uint8_t extension[UINT8_MAX + 1] = {
+    [PROTO_HOP_BY_HOP] = OPTIONS,
+    [PROTO_ROUTING] = OPTIONS,
+    [PROTO_DEST_OPTIONS] = OPTIONS,
+    [PROTO_FRAGMENT] = OTHER_EXTENSION,
+    [PROTO_AH] = OTHER_EXTENSION,
+    [PROTO_MOBILITY] = OTHER_EXTENSION,
+};
 
-static void ipv6_payload(struct walk *w, struct cursor at, struct ip ip);
+static inline void ipv6_payload(struct walk *w, struct cursor at, struct ip ip);
 
 /*
  * Headers of options, the first of which is there. Where one begins only the one before tells: so there is as little as possible
@@ -209,7 +211,7 @@ static __attribute__((noinline)) void ipv6_options(struct walk *w, struct cursor
     for (uint32_t n = w->n_more; n > 0 && passed + 8 <= at.left; n--) {
         size_t next = read_u8(at.at + passed);
         passed += 8 + 8 * read_u8(at.at + passed + 1); /* its length is in units of 8 bytes, beyond the first */
-        if (is_options[next])
+        if (extension[next] == OPTIONS)
             continue;
         w->n_more = n - 1;
         ip.protocol = (uint32_t)next;
@@ -259,14 +261,15 @@ static __attribute__((noinline)) void ipv6_extension(struct walk *w, struct curs
 }
 
 /* What follows an IPv6 header or one of its extension headers. The key's protocol is what is reached last. */
-static void ipv6_payload(struct walk *w, struct cursor at, struct ip ip)
+static inline void ipv6_payload(struct walk *w, struct cursor at, struct ip ip)
 {
-    if (is_options[ip.protocol])
-        ipv6_options(w, at, ip);
-    else if (ip.protocol == PROTO_FRAGMENT || ip.protocol == PROTO_AH || ip.protocol == PROTO_MOBILITY)
-        ipv6_extension(w, at, ip);
-    else
+    uint8_t kind = extension[ip.protocol];
+    if (kind == NO_EXTENSION)
         transport(w, at, ip);
+    else if (kind == OPTIONS)
+        ipv6_options(w, at, ip);
+    else
+        ipv6_extension(w, at, ip);
 }
 
 /* h: the first half of the header, which has been taken. */

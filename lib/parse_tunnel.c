@@ -203,7 +203,7 @@ static void gtpu(struct walk *w, struct cursor at)
     ip_packet(w, at, 0);
 }
 
-static const struct {
+static const struct udp_tunnel {
     uint32_t bit;
     void (*enter)(struct walk *w, struct cursor at);
 } udp_tunnel[PARSE_N_PORTS] = {
@@ -215,22 +215,27 @@ static const struct {
     [PARSE_PORT_GRE_UDP] = {FLOWQ_TUNNEL_GRE_UDP, gre_in_udp},
 };
 
-unsigned tunnel_udp_find(const struct walk *w, uint16_t dport)
+static const struct udp_tunnel *find_udp_tunnel(const struct walk *w, uint16_t dport)
 {
     const struct parse_rules *rules = w->rules;
-    unsigned i = 0;
     if (dport == 0 || w->in_tunnel) /* 0 is the port of tunnels that have none */
-        return PARSE_N_PORTS;
-    while (i < PARSE_N_PORTS && !(rules->port[i] == dport && rules->tunnels & udp_tunnel[i].bit))
-        i++;
-    return i;
+        return NULL;
+    for (unsigned i = 0; i < PARSE_N_PORTS; i++)
+        if (rules->port[i] == dport && rules->tunnels & udp_tunnel[i].bit)
+            return &udp_tunnel[i];
+    return NULL;
 }
 
 /* Should the inner packet not be readable, there is no key: the outer source port is entropy and never comes back. */
-void tunnel_udp(struct walk *w, struct cursor at, unsigned which)
+void tunnel_udp(struct walk *w, struct cursor at, struct ip outer, uint32_t ports)
 {
+    const struct udp_tunnel *tunnel = find_udp_tunnel(w, (uint16_t)be32toh(ports));
+    if (!tunnel) {
+        walk_finish(w, outer, ports, PARSE_FLOW);
+        return;
+    }
     w->in_tunnel = true;
     w->vlans = 0;
     if (skip(&at, 4)) /* length and checksum */
-        udp_tunnel[which].enter(w, at);
+        tunnel->enter(w, at);
 }

@@ -101,10 +101,13 @@ void ip_packet(struct walk *w, struct cursor at, unsigned version);
 void tunnel_ip(struct walk *w, struct cursor at, struct ip ip);
 void tunnel_gre(struct walk *w, struct cursor at, struct ip ip);
 
-/* Which UDP tunnel a datagram to this port (host byte order) is to be looked into for; PARSE_N_PORTS: none. */
-unsigned tunnel_udp_find(const struct walk *w, uint16_t dport);
+/* Not, if the destination port is none of a tunnel's. ports: as they are in memory. */
+static inline bool tunnel_udp_likely(const struct walk *w, uint32_t ports)
+{
+    return w->rules->udp_filter >> (be32toh(ports) & 63) & 1;
+}
 
-/* What follows the ports of its UDP header. */
-void tunnel_udp(struct walk *w, struct cursor at, unsigned which);
+/* What follows the ports of a UDP header, if that is a tunnel to look into; else these are ip's ports. */
+void tunnel_udp(struct walk *w, struct cursor at, struct ip ip, uint32_t ports);
 
 #endif

@@ -11,16 +11,6 @@
 
 static void finish(struct walk *w, const struct rss_fields *f) { *w->fields = *f; }
 
-/* If a tunnel is entered, what is in it counts alone. */
-static void read_tunnel(struct walk *w, struct cursor at, const struct rss_fields *f, struct ip ip,
-                        void (*enter)(struct walk *w, struct cursor at, struct ip ip))
-{
-    bool inside = w->in_tunnel;
-    enter(w, at, ip);
-    if (w->in_tunnel == inside)
-        finish(w, f);
-}
-
 /* The ports of a TCP or UDP header, if they are there. */
 static bool read_ports(struct cursor *at, struct rss_fields *f, uint8_t ports_of)
 {
@@ -32,31 +22,33 @@ static bool read_ports(struct cursor *at, struct rss_fields *f, uint8_t ports_of
     return true;
 }
 
+/* If a tunnel is entered, what is in it counts alone; what the parser makes of the packet otherwise, nobody looks at. */
 static void read_transport(struct walk *w, struct cursor at, struct rss_fields *f, uint8_t protocol)
 {
-    struct ip ip = {.version = f->version, .protocol = protocol};
+    const struct ip ip = {.version = f->version, .protocol = protocol};
+    const bool inside = w->in_tunnel;
+    uint32_t ports;
     switch (protocol) {
     case PROTO_IPV4:
     case PROTO_IPV6:
-        read_tunnel(w, at, f, ip, tunnel_ip);
-        return;
+        tunnel_ip(w, at, ip);
+        break;
     case PROTO_GRE:
-        read_tunnel(w, at, f, ip, tunnel_gre);
-        return;
+        tunnel_gre(w, at, ip);
+        break;
     case PROTO_TCP:
         read_ports(&at, f, RSS_TCP);
         break;
     case PROTO_UDP:
-        if (read_ports(&at, f, RSS_UDP)) {
-            unsigned tunnel = tunnel_udp_find(w, (uint16_t)(f->port[2] << 8 | f->port[3]));
-            if (tunnel != PARSE_N_PORTS) {
-                tunnel_udp(w, at, tunnel);
-                return;
-            }
-        }
+        if (!read_ports(&at, f, RSS_UDP))
+            break;
+        memcpy(&ports, f->port, sizeof(ports));
+        if (tunnel_udp_likely(w, ports))
+            tunnel_udp(w, at, ip, ports);
         break;
     }
-    finish(w, f);
+    if (w->in_tunnel == inside)
+        finish(w, f);
 }
 
 /* ---- IPv6 extension headers ------------------------------------------------------------------------------------------------ */

@@ -16,34 +16,33 @@ static void fetch_seconds(const struct flowq_pkt *pkts, unsigned at, unsigned en
 
 /* ---- Packets that go to the VM --------------------------------------------------------------------------------------------- */
 
-static void look_up(const struct view *v, uint64_t hash, struct sighting *seen)
+static inline void look_up(const struct view *v, uint64_t hash, struct sighting *seen)
 {
     seen->hash = hash;
     seen->line = line_of(*v, hash);
     __builtin_prefetch(seen->line);
 }
 
-/* No packet of a flow. What is not looked up in the table by its own key gets an empty line, and so ends up among the odd ones. */
-static __attribute__((noinline)) void no_flow(const struct view *v, struct parse_result *r, struct batch *b, unsigned at)
+/* What is not looked up in the table by a key of its own gets an empty line, and so ends up among the odd ones. */
+static __attribute__((noinline)) void look_nowhere(const struct view *v, const struct parse_result *r, struct batch *b, unsigned at)
 {
-    const struct hash_secret *secret = &v->vm->secret;
+    const struct hash_secret *secret = v->secret;
     struct sighting *seen = &b->seen[at];
-    if (r->kind == PARSE_QUOTE || r->kind == PARSE_QUOTE_LATER)
-        key_reverse(&r->key); /* the VM sent the packet that is quoted (S6) */
-    if (r->kind == PARSE_QUOTE) {
-        b->odd_kind[at] = ODD_QUOTE;
-        b->quotes |= odd_bit(at);
-        look_up(v, hash_key(secret, &r->key), seen);
-        return;
-    }
-    b->odd_kind[at] = r->kind == PARSE_KEYLESS ? ODD_KEYLESS : ODD_LATER;
-    seen->hash = r->kind == PARSE_KEYLESS ? hash_least(&secret->brief) : hash_key(secret, &r->key);
     seen->line = table_nowhere;
+    b->odd_kind[at] = ODD_LATER;
+    if (r->kind == PARSE_LATER) {
+        seen->hash = hash_key(secret, &r->key);
+    } else if (r->kind == PARSE_QUOTE_LATER) {
+        seen->hash = hash_key_reversed(secret, &r->key);
+    } else {
+        seen->hash = v->least_hash;
+        b->odd_kind[at] = ODD_KEYLESS;
+    }
 }
 
 static __attribute__((noinline)) void fragment(const struct view *v, const struct parse_result *r, struct batch *b, unsigned at)
 {
-    const struct hash_secret *secret = &v->vm->secret;
+    const struct hash_secret *secret = v->secret;
     struct special *s = &b->special[b->n_special++];
     s->at = (uint8_t)at;
     s->n_first = r->n_first;
@@ -57,10 +56,15 @@ static inline void special(const struct view *v, const struct parse_rules *rules
 {
     struct parse_result r;
     parse_packet(pkt, rules, &r);
-    if (r.kind == PARSE_FLOW)
+    if (r.kind == PARSE_FLOW) {
         look_up(v, hash_key(v->secret, &r.key), &b->seen[at]);
-    else
-        no_flow(v, &r, b, at);
+    } else if (r.kind == PARSE_QUOTE) {
+        look_up(v, hash_key_reversed(v->secret, &r.key), &b->seen[at]); /* the VM sent the packet that is quoted (S6) */
+        b->odd_kind[at] = ODD_QUOTE;
+        b->quotes |= odd_bit(at);
+    } else {
+        look_nowhere(v, &r, b, at);
+    }
     if (r.n_first || b->odd_kind[at] == ODD_LATER)
         fragment(v, &r, b, at);
 }
@@ -96,15 +100,13 @@ static uint8_t never_learned(const struct parse_result *r)
 
 static void sent_special(const struct view *v, const struct parse_rules *rules, const struct flowq_pkt *pkt, struct sent *s)
 {
-    const struct hash_secret *secret = &v->vm->secret;
     struct parse_result r;
     parse_packet(pkt, rules, &r);
     uint8_t outcome = never_learned(&r);
     if (outcome == TO_THE_TABLE) {
-        key_reverse(&r.key);
-        sight_sent_line(*v, s, hash_key(secret, &r.key), note_flags_of(key_l4(&r.key).protocol, r.flags));
+        sight_sent_line(*v, s, hash_key_reversed(v->secret, &r.key), note_flags_of(key_l4(&r.key).protocol, r.flags));
     } else {
-        *s = (struct sent){.hash = hash_least(&secret->brief), .line = table_nowhere, .flags = NOTE_NOTHING, .outcome = outcome};
+        *s = (struct sent){.hash = v->least_hash, .line = table_nowhere, .flags = NOTE_NOTHING, .outcome = outcome};
     }
 }
 

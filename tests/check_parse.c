@@ -219,7 +219,7 @@ START_TEST(test_ip)
         EXAMPLE("SYN", ETH("0800") IPV4("06") TCP("02"), "flow 4/6 1:7>2:9 syn"),
         EXAMPLE("FIN", ETH("86dd") IPV6("06") TCP("11"), "flow 6/6 1:7>2:9 fin"),
         EXAMPLE("RST", ETH("86dd") IPV6("06") TCP("14"), "flow 6/6 1:7>2:9 rst"),
-        EXAMPLE("all flags", ETH("0800") IPV4("06") TCP("ff"), "flow 4/6 1:7>2:9 syn fin rst"),
+        EXAMPLE("all flags", ETH("0800") IPV4("06") TCP("ff"), "flow 4/6 1:7>2:9 fin syn rst"),
         EXAMPLE("TCP cut before its flags", ETH("0800") IPV4("06") PORTS "00000000 00000000 50", "flow 4/6 1:7>2:9"),
         EXAMPLE("ports cut", ETH("0800") IPV4("06") "0007 00", "keyless"),
         EXAMPLE("UDP-Lite", ETH("0800") IPV4("88") PORTS, "flow 4/136 1:7>2:9"),

@@ -23,7 +23,6 @@ static void count_read(const unsigned char *bytes, size_t n)
 #define tunnel_ip counted_tunnel_ip
 #define tunnel_gre counted_tunnel_gre
 #define tunnel_udp counted_tunnel_udp
-#define tunnel_udp_find counted_tunnel_udp_find
 #define rss_parse counted_rss_from
 #define rss_ip counted_rss_ip
 void counted_parse_from(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct parse_result *out);
