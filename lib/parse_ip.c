@@ -205,10 +205,12 @@ static inline void ipv6_payload(struct walk *w, struct cursor at, struct ip ip);
  */
 static __attribute__((noinline)) void ipv6_options(struct walk *w, struct cursor at, struct ip ip)
 {
-    size_t passed = 0;
+    size_t passed = 0, last = at.left - 8;
+    if (at.left < 8)
+        return;
     for (size_t ahead = PARSE_CACHE_LINE; ahead < at.left; ahead += PARSE_CACHE_LINE)
         __builtin_prefetch(at.at + ahead);
-    for (uint32_t n = w->n_more; n > 0 && passed + 8 <= at.left; n--) {
+    for (uint32_t n = w->n_more; n > 0 && passed <= last; n--) {
         size_t next = read_u8(at.at + passed);
         passed += 8 + 8 * read_u8(at.at + passed + 1); /* its length is in units of 8 bytes, beyond the first */
         if (extension[next] == OPTIONS)

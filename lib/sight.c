@@ -7,11 +7,22 @@
  */
 #define SECONDS_AHEAD 6
 
-static void fetch_seconds(const struct flowq_pkt *pkts, unsigned at, unsigned end, unsigned n)
+static inline void fetch_second(const struct flowq_pkt *pkt)
 {
-    for (; at < end && at < n; at++)
-        if (pkts[at].len > PARSE_CACHE_LINE)
-            __builtin_prefetch((const char *)pkts[at].data + PARSE_CACHE_LINE);
+    if (pkt->len > PARSE_CACHE_LINE)
+        __builtin_prefetch((const char *)pkt->data + PARSE_CACHE_LINE);
+}
+
+static inline void fetch_first_seconds(const struct flowq_pkt *pkts, unsigned n)
+{
+    for (unsigned i = 0; i < n && i < SECONDS_AHEAD; i++)
+        fetch_second(&pkts[i]);
+}
+
+static inline void fetch_next_second(const struct flowq_pkt *pkts, unsigned n)
+{
+    if (n > SECONDS_AHEAD)
+        fetch_second(&pkts[SECONDS_AHEAD]);
 }
 
 /* ---- Packets that go to the VM --------------------------------------------------------------------------------------------- */
@@ -74,9 +85,9 @@ unsigned sight_specials(const struct view *v, const struct flowq_pkt *pkts, unsi
     struct parse_rules rules;
     uint64_t word[5];
     vm_parse_rules(v->vm, &rules);
-    fetch_seconds(pkts, at, at + SECONDS_AHEAD, n);
+    fetch_first_seconds(pkts + at, n - at);
     do {
-        fetch_seconds(pkts, at + SECONDS_AHEAD, at + SECONDS_AHEAD + 1, n);
+        fetch_next_second(pkts + at, n - at);
         special(v, &rules, &pkts[at], b, at);
     } while (++at < n && parse_fast(&pkts[at], v->udp_filter, false, word) == PLAIN_NOT);
     return at;
@@ -115,9 +126,9 @@ unsigned sight_sent_specials(const struct view *v, const struct flowq_pkt *pkts,
     struct parse_rules rules;
     uint64_t word[5];
     vm_parse_rules(v->vm, &rules);
-    fetch_seconds(pkts, at, at + SECONDS_AHEAD, n);
+    fetch_first_seconds(pkts + at, n - at);
     do {
-        fetch_seconds(pkts, at + SECONDS_AHEAD, at + SECONDS_AHEAD + 1, n);
+        fetch_next_second(pkts + at, n - at);
         sent_special(v, &rules, &pkts[at], &sent[at]);
     } while (++at < n && parse_fast(&pkts[at], v->udp_filter, true, word) == PLAIN_NOT);
     return at;
