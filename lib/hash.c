@@ -11,7 +11,7 @@ void hash_secret_expand(struct hash_secret *s, const uint8_t seed[FLOWQ_SECRET_S
     uint64_t part[4];
     memcpy(part, s->bytes + 24, sizeof(part)); /* xxhash.h, XXH3_len_9to16_64b() */
     s->brief.low = part[0] ^ part[1];
-    s->brief.high = part[2] ^ part[3];
+    s->brief.high = part[2] ^ part[3] ^ HASH_TCP;
     s->fallback = XXH3_64bits_withSeed(seed, FLOWQ_SECRET_SIZE, UINT64_MAX);
     s->brief.tag_mask = -tag_low;
 }

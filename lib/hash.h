@@ -24,12 +24,15 @@
 
 /* What plain IPv4 needs of a secret. */
 struct hash_brief {
-    uint64_t low, high; /* what XXH3 makes of the secret for inputs of 9 to 16 bytes */
-    uint64_t tag_mask;  /* the table's */
+    uint64_t low, high; /* what XXH3 makes of the secret for inputs of 9 to 16 bytes; high: and of HASH_TCP */
+    uint64_t tag_mask;  /* the table's: all bits of a hash from some one upwards */
 };
 
+/* What there is beside ports in the second word of a key of TCP over IPv4: most packets need not be told what they are. */
+#define HASH_TCP key_l4_make(0, PROTO_TCP, 4)
+
 /* Lowest bit of a tag: the least hash there is, as a tag of zero is an empty slot's. */
-static inline uint64_t hash_least(const struct hash_brief *s) { return s->tag_mask & -s->tag_mask; }
+static inline uint64_t hash_least(const struct hash_brief *s) { return -s->tag_mask; }
 
 /* Read-only after creation. */
 struct hash_secret {
@@ -67,7 +70,7 @@ static inline uint64_t hash_fold(uint64_t a, uint64_t b)
 /* least: hash_least(&s), which loops have ready. */
 static inline uint64_t hash_brief(const struct hash_brief s, uint64_t least, const uint64_t word[2])
 {
-    uint64_t low = word[0] ^ s.low, high = word[1] ^ s.high;
+    uint64_t low = word[0] ^ s.low, high = word[1] ^ HASH_TCP ^ s.high;
     return hash_at_least(XXH3_avalanche(KEY_V4_BYTES + XXH_swap64(low) + high + hash_fold(low, high)), least);
 }
 

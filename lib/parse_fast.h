@@ -9,8 +9,8 @@
 #ifndef FLOWQ_LIB_PARSE_FAST_H
 #define FLOWQ_LIB_PARSE_FAST_H
 
+#include "hash.h"
 #include "note.h"
-#include "parse.h"
 
 enum plain { PLAIN_NOT, PLAIN_V4, PLAIN_V6 };
 
@@ -69,7 +69,7 @@ static inline __attribute__((always_inline)) bool parse_fast_v4(const struct flo
     word[0] = tx ? addresses << 32 | addresses >> 32 : addresses;
     if (tx && (word[0] & 0xff) >= IPV4_MULTICAST)
         return false;
-    word[1] = l4 ^ key_l4_make(0, PROTO_TCP, 4); /* a constant that the hash's own can be joined with */
+    word[1] = l4 ^ HASH_TCP; /* which hash_brief() takes out again */
     return true;
 }
 

@@ -182,12 +182,9 @@ static inline __attribute__((always_inline)) unsigned sight_v4(const struct view
 {
     const struct flowq_pkt *pkt = &pkts[at], *end = &pkts[n];
     struct hash_brief secret = v.vm->brief;
-    uint64_t word[5], tcp = key_l4_make(0, PROTO_TCP, 4);
-    secret.high ^= tcp; /* once, instead of with each packet: parse_fast_v4() has put it in */
-    for (struct sighting *s = &b->seen[at]; pkt != end && parse_fast_v4(pkt, v.udp_filter, false, word); pkt++, s++) {
-        word[1] ^= tcp;
+    uint64_t word[5];
+    for (struct sighting *s = &b->seen[at]; pkt != end && parse_fast_v4(pkt, v.udp_filter, false, word); pkt++, s++)
         sight_line(v, s, hash_brief(secret, v.least_hash, word));
-    }
     return (unsigned)(pkt - pkts);
 }
 
@@ -247,13 +244,9 @@ static inline __attribute__((always_inline)) unsigned sight_sent_v4(const struct
 {
     const struct flowq_pkt *pkt = &pkts[at], *end = &pkts[n];
     struct hash_brief secret = v.vm->brief;
-    uint64_t word[5], tcp = key_l4_make(0, PROTO_TCP, 4);
-    secret.high ^= tcp;
-    for (struct sent *s = &sent[at]; pkt != end && parse_fast_v4(pkt, v.udp_filter, true, word); pkt++, s++) {
-        uint32_t flags = note_flags_fast(pkt, PLAIN_V4, word);
-        word[1] ^= tcp;
-        sight_sent_line(v, s, hash_brief(secret, v.least_hash, word), flags);
-    }
+    uint64_t word[5];
+    for (struct sent *s = &sent[at]; pkt != end && parse_fast_v4(pkt, v.udp_filter, true, word); pkt++, s++)
+        sight_sent_line(v, s, hash_brief(secret, v.least_hash, word), note_flags_fast(pkt, PLAIN_V4, word));
     return (unsigned)(pkt - pkts);
 }
 
