@@ -187,7 +187,7 @@ static inline void ipv4(struct walk *w, struct cursor at, const uint8_t *h, size
 
 /* Extension headers; those that are options and nothing else are passed over, of any kind and in any order. */
 enum { NO_EXTENSION, OPTIONS, OTHER_EXTENSION };
-static const uint8_t extension[UINT8_MAX + 1] = {
+static const uint8_t extension_kind[UINT8_MAX + 1] = {
     [PROTO_HOP_BY_HOP] = OPTIONS,
     [PROTO_ROUTING] = OPTIONS,
     [PROTO_DEST_OPTIONS] = OPTIONS,
@@ -213,7 +213,7 @@ static __attribute__((noinline)) void ipv6_options(struct walk *w, struct cursor
     for (uint32_t n = w->n_more; n > 0 && passed <= last; n--) {
         size_t next = read_u8(at.at + passed);
         passed += 8 + 8 * read_u8(at.at + passed + 1); /* its length is in units of 8 bytes, beyond the first */
-        if (extension[next] == OPTIONS)
+        if (extension_kind[next] == OPTIONS)
             continue;
         w->n_more = n - 1;
         ip.protocol = (uint32_t)next;
@@ -265,7 +265,7 @@ static __attribute__((noinline)) void ipv6_extension(struct walk *w, struct curs
 /* What follows an IPv6 header or one of its extension headers. The key's protocol is what is reached last. */
 static inline void ipv6_payload(struct walk *w, struct cursor at, struct ip ip)
 {
-    uint8_t kind = extension[ip.protocol];
+    uint8_t kind = extension_kind[ip.protocol];
     if (kind == NO_EXTENSION)
         transport(w, at, ip);
     else if (kind == OPTIONS)
