@@ -6,7 +6,6 @@
 /* The flow's word, from either of its lines; 0: not bound. */
 static uint64_t look_again(const struct view *v, uint64_t hash)
 {
-    const struct table *t = &v->vm->table;
     uint64_t mask = v->tag_mask | WORD_SECONDARY, probe = hash & v->tag_mask;
     const struct line *home = line_of(*v, hash);
     uint64_t word = u64_load_acquire(&home->word[line_match(home, probe, mask)]); /* T-C */
@@ -14,7 +13,7 @@ static uint64_t look_again(const struct view *v, uint64_t hash)
         return word;
     if (!line_may_be_away(home, hash)) /* T-B */
         return 0;
-    const struct line *second = second_line(t, home, hash);
+    const struct line *second = second_line(v->line_mask, home, hash);
     probe |= WORD_SECONDARY;
     word = u64_load_acquire(&second->word[line_match(second, probe, mask)]);
     return (word & mask) == probe ? word : 0;

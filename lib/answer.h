@@ -48,11 +48,11 @@ static inline uint64_t all_if(uint64_t x)
 
 /* A flow that is not at home may be in its second line: that is fetched while others are looked at. all_if_odd: UINT64_MAX, or 0;
    so this is one branch, which is hardly ever taken, not two that are hard to predict. */
-static inline __attribute__((always_inline)) void fetch_second(const struct table *t, const struct line *home, uint64_t hash,
+static inline __attribute__((always_inline)) void fetch_second(uint32_t line_mask, const struct line *home, uint64_t hash,
                                                                uint64_t all_if_odd)
 {
     if (__builtin_expect((line_overflow(home) & all_if_odd) != 0, 0))
-        __builtin_prefetch(second_line(t, home, hash));
+        __builtin_prefetch(second_line(line_mask, home, hash));
 }
 
 /* The queue of an odd packet; FLOWQ_DROP for those whose turn comes in answer_special(): later fragments, and what RSS rules. */
@@ -67,36 +67,45 @@ void answer_quotes(const struct view *v, struct batch *b, uint32_t quotes);
 /* Counts answers by queue, where that is asked for. */
 void answer_count(const struct view *v, const uint16_t *qids, size_t n);
 
-/* The queue of a flow that is neither at home nor, as far as its home line tells, elsewhere (T-B); else FLOWQ_DROP. */
-static inline __attribute__((always_inline)) uint16_t answer_unbound(const struct view *v, const struct line *home, uint64_t hash,
-                                                                     match_fn *match)
+/* The queue of a flow that is in its second line, or unbound, and which of these; FLOWQ_DROP: there is more to it. */
+static inline __attribute__((always_inline)) uint16_t answer_away(const struct view v, const struct sighting *s, uint8_t *reason,
+                                                                  match_fn *match)
 {
-    if (match(home, hash & v->tag_mask, v->tag_mask | WORD_SECONDARY) != LINE_SLOTS || line_may_be_away(home, hash))
+    const uint64_t mask = v.tag_mask | WORD_SECONDARY, away = (s->hash & v.tag_mask) | WORD_SECONDARY;
+    if (match(s->line, away ^ WORD_SECONDARY, mask) != LINE_SLOTS)
         return FLOWQ_DROP;
-    return queue_pick(&v->vm->queues, hash_fallback(v->secret, hash));
+    if (line_may_be_away(s->line, s->hash)) { /* T-B */
+        const struct line *second = second_line(v.line_mask, s->line, s->hash);
+        uint64_t word = u64_load_acquire(&second->word[match(second, away, mask)]); /* T-C */
+        uint32_t qid = (uint32_t)(word >> WORD_QUEUE_SHIFT) & v.queue_mask;
+        *reason = FLOWQ_REASON_BOUND;
+        if ((word & mask) == away)
+            return queue_in(v.in_use, qid) ? (uint16_t)qid : FLOWQ_DROP;
+    }
+    *reason = FLOWQ_REASON_FALLBACK;
+    return queue_pick(&v.vm->queues, hash_fallback(v.secret, s->hash));
 }
 
-/* The odd packets, one by one: those of unbound flows here, of which there may be many, and the rest in answer.c. Then those that
-   concern fragments, odd or not. Fills b->reason for all these. */
+/* The odd packets, one by one: those that answer_away() answers, of which there may be many, from what the first look had, and the
+   rest in answer.c. Then those that concern fragments, odd or not. Fills b->reason for all these. */
 static inline __attribute__((always_inline)) void answer_each(const struct receivers *to, struct batch *b, uint32_t odd,
                                                               uint16_t *qids, match_fn *match)
 {
     uint32_t rest = 0;
-    unsigned n_unbound = 0;
+    unsigned n_away[2] = {0, 0}; /* bound; not */
     for (; odd; odd &= ~odd_bit(odd_first(odd))) {
         unsigned at = odd_first(odd);
-        struct view room;
-        const struct view *v = view_in(to, at, &room);
-        uint16_t qid = b->odd_kind[at] == ODD_NOT ? answer_unbound(v, b->seen[at].line, b->seen[at].hash, match) : FLOWQ_DROP;
-        if (qid != FLOWQ_DROP) {
-            qids[at] = qid;
-            b->reason[at] = FLOWQ_REASON_FALLBACK;
-            if (!to->one)
-                tally_add(&v->tally, STAT_STEER + FLOWQ_REASON_FALLBACK, 1);
-            n_unbound++;
-        } else {
-            qids[at] = answer_odd(v, b->odd_kind[at], b->seen[at].hash, &b->reason[at]);
+        const struct view near = view_of_line_at(to, at);
+        uint8_t *reason = &b->reason[at];
+        qids[at] = b->odd_kind[at] == ODD_NOT ? answer_away(near, &b->seen[at], reason, match) : FLOWQ_DROP;
+        if (qids[at] == FLOWQ_DROP) {
+            struct view room;
+            qids[at] = answer_odd(view_in(to, at, &room), b->odd_kind[at], b->seen[at].hash, reason);
             rest |= odd_bit(at);
+        } else if (to->one) {
+            n_away[*reason != FLOWQ_REASON_BOUND]++;
+        } else {
+            tally_add(&near.tally, STAT_STEER + *reason, 1);
         }
     }
     for (unsigned i = 0; i < b->n_special; i++) {
@@ -109,8 +118,10 @@ static inline __attribute__((always_inline)) void answer_each(const struct recei
         const struct view v = view_of_line_at(to, odd_first(rest));
         tally_add(&v.tally, STAT_STEER + b->reason[odd_first(rest)], 1);
     }
-    if (to->one)
-        tally_add(&to->one->tally, STAT_STEER + FLOWQ_REASON_FALLBACK, n_unbound);
+    if (to->one) {
+        tally_add(&to->one->tally, STAT_STEER + FLOWQ_REASON_BOUND, n_away[0]);
+        tally_add(&to->one->tally, STAT_STEER + FLOWQ_REASON_FALLBACK, n_away[1]);
+    }
 }
 
 #endif

@@ -382,7 +382,7 @@ bool note_unchanged_away(const struct note_context *c, const struct line *home, 
     uint64_t mask = c->table->tag_mask | WORD_SECONDARY, probe = (hash & c->table->tag_mask) | WORD_SECONDARY;
     if (!line_may_be_away(home, hash)) /* T-B */
         return false;
-    const struct line *second = second_line(c->table, home, hash);
+    const struct line *second = second_line(c->table->line_mask, home, hash);
     uint64_t word = u64_load_relaxed(&second->word[line_match(second, probe, mask)]); /* T-C */
     return note_change(c, c->table->tag_mask, hash, flags, word) == WORD_SECONDARY;
 }

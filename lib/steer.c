@@ -65,7 +65,7 @@ static inline __attribute__((always_inline)) uint32_t look(const struct view *v,
         odd = 2 * odd - (uint32_t)all_if_odd;
         queues |= UINT64_C(1) << qid % 64;
         all_qids |= qid;
-        fetch_second(&view.vm->table, line, s->hash, all_if_odd);
+        fetch_second(view.line_mask, line, s->hash, all_if_odd);
     }
     odd <<= BATCH - n;
     if (__builtin_expect(all_qids > 63 || (queues & ~u64_load_relaxed(&view.in_use[0])) != 0, 0))
@@ -105,7 +105,7 @@ static inline __attribute__((always_inline)) uint32_t look_sent(const struct vie
         uint64_t change = find_sent(view, c, &sent[i], home);
         odd = 2 * odd - (uint32_t)all_if(change);
         if (__builtin_expect(change >> 32 != 0, 0)) /* another tag, mostly: not at home */
-            fetch_second(&view.vm->table, s->line, s->hash, UINT64_MAX);
+            fetch_second(view.line_mask, s->line, s->hash, UINT64_MAX);
     }
     return odd << (BATCH - n);
 }

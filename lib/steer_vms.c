@@ -78,7 +78,7 @@ static inline __attribute__((always_inline)) uint32_t look(struct flowq_vm *cons
         const struct tally tally = stats_tally_in(&vm->stats, by.stripe);
         qids[i] = (uint16_t)qid;
         odd = 2 * odd - (uint32_t)all_if_odd;
-        fetch_second(&vm->table, line, s->hash, all_if_odd);
+        fetch_second(vm->line_mask, line, s->hash, all_if_odd);
         tally_add(&tally, STAT_STEER + FLOWQ_REASON_BOUND, 1 + all_if_odd);
     }
     *counted = ways & QUEUES_COUNTED;
