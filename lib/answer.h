@@ -68,21 +68,20 @@ void answer_quotes(const struct view *v, struct batch *b, uint32_t quotes);
 void answer_count(const struct view *v, const uint16_t *qids, size_t n);
 
 /* The queue of a flow that is in its second line, or unbound, and which of these; FLOWQ_DROP: there is more to it. */
-static inline __attribute__((always_inline)) uint16_t answer_away(const struct view v, const struct sighting *s, uint8_t *reason,
+static inline __attribute__((always_inline)) uint16_t answer_away(const struct view v, const struct sighting *s, bool *bound,
                                                                   match_fn *match)
 {
     const uint64_t mask = v.tag_mask | WORD_SECONDARY, away = (s->hash & v.tag_mask) | WORD_SECONDARY;
     if (match(s->line, away ^ WORD_SECONDARY, mask) != LINE_SLOTS)
         return FLOWQ_DROP;
-    if (line_may_be_away(s->line, s->hash)) { /* T-B */
+    if (__builtin_expect(line_may_be_away(s->line, s->hash), 0)) { /* T-B */
         const struct line *second = second_line(v.line_mask, s->line, s->hash);
         uint64_t word = u64_load_acquire(&second->word[match(second, away, mask)]); /* T-C */
         uint32_t qid = (uint32_t)(word >> WORD_QUEUE_SHIFT) & v.queue_mask;
-        *reason = FLOWQ_REASON_BOUND;
-        if ((word & mask) == away)
+        *bound = (word & mask) == away;
+        if (*bound)
             return queue_in(v.in_use, qid) ? (uint16_t)qid : FLOWQ_DROP;
     }
-    *reason = FLOWQ_REASON_FALLBACK;
     return queue_pick(&v.vm->queues, hash_fallback(v.secret, s->hash));
 }
 
@@ -91,23 +90,27 @@ static inline __attribute__((always_inline)) uint16_t answer_away(const struct v
 static inline __attribute__((always_inline)) void answer_each(const struct receivers *to, struct batch *b, uint32_t odd,
                                                               uint16_t *qids, match_fn *match)
 {
+    const struct view one = to->one ? *to->one : view_of_line(to->vms[0], to->by);
     uint32_t rest = 0;
-    unsigned n_away[2] = {0, 0}; /* bound; not */
+    unsigned n_odd = (unsigned)__builtin_popcount(odd), n_bound = 0;
     for (; odd; odd &= ~odd_bit(odd_first(odd))) {
         unsigned at = odd_first(odd);
-        const struct view near = view_of_line_at(to, at);
-        uint8_t *reason = &b->reason[at];
-        qids[at] = b->odd_kind[at] == ODD_NOT ? answer_away(near, &b->seen[at], reason, match) : FLOWQ_DROP;
-        if (qids[at] == FLOWQ_DROP) {
-            struct view room;
-            qids[at] = answer_odd(view_in(to, at, &room), b->odd_kind[at], b->seen[at].hash, reason);
-            rest |= odd_bit(at);
-        } else if (to->one) {
-            n_away[*reason != FLOWQ_REASON_BOUND]++;
+        const struct view v = to->one ? one : view_of_line(to->vms[at], to->by);
+        bool bound = false;
+        uint16_t qid = b->odd_kind[at] == ODD_NOT ? answer_away(v, &b->seen[at], &bound, match) : FLOWQ_DROP;
+        if (qid != FLOWQ_DROP) {
+            qids[at] = qid;
+            b->reason[at] = bound ? FLOWQ_REASON_BOUND : FLOWQ_REASON_FALLBACK;
+            n_bound += bound;
+            if (!to->one)
+                tally_add(&v.tally, STAT_STEER + b->reason[at], 1);
         } else {
-            tally_add(&near.tally, STAT_STEER + *reason, 1);
+            struct view room;
+            qids[at] = answer_odd(view_in(to, at, &room), b->odd_kind[at], b->seen[at].hash, &b->reason[at]);
+            rest |= odd_bit(at);
         }
     }
+    const unsigned n_rest = (unsigned)__builtin_popcount(rest);
     for (unsigned i = 0; i < b->n_special; i++) {
         struct view room;
         if (!to->one)
@@ -119,8 +122,8 @@ static inline __attribute__((always_inline)) void answer_each(const struct recei
         tally_add(&v.tally, STAT_STEER + b->reason[odd_first(rest)], 1);
     }
     if (to->one) {
-        tally_add(&to->one->tally, STAT_STEER + FLOWQ_REASON_BOUND, n_away[0]);
-        tally_add(&to->one->tally, STAT_STEER + FLOWQ_REASON_FALLBACK, n_away[1]);
+        tally_add(&one.tally, STAT_STEER + FLOWQ_REASON_BOUND, n_bound);
+        tally_add(&one.tally, STAT_STEER + FLOWQ_REASON_FALLBACK, n_odd - n_rest - n_bound);
     }
 }
 
