@@ -11,12 +11,7 @@ static uint64_t look_again(const struct view *v, uint64_t hash)
     uint64_t word = u64_load_acquire(&home->word[line_match(home, probe, mask)]); /* T-C */
     if ((word & mask) == probe)
         return word;
-    if (!line_may_be_away(home, hash)) /* T-B */
-        return 0;
-    const struct line *second = second_line(v->line_mask, home, hash);
-    probe |= WORD_SECONDARY;
-    word = u64_load_acquire(&second->word[line_match(second, probe, mask)]);
-    return (word & mask) == probe ? word : 0;
+    return word_away(*v, home, hash, line_match);
 }
 
 static uint16_t fall_back(const struct view *v, uint64_t hash, uint8_t *reason)

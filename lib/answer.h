@@ -2,8 +2,8 @@
  * answer: from the table's line to the queue.
  *
  * not_at_home(), or not_answered() where each packet has a vm of its own, is the first look, which answers most packets. The
- * others are odd: flows in their second line, flows that are not bound or whose queue is not in use, quotes, fragments, packets
- * without a key. answer_each() works them off, with answer.c.
+ * others are odd: flows in their second line, flows that are not bound or whose queue is not in use, fragments, packets without a
+ * key, quotes of such flows (with several vms, all quotes). answer_each() works them off, with answer.c.
  */
 #ifndef FLOWQ_LIB_ANSWER_H
 #define FLOWQ_LIB_ANSWER_H
@@ -67,30 +67,38 @@ void answer_quotes(const struct view *v, struct batch *b, uint32_t quotes);
 /* Counts answers by queue, where that is asked for. */
 void answer_count(const struct view *v, const uint16_t *qids, size_t n);
 
+/* The word of a flow in its second line; 0: it is not there. Its home has been looked at before (T-B). */
+static inline __attribute__((always_inline)) uint64_t word_away(const struct view v, const struct line *home, uint64_t hash,
+                                                                match_fn *match)
+{
+    const uint64_t mask = v.tag_mask | WORD_SECONDARY, away = (hash & v.tag_mask) | WORD_SECONDARY;
+    if (!line_may_be_away(home, hash))
+        return 0;
+    const struct line *second = second_line(v.line_mask, home, hash);
+    uint64_t word = u64_load_acquire(&second->word[match(second, away, mask)]); /* T-C */
+    return (word & mask) == away ? word : 0;
+}
+
 /* The queue of a flow that is in its second line, or unbound, and which of these; FLOWQ_DROP: there is more to it. */
 static inline __attribute__((always_inline)) uint16_t answer_away(const struct view v, const struct sighting *s, bool *bound,
                                                                   match_fn *match)
 {
-    const uint64_t mask = v.tag_mask | WORD_SECONDARY, away = (s->hash & v.tag_mask) | WORD_SECONDARY;
-    if (match(s->line, away ^ WORD_SECONDARY, mask) != LINE_SLOTS)
+    if (match(s->line, s->hash & v.tag_mask, v.tag_mask | WORD_SECONDARY) != LINE_SLOTS)
         return FLOWQ_DROP;
-    if (__builtin_expect(line_may_be_away(s->line, s->hash), 0)) { /* T-B */
-        const struct line *second = second_line(v.line_mask, s->line, s->hash);
-        uint64_t word = u64_load_acquire(&second->word[match(second, away, mask)]); /* T-C */
-        uint32_t qid = (uint32_t)(word >> WORD_QUEUE_SHIFT) & v.queue_mask;
-        *bound = (word & mask) == away;
-        if (*bound)
-            return queue_in(v.in_use, qid) ? (uint16_t)qid : FLOWQ_DROP;
-    }
+    uint64_t word = word_away(v, s->line, s->hash, match);
+    uint32_t qid = (uint32_t)(word >> WORD_QUEUE_SHIFT) & v.queue_mask;
+    *bound = word != 0;
+    if (__builtin_expect(*bound, 0))
+        return queue_in(v.in_use, qid) ? (uint16_t)qid : FLOWQ_DROP;
     return queue_pick(&v.vm->queues, hash_fallback(v.secret, s->hash));
 }
 
-/* The odd packets, one by one: those that answer_away() answers, of which there may be many, from what the first look had, and the
+/* The odd packets, one by one: those that answer_away() answers, of which there may be many, from what the first look had; the
    rest in answer.c. Then those that concern fragments, odd or not. Fills b->reason for all these. */
 static inline __attribute__((always_inline)) void answer_each(const struct receivers *to, struct batch *b, uint32_t odd,
                                                               uint16_t *qids, match_fn *match)
 {
-    const struct view one = to->one ? *to->one : view_of_line(to->vms[0], to->by);
+    const struct view one = to->one ? *to->one : (struct view){.vm = NULL};
     uint32_t rest = 0;
     unsigned n_odd = (unsigned)__builtin_popcount(odd), n_bound = 0;
     for (; odd; odd &= ~odd_bit(odd_first(odd))) {
@@ -121,10 +129,10 @@ static inline __attribute__((always_inline)) void answer_each(const struct recei
         const struct view v = view_of_line_at(to, odd_first(rest));
         tally_add(&v.tally, STAT_STEER + b->reason[odd_first(rest)], 1);
     }
-    if (to->one) {
+    if (to->one && n_bound)
         tally_add(&one.tally, STAT_STEER + FLOWQ_REASON_BOUND, n_bound);
+    if (to->one && n_odd - n_rest > n_bound)
         tally_add(&one.tally, STAT_STEER + FLOWQ_REASON_FALLBACK, n_odd - n_rest - n_bound);
-    }
 }
 
 #endif

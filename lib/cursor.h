@@ -2,9 +2,9 @@
  * cursor: what is left of the bytes being read.
  *
  * A cursor moves by two verbs, both checked by subtraction from what is left: take() gives the place of the next bytes, skip()
- * passes them over. Neither goes back. What take() gave is read by the read_*() functions and copy_out() alone, no byte twice:
- * each loads once and keeps what it loaded, so that memory that a guest changes meanwhile does not change under a check that has
- * been made. Cursors are passed by value, and so stay in registers.
+ * passes them over. Neither goes back. What take() gave (and, in ipv6_options(), what was compared with `left` there) is read by
+ * the read_*() functions and copy_out() alone, no byte twice: each loads once and keeps what it loaded, so that memory that a
+ * guest changes meanwhile does not change under a check that has been made. Cursors are passed by value: they stay in registers.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -56,7 +56,7 @@ static inline size_t cursor_keep(size_t value)
     return value;
 }
 
-/* Bytes in memory order, */
+/* A byte, as wide as lengths are that are worked out from it; bytes in memory order, */
 static inline size_t read_u8(const uint8_t *p)
 {
     CURSOR_READ(p, 1);

@@ -39,7 +39,7 @@ struct key_l4 {
 _Static_assert(sizeof(struct key_l4) == 8, "one word");
 
 /* The same as one number, so that what is hashed as a word is stored as a word. ports: the four bytes as they are in memory. */
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 enum { KEY_PORTS_SHIFT = 0, KEY_PROTOCOL_SHIFT = 32, KEY_VERSION_SHIFT = 40 };
 #else
 enum { KEY_PORTS_SHIFT = 32, KEY_PROTOCOL_SHIFT = 24, KEY_VERSION_SHIFT = 16 };

@@ -2,8 +2,8 @@
  * parse: from a frame to what steering must know about it (rules S3 to S7).
  *
  * parse_packet() never fails: any bytes of any length give a defined answer, at worst PARSE_KEYLESS. It looks at no more than
- * PARSE_MAX_BYTES of the packet and copies every header out once before it looks at it, so that memory that changes meanwhile (a
- * guest's) can make the answer wrong but never unsafe. Lengths come from the buffer; length fields in headers are not believed.
+ * PARSE_MAX_BYTES of the packet, loads no byte twice and keeps what it loaded, so that memory that changes meanwhile (a guest's)
+ * can make the answer wrong but never unsafe. Lengths come from the buffer; length fields in headers are not believed.
  * Works on the stack alone; no state, any thread.
  */
 #ifndef FLOWQ_LIB_PARSE_H

@@ -141,12 +141,11 @@ static void transport(struct walk *w, struct cursor at, struct ip ip)
 
 /* ---- IP -------------------------------------------------------------------------------------------------------------------- */
 
-#define IP_MIN_BYTES 20 /* IPv4's shortest header, half of IPv6's */
-
 #define IPV4_MORE_FRAGMENTS 0x2000u
 #define IPV4_OFFSET 0x1fffu
 
-static __attribute__((noinline)) void ipv4_fragment(struct walk *w, struct cursor at, struct ip ip, unsigned fragment, uint32_t id)
+static __attribute__((noinline)) void ipv4_fragment(struct walk *w, struct cursor at, struct ip ip, unsigned fragment,
+                                                    uint32_t id)
 {
     if (fragment & IPV4_OFFSET) {
         later_fragment(w, ip, id);
@@ -162,12 +161,12 @@ static __attribute__((noinline)) void ipv4_fragment(struct walk *w, struct curso
  */
 static inline void ipv4(struct walk *w, struct cursor at, const uint8_t *h, size_t first)
 {
+    static const uint8_t broadcast[4] = {0xff, 0xff, 0xff, 0xff};
     size_t header_bytes = 4 * (first & 0x0f);
     if (header_bytes < IP_MIN_BYTES || !skip(&at, header_bytes - IP_MIN_BYTES))
         return;
     struct ip ip = {.version = 4, .protocol = (uint32_t)read_u8(h + 9)};
     copy_out(w->out->key.word, h + 12, 8);
-    static const uint8_t broadcast[4] = {0xff, 0xff, 0xff, 0xff};
     const uint8_t *destination = (const uint8_t *)w->out->key.word + 4;
     if (!w->in_quote && ((destination[0] & 0xf0) == IPV4_MULTICAST || memcmp(destination, broadcast, 4) == 0))
         w->out->flags |= PARSE_MULTICAST;
@@ -205,9 +204,10 @@ static inline void ipv6_payload(struct walk *w, struct cursor at, struct ip ip);
  */
 static __attribute__((noinline)) void ipv6_options(struct walk *w, struct cursor at, struct ip ip)
 {
-    size_t passed = 0, last = at.left - 8;
     if (at.left < 8)
         return;
+    const size_t last = at.left - 8; /* where the last one may begin */
+    size_t passed = 0;
     for (size_t ahead = PARSE_CACHE_LINE; ahead < at.left; ahead += PARSE_CACHE_LINE)
         __builtin_prefetch(at.at + ahead);
     for (uint32_t n = w->n_more; n > 0 && passed <= last; n--) {

@@ -139,10 +139,10 @@ static void vxlan_gpe(struct walk *w, struct cursor at)
     const uint8_t *h;
     if (!take(&at, 8, &h))
         return;
-    unsigned flags = read_u8(h);
+    size_t flags = read_u8(h);
     if (!(flags & VXLAN_VNI_VALID) || flags & VXLAN_GPE_VERSION)
         return;
-    unsigned next = flags & VXLAN_GPE_NEXT_VALID ? read_u8(h + 3) : VXLAN_GPE_ETHERNET;
+    size_t next = flags & VXLAN_GPE_NEXT_VALID ? read_u8(h + 3) : VXLAN_GPE_ETHERNET;
     if (next == VXLAN_GPE_ETHERNET)
         link_ethernet(w, at);
     else if (next == VXLAN_GPE_IPV4)
@@ -159,8 +159,8 @@ static void geneve(struct walk *w, struct cursor at)
     const uint8_t *h;
     if (!take(&at, 8, &h))
         return;
-    unsigned first = read_u8(h);
-    if (!(first & GENEVE_VERSION) && skip(&at, 4 * (size_t)(first & GENEVE_OPTION_WORDS)))
+    size_t first = read_u8(h);
+    if (!(first & GENEVE_VERSION) && skip(&at, 4 * (first & GENEVE_OPTION_WORDS)))
         payload(w, at, read_be16(h + 2));
 }
 
@@ -179,7 +179,7 @@ static bool skip_gtpu_extensions(struct walk *w, struct cursor *at)
     do {
         if (!walk_pass(w) || !take(at, 1, &words))
             return false;
-        bytes = 4 * (size_t)read_u8(words) - 1;
+        bytes = 4 * read_u8(words) - 1;
         if (!take(at, bytes, &rest))
             return false;
     } while (read_u8(rest + bytes - 1) != 0);
@@ -191,7 +191,7 @@ static void gtpu(struct walk *w, struct cursor at)
     const uint8_t *h, *optional; /* of optional: sequence number, N-PDU number, type of the first extension */
     if (!take(&at, 8, &h))
         return;
-    unsigned first = read_u8(h);
+    size_t first = read_u8(h);
     if ((first & GTPU_KIND_MASK) != GTPU_KIND || read_u8(h + 1) != GTPU_G_PDU)
         return;
     if (first & GTPU_OPTIONAL) {

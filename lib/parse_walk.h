@@ -9,11 +9,11 @@
  *     transport -> tunnel -> ethernet | ip        at most once: S4 looks one level deep       parse_tunnel.c
  *     transport -> icmp error -> ip               at most once: a quoted error is not followed
  *
- * So the calls nest at most three IP headers deep, and each header takes bytes from a window of PARSE_MAX_BYTES: both bound the
- * work. A function that cannot go on just returns. The result starts out as PARSE_KEYLESS and becomes something else in
- * walk_finish() alone.
+ * Calls that come last become jumps. Where they do not, they nest at most three IP headers deep, and PARSE_MAX_PASSED that are
+ * passed over; and each header takes bytes from a window of PARSE_MAX_BYTES: both bound the work. A function that cannot go on
+ * just returns. The result starts out as PARSE_KEYLESS and becomes something else in walk_finish() alone.
  *
- * What is unreadable inside a tunnel or an ICMP error need not make the packet keyless: `spare` keeps the key that counts then.
+ * What is unreadable inside a tunnel or an ICMP error need not make the packet keyless: `spare_*` keep the key that counts then.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -36,6 +36,8 @@ enum {
     ETHERTYPE_MPLS_UPSTREAM = 0x8848,
     ETHERTYPE_PPPOE = 0x8864
 };
+
+#define IP_MIN_BYTES 20 /* IPv4's shortest header, half of IPv6's */
 
 /* The IP header we are in; its addresses are in out->key already. */
 struct ip {

@@ -71,7 +71,7 @@ static void find_home_address(struct cursor at, struct rss_fields *f, bool *foun
 {
     const uint8_t *h;
     while (!*found && take(&at, 1, &h)) {
-        uint8_t type = read_u8(h), length;
+        size_t type = read_u8(h), length;
         if (type == OPTION_PAD1)
             continue;
         if (!take(&at, 1, &h))
@@ -111,8 +111,8 @@ static bool extension(struct cursor *at, uint8_t *protocol, struct rss_fields *f
     const uint8_t *h, *fragment;
     if (!take(at, 2, &h))
         return false;
-    uint8_t next = read_u8(h), length = read_u8(h + 1);
-    size_t bytes = *protocol == PROTO_AH ? 4 * (size_t)length + 6 : 8 * (size_t)length + 6; /* beyond the two taken */
+    size_t next = read_u8(h), length = read_u8(h + 1);
+    size_t bytes = *protocol == PROTO_AH ? 4 * length + 6 : 8 * length + 6; /* beyond the two taken */
     bool ok;
     switch (*protocol) {
     case PROTO_FRAGMENT:
@@ -129,7 +129,7 @@ static bool extension(struct cursor *at, uint8_t *protocol, struct rss_fields *f
     default:
         ok = skip(at, bytes);
     }
-    *protocol = next;
+    *protocol = (uint8_t)next;
     return ok;
 }
 
@@ -158,13 +158,12 @@ static void extensions(struct walk *w, struct cursor at, struct rss_fields *f, u
 
 /* ---- IP -------------------------------------------------------------------------------------------------------------------- */
 
-#define IP_MIN_BYTES    20      /* IPv4's shortest header, half of IPv6's */
 #define IPV4_FRAGMENTED 0x3fffu /* more fragments, and the offset */
 
-static void read_ipv4(struct walk *w, struct cursor at, const uint8_t *h, uint8_t first)
+static void read_ipv4(struct walk *w, struct cursor at, const uint8_t *h, size_t first)
 {
     struct rss_fields f = {.version = 4};
-    size_t header_bytes = 4 * (size_t)(first & 0x0f);
+    size_t header_bytes = 4 * (first & 0x0f);
     if (header_bytes < IP_MIN_BYTES)
         return;
     copy_out(f.address[0], h + 12, 4);
@@ -172,7 +171,7 @@ static void read_ipv4(struct walk *w, struct cursor at, const uint8_t *h, uint8_
     if (read_be16(h + 6) & IPV4_FRAGMENTED || !skip(&at, header_bytes - IP_MIN_BYTES))
         finish(w, &f);
     else
-        read_transport(w, at, &f, read_u8(h + 9));
+        read_transport(w, at, &f, (uint8_t)read_u8(h + 9));
 }
 
 static void read_ipv6(struct walk *w, struct cursor at, const uint8_t *h)
@@ -183,7 +182,7 @@ static void read_ipv6(struct walk *w, struct cursor at, const uint8_t *h)
     copy_out(f.address[0], h + 8, 16);
     copy_out(f.address[1], h + 24, 16);
     memcpy(f.mobile_address, f.address, sizeof(f.address));
-    extensions(w, at, &f, read_u8(h + 6));
+    extensions(w, at, &f, (uint8_t)read_u8(h + 6));
 }
 
 void rss_ip(struct walk *w, struct cursor at, unsigned version)
@@ -191,7 +190,7 @@ void rss_ip(struct walk *w, struct cursor at, unsigned version)
     const uint8_t *h;
     if (!take(&at, IP_MIN_BYTES, &h))
         return;
-    uint8_t first = read_u8(h);
+    size_t first = read_u8(h);
     if (version != 0 && first >> 4 != version)
         return;
     if (first >> 4 == 4)

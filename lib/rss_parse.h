@@ -5,7 +5,7 @@
  *
  * Not the key of a flow (parse.h): the fields are those of the specification, and they stand as this packet has them. Link layer
  * and tunnels are read by the parser's own functions, IP headers by rss_ip(). As parse_packet(): any bytes give a defined answer,
- * no more than PARSE_MAX_BYTES are looked at, and each is copied once.
+ * no more than PARSE_MAX_BYTES are looked at, and each is loaded once.
  *
  * Where the specification leaves room:
  *

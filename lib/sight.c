@@ -5,24 +5,25 @@
  * Packets that are not plain, and there is seldom one alone, mostly have their last header in their second cache line. That of
  * each is fetched while some others are parsed: of the first ones of a run together, then of each that is so far ahead.
  */
-#define SECONDS_AHEAD 6
+#define RESTS_AHEAD 6
 
-static inline void fetch_second(const struct flowq_pkt *pkt)
+/* (gcc leaves out calls of a function that only prefetches.) */
+static inline __attribute__((always_inline)) void fetch_rest(const struct flowq_pkt *pkt)
 {
     if (pkt->len > PARSE_CACHE_LINE)
         __builtin_prefetch((const char *)pkt->data + PARSE_CACHE_LINE);
 }
 
-static inline void fetch_first_seconds(const struct flowq_pkt *pkts, unsigned n)
+static inline __attribute__((always_inline)) void fetch_first_rests(const struct flowq_pkt *pkts, unsigned n)
 {
-    for (unsigned i = 0; i < n && i < SECONDS_AHEAD; i++)
-        fetch_second(&pkts[i]);
+    for (unsigned i = 0; i < n && i < RESTS_AHEAD; i++)
+        fetch_rest(&pkts[i]);
 }
 
-static inline void fetch_next_second(const struct flowq_pkt *pkts, unsigned n)
+static inline __attribute__((always_inline)) void fetch_next_rest(const struct flowq_pkt *pkts, unsigned n)
 {
-    if (n > SECONDS_AHEAD)
-        fetch_second(&pkts[SECONDS_AHEAD]);
+    if (n > RESTS_AHEAD)
+        fetch_rest(&pkts[RESTS_AHEAD]);
 }
 
 /* ---- Packets that go to the VM --------------------------------------------------------------------------------------------- */
@@ -35,7 +36,8 @@ static inline void look_up(const struct view *v, uint64_t hash, struct sighting 
 }
 
 /* What is not looked up in the table by a key of its own gets an empty line, and so ends up among the odd ones. */
-static __attribute__((noinline)) void look_nowhere(const struct view *v, const struct parse_result *r, struct batch *b, unsigned at)
+static __attribute__((noinline)) void look_nowhere(const struct view *v, const struct parse_result *r, struct batch *b,
+                                                   unsigned at)
 {
     const struct hash_secret *secret = v->secret;
     struct sighting *seen = &b->seen[at];
@@ -85,9 +87,9 @@ unsigned sight_specials(const struct view *v, const struct flowq_pkt *pkts, unsi
     struct parse_rules rules;
     uint64_t word[5];
     vm_parse_rules(v->vm, &rules);
-    fetch_first_seconds(pkts + at, n - at);
+    fetch_first_rests(pkts + at, n - at);
     do {
-        fetch_next_second(pkts + at, n - at);
+        fetch_next_rest(pkts + at, n - at);
         special(v, &rules, &pkts[at], b, at);
     } while (++at < n && parse_fast(&pkts[at], v->udp_filter, false, word) == PLAIN_NOT);
     return at;
@@ -126,9 +128,9 @@ unsigned sight_sent_specials(const struct view *v, const struct flowq_pkt *pkts,
     struct parse_rules rules;
     uint64_t word[5];
     vm_parse_rules(v->vm, &rules);
-    fetch_first_seconds(pkts + at, n - at);
+    fetch_first_rests(pkts + at, n - at);
     do {
-        fetch_next_second(pkts + at, n - at);
+        fetch_next_rest(pkts + at, n - at);
         sent_special(v, &rules, &pkts[at], &sent[at]);
     } while (++at < n && parse_fast(&pkts[at], v->udp_filter, true, word) == PLAIN_NOT);
     return at;

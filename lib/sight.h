@@ -76,7 +76,7 @@ struct batch {
     uint8_t reason[BATCH];   /* FLOWQ_REASON_BOUND unless written: starts as zero, too, where anybody reads it */
     struct special special[BATCH];
     unsigned n_special;
-    uint32_t quotes; /* odd_bit() of each quote that is looked up like a flow's packet, and answered then unless it is odd */
+    uint32_t quotes; /* one vm: odd_bit() of each quote; it is looked up like a flow's packet, and answered then if at home */
     uint64_t now_ns; /* read with the call's first special packet, by several vms with each; 0: not yet */
 };
 

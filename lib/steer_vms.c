@@ -36,7 +36,7 @@ static __attribute__((noinline)) void sight_for(const struct receivers *to, cons
         const struct view v = view_of(vm, to->by);
         sight_specials(&v, pkts, at, at + 1, b);
         if (b->odd_kind[at] == ODD_QUOTE)
-            b->seen[at].line = table_nowhere; /* the first look counts what it answers */
+            b->seen[at].line = table_nowhere; /* it would be counted as bound; b->quotes is for one vm */
     } else {
         no_line(vm, b, at, ODD_SINGLE);
     }

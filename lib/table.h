@@ -170,7 +170,10 @@ static inline uint32_t line_other(uint32_t line_mask, uint64_t tag, uint32_t lin
     return line ^ (((uint32_t)(tag >> 32) | 1) & line_mask);
 }
 
-static inline uint32_t other_line(const struct table *t, uint64_t tag, uint32_t line) { return line_other(t->line_mask, tag, line); }
+static inline uint32_t other_line(const struct table *t, uint64_t tag, uint32_t line)
+{
+    return line_other(t->line_mask, tag, line);
+}
 
 static inline struct shard *directory_shard(const struct directory *d, uint64_t hash)
 {
@@ -201,7 +204,7 @@ static inline struct shard_head *line_head(const struct table *t, struct line *h
     return shard_head(t, (struct shard *)(void *)(home - home_line(t, hash)));
 }
 
-/* The second line of a flow whose home is here. line_mask: the table's. */
+/* The second line of a flow whose home is here. */
 static inline const struct line *second_line(uint32_t line_mask, const struct line *home, uint64_t hash)
 {
     uint32_t first = (uint32_t)hash & line_mask;
