@@ -27,6 +27,7 @@ static void count_read(const unsigned char *bytes, size_t n)
 #define rss_ip counted_rss_ip
 void counted_parse_from(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct parse_result *out);
 void counted_rss_from(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct rss_fields *out);
+void counted_rss_ip(struct walk *w, struct cursor at, unsigned version);
 
 #include "../lib/parse.c"
 #include "../lib/parse_ip.c"
