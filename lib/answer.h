@@ -98,7 +98,7 @@ static inline __attribute__((always_inline)) uint16_t answer_away(const struct v
 static inline __attribute__((always_inline)) void answer_each(const struct receivers *to, struct batch *b, uint32_t odd,
                                                               uint16_t *qids, match_fn *match)
 {
-    const struct view one = to->one ? *to->one : (struct view){.vm = NULL};
+    const struct view one = to->one ? *to->one : (struct view){.vm = NULL}; /* loaded once, not after each store */
     uint32_t rest = 0;
     unsigned n_odd = (unsigned)__builtin_popcount(odd), n_bound = 0;
     for (; odd; odd &= ~odd_bit(odd_first(odd))) {

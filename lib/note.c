@@ -178,7 +178,7 @@ static void write_off(const struct note_context *c, const struct place *p, uint3
     tally_add(&c->tally, rank >> 16 == RANK_STALE ? STAT_RECLAIMED : STAT_DISPLACED + word_class(p->word), 1);
     if (p->word & WORD_SECONDARY) {
         uint32_t line = (uint32_t)(p->line - p->shard->line);
-        line_uncount_away(&p->shard->line[other_line(t, p->word, line)]);
+        line_uncount_away(&p->shard->line[other_line(t->line_mask, p->word, line)]);
     }
 }
 
@@ -223,7 +223,7 @@ static bool move_aside(const struct note_context *c, struct shard *s, uint32_t l
         uint32_t rank;
         if (word & WORD_SECONDARY)
             continue;
-        struct place to = best_slot(c, s, other_line(t, word, line), &rank);
+        struct place to = best_slot(c, s, other_line(t->line_mask, word, line), &rank);
         if (rank >> 16 > RANK_STALE)
             continue;
         *left = (struct place){.shard = s, .line = &s->line[line], .slot = slot};
@@ -277,7 +277,7 @@ static uint32_t insert_locked(const struct note_context *c, struct shard *s, uin
 {
     const struct table *t = c->table;
     uint64_t word = first_word(c, hash, kind);
-    uint32_t first = home_line(t, hash), second = other_line(t, hash, first), rank, other_rank;
+    uint32_t first = home_line(t->line_mask, hash), second = other_line(t->line_mask, hash, first), rank, other_rank;
     struct line *home = &s->line[first];
     struct place left, best = empty_slot(s, first);
     if (!best.slot)
@@ -307,14 +307,14 @@ static inline bool insert_at_home(const struct note_context *c, struct shard *s,
                                   enum note_kind kind)
 {
     const struct table *t = c->table;
-    struct line *home = &s->line[home_line(t, hash)];
+    struct line *home = &s->line[home_line(t->line_mask, hash)];
     if (line_match(home, hash & t->tag_mask, t->tag_mask | WORD_SECONDARY) != LINE_SLOTS || line_may_be_away(home, hash))
         return false;
     unsigned at = line_match(home, 0, UINT64_MAX);
     if (at == LINE_SLOTS)
         return false;
     if (t->plane_at)
-        u16_store_relaxed(shard_plane(t, s) + home_line(t, hash) * LINE_SLOTS + at, bind_stamp(c)); /* N-A */
+        u16_store_relaxed(shard_plane(t, s) + home_line(t->line_mask, hash) * LINE_SLOTS + at, bind_stamp(c)); /* N-A */
     u64_store_release(&home->slot[at], first_word(c, hash, kind)); /* nobody else fills empty slots */
     count_live(head);
     return true;

@@ -28,13 +28,6 @@ static inline __attribute__((always_inline)) void fetch_next_rest(const struct f
 
 /* ---- Packets that go to the VM --------------------------------------------------------------------------------------------- */
 
-static inline void look_up(const struct view *v, uint64_t hash, struct sighting *seen)
-{
-    seen->hash = hash;
-    seen->line = line_of(*v, hash);
-    __builtin_prefetch(seen->line);
-}
-
 /* What is not looked up in the table by a key of its own gets an empty line, and so ends up among the odd ones. */
 static __attribute__((noinline)) void look_nowhere(const struct view *v, const struct parse_result *r, struct batch *b,
                                                    unsigned at)
@@ -64,15 +57,15 @@ static __attribute__((noinline)) void fragment(const struct view *v, const struc
         s->first[i] = hash_frag(secret, &r->first[i]);
 }
 
-static inline void special(const struct view *v, const struct parse_rules *rules, const struct flowq_pkt *pkt, struct batch *b,
-                           unsigned at)
+static inline __attribute__((always_inline)) void special(const struct view *v, const struct parse_rules *rules,
+                                                          const struct flowq_pkt *pkt, struct batch *b, unsigned at)
 {
     struct parse_result r;
     parse_packet(pkt, rules, &r);
     if (r.kind == PARSE_FLOW) {
-        look_up(v, hash_key(v->secret, &r.key), &b->seen[at]);
+        sight_line(*v, &b->seen[at], hash_key(v->secret, &r.key));
     } else if (r.kind == PARSE_QUOTE) {
-        look_up(v, hash_key_reversed(v->secret, &r.key), &b->seen[at]); /* the VM sent the packet that is quoted (S6) */
+        sight_line(*v, &b->seen[at], hash_key_reversed(v->secret, &r.key)); /* the VM sent the packet that is quoted (S6) */
         b->odd_kind[at] = ODD_QUOTE;
         b->quotes |= odd_bit(at);
     } else {

@@ -125,12 +125,12 @@ static atomic_u64 *line_slot(struct line *l, uint64_t probe, uint64_t mask, uint
 struct place shard_find(const struct table *t, struct shard *s, uint64_t hash)
 {
     uint64_t mask = t->tag_mask | WORD_SECONDARY, probe = hash & t->tag_mask;
-    uint32_t home = home_line(t, hash);
+    uint32_t home = home_line(t->line_mask, hash);
     struct place p = {.shard = s, .line = &s->line[home]};
     p.slot = line_slot(p.line, probe, mask, &p.word);
     if (p.slot || !line_may_be_away(p.line, hash)) /* T-B */
         return p;
-    p.line = &s->line[other_line(t, hash, home)];
+    p.line = &s->line[other_line(t->line_mask, hash, home)];
     p.slot = line_slot(p.line, probe | WORD_SECONDARY, mask, &p.word);
     return p;
 }

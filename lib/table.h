@@ -164,15 +164,12 @@ static inline uint64_t word_make(uint64_t tag, uint32_t queue, uint32_t tick, ui
 
 /* ---- Places ---------------------------------------------------------------------------------------------------------------- */
 
+/* line_mask: the table's, of which the data path has copies at hand. */
+
 /* Index of the second line of a flow that is in its first, and the other way round. The bits are part of every tag. */
-static inline uint32_t line_other(uint32_t line_mask, uint64_t tag, uint32_t line)
+static inline uint32_t other_line(uint32_t line_mask, uint64_t tag, uint32_t line)
 {
     return line ^ (((uint32_t)(tag >> 32) | 1) & line_mask);
-}
-
-static inline uint32_t other_line(const struct table *t, uint64_t tag, uint32_t line)
-{
-    return line_other(t->line_mask, tag, line);
 }
 
 static inline struct shard *directory_shard(const struct directory *d, uint64_t hash)
@@ -196,19 +193,19 @@ static inline atomic_u16 *shard_plane(const struct table *t, struct shard *s)
     return (atomic_u16 *)(void *)((char *)s + t->plane_at);
 }
 
-static inline uint32_t home_line(const struct table *t, uint64_t hash) { return (uint32_t)hash & t->line_mask; }
+static inline uint32_t home_line(uint32_t line_mask, uint64_t hash) { return (uint32_t)hash & line_mask; }
 
 /* The head of the shard that this line, the home of a flow with this hash, is in. */
 static inline struct shard_head *line_head(const struct table *t, struct line *home, uint64_t hash)
 {
-    return shard_head(t, (struct shard *)(void *)(home - home_line(t, hash)));
+    return shard_head(t, (struct shard *)(void *)(home - home_line(t->line_mask, hash)));
 }
 
 /* The second line of a flow whose home is here. */
 static inline const struct line *second_line(uint32_t line_mask, const struct line *home, uint64_t hash)
 {
-    uint32_t first = (uint32_t)hash & line_mask;
-    return home - first + line_other(line_mask, hash, first);
+    uint32_t first = home_line(line_mask, hash);
+    return home - first + other_line(line_mask, hash, first);
 }
 
 /* ---- Look-up --------------------------------------------------------------------------------------------------------------- */

@@ -85,7 +85,7 @@ static void send_home(const struct table *t, struct shard *s)
             uint64_t word = u64_load_relaxed(&s->line[l].slot[i]);
             if (!(word & WORD_SECONDARY))
                 continue;
-            uint32_t home = other_line(t, word, l);
+            uint32_t home = other_line(t->line_mask, word, l);
             uint32_t at = line_empty_slot(&s->line[home]);
             if (at == LINE_SLOTS) {
                 line_count_away(&s->line[home], word);

@@ -15,11 +15,11 @@
 /* A flow keeps its line, or takes its other one, in a shard that nobody else sees yet. */
 static bool place_flow(const struct table *t, struct shard *s, struct shard *from, uint32_t line, uint32_t slot, uint64_t word)
 {
-    uint32_t home = word & WORD_SECONDARY ? other_line(t, word, line) : line, to = home;
+    uint32_t home = word & WORD_SECONDARY ? other_line(t->line_mask, word, line) : line, to = home;
     uint32_t at = line_empty_slot(&s->line[to]);
     word &= ~WORD_SECONDARY;
     if (at == LINE_SLOTS) {
-        to = other_line(t, word, home);
+        to = other_line(t->line_mask, word, home);
         at = line_empty_slot(&s->line[to]);
         if (at == LINE_SLOTS)
             return false;

@@ -178,7 +178,7 @@ static unsigned copies_in(const struct bare *b, const struct line *l, uint64_t p
 static const char *wrong_flow(struct bare *b, struct shard *s, uint32_t line, uint64_t word, uint64_t prefix)
 {
     const struct table *t = b->table;
-    uint32_t depth = shard_head(t, s)->depth, home = word & WORD_SECONDARY ? other_line(t, word, line) : line;
+    uint32_t depth = shard_head(t, s)->depth, home = word & WORD_SECONDARY ? other_line(t->line_mask, word, line) : line;
     uint64_t tag = word & t->tag_mask;
     if (word_class(word) == WORD_FROZEN)
         return "a flow is frozen";
@@ -188,7 +188,8 @@ static const char *wrong_flow(struct bare *b, struct shard *s, uint32_t line, ui
         return "the spare bit is set";
     if (depth && (word ^ prefix) >> (64 - depth))
         return "a flow is in a shard that is not its own";
-    if (copies_in(b, &s->line[home], tag) + copies_in(b, &s->line[other_line(t, tag, home)], tag | WORD_SECONDARY) != 1)
+    const uint32_t away = other_line(t->line_mask, tag, home);
+    if (copies_in(b, &s->line[home], tag) + copies_in(b, &s->line[away], tag | WORD_SECONDARY) != 1)
         return "a flow is there twice";
     return NULL;
 }
@@ -205,8 +206,8 @@ static const char *wrong_shard(struct bare *b, struct shard *s, uint64_t prefix,
                 return wrong;
             n += word != 0;
             if (word & WORD_SECONDARY) {
-                away[other_line(t, word, l)]++;
-                bits[other_line(t, word, l)] |= line_away_bit(word);
+                away[other_line(t->line_mask, word, l)]++;
+                bits[other_line(t->line_mask, word, l)] |= line_away_bit(word);
             }
         }
     }

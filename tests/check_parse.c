@@ -67,7 +67,11 @@ static unsigned net16(uint16_t v)
 static void text(const struct parse_result *r, char *s, size_t size)
 {
     static const char *const kind[] = {"keyless", "flow", "later", "quote", "quote-later"};
-    static const char *const flag[] = {"multicast", "fin", "syn", "rst", "icmp-error"};
+    static const struct {
+        unsigned bit;
+        const char *name;
+    } flag[] = {{PARSE_MULTICAST, "multicast"}, {PARSE_SYN, "syn"}, {PARSE_FIN, "fin"}, {PARSE_RST, "rst"},
+                {PARSE_ICMP_ERROR, "icmp-error"}};
     const uint8_t *word = (const uint8_t *)r->key.word;
     size_t n = (size_t)snprintf(s, size, "%s", kind[r->kind]);
     if (r->key.bytes) {
@@ -84,8 +88,8 @@ static void text(const struct parse_result *r, char *s, size_t size)
             n += (size_t)snprintf(s + n, size - n, " %u", (unsigned)vlans & 0xfff);
     }
     for (unsigned i = 0; i < 5; i++)
-        if (r->flags >> i & 1)
-            n += (size_t)snprintf(s + n, size - n, " %s", flag[i]);
+        if (r->flags & flag[i].bit)
+            n += (size_t)snprintf(s + n, size - n, " %s", flag[i].name);
     for (unsigned i = 0; i < r->n_first; i++)
         n += (size_t)snprintf(s + n, size - n, " first %u/%u#%u", r->first[i].version, r->first[i].protocol, r->first[i].id);
     if (r->kind == PARSE_LATER)
@@ -219,7 +223,7 @@ START_TEST(test_ip)
         EXAMPLE("SYN", ETH("0800") IPV4("06") TCP("02"), "flow 4/6 1:7>2:9 syn"),
         EXAMPLE("FIN", ETH("86dd") IPV6("06") TCP("11"), "flow 6/6 1:7>2:9 fin"),
         EXAMPLE("RST", ETH("86dd") IPV6("06") TCP("14"), "flow 6/6 1:7>2:9 rst"),
-        EXAMPLE("all flags", ETH("0800") IPV4("06") TCP("ff"), "flow 4/6 1:7>2:9 fin syn rst"),
+        EXAMPLE("all flags", ETH("0800") IPV4("06") TCP("ff"), "flow 4/6 1:7>2:9 syn fin rst"),
         EXAMPLE("TCP cut before its flags", ETH("0800") IPV4("06") PORTS "00000000 00000000 50", "flow 4/6 1:7>2:9"),
         EXAMPLE("ports cut", ETH("0800") IPV4("06") "0007 00", "keyless"),
         EXAMPLE("UDP-Lite", ETH("0800") IPV4("88") PORTS, "flow 4/136 1:7>2:9"),
