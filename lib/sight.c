@@ -20,10 +20,12 @@ static inline __attribute__((always_inline)) void fetch_first_rests(const struct
         fetch_rest(&pkts[i]);
 }
 
-static inline __attribute__((always_inline)) void fetch_next_rest(const struct flowq_pkt *pkts, unsigned n)
+static inline __attribute__((always_inline)) void fetch_next(const struct flowq_pkt *pkts, unsigned n)
 {
     if (n > RESTS_AHEAD)
         fetch_rest(&pkts[RESTS_AHEAD]);
+    if (n > HEADERS_AHEAD)
+        __builtin_prefetch(pkts[HEADERS_AHEAD].data);
 }
 
 /* ---- Packets that go to the VM --------------------------------------------------------------------------------------------- */
@@ -82,7 +84,7 @@ unsigned sight_specials(const struct view *v, const struct flowq_pkt *pkts, unsi
     vm_parse_rules(v->vm, &rules);
     fetch_first_rests(pkts + at, n - at);
     do {
-        fetch_next_rest(pkts + at, n - at);
+        fetch_next(pkts + at, n - at);
         special(v, &rules, &pkts[at], b, at);
     } while (++at < n && parse_fast(&pkts[at], v->udp_filter, false, word) == PLAIN_NOT);
     return at;
@@ -123,7 +125,7 @@ unsigned sight_sent_specials(const struct view *v, const struct flowq_pkt *pkts,
     vm_parse_rules(v->vm, &rules);
     fetch_first_rests(pkts + at, n - at);
     do {
-        fetch_next_rest(pkts + at, n - at);
+        fetch_next(pkts + at, n - at);
         sent_special(v, &rules, &pkts[at], &sent[at]);
     } while (++at < n && parse_fast(&pkts[at], v->udp_filter, true, word) == PLAIN_NOT);
     return at;

@@ -22,21 +22,26 @@
 
 typedef unsigned run_fn(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct batch *b);
 
-/* A batch that is not the burst's last one has `n_next` packets behind it, whose headers are fetched; the first one fetches its
-   own, too. */
+/* A batch that is not the burst's last one has `n_next` packets behind it, whose first headers are fetched; the first one fetches
+   its own, too. */
 static inline __attribute__((always_inline)) void see(const struct view *v, const struct flowq_pkt *pkts, unsigned n, bool first,
                                                       unsigned n_next, struct batch *b, run_fn *run_v4, run_fn *run_v6)
 {
     b->n_special = 0;
     b->quotes = 0;
     memset(b->odd_kind, ODD_NOT, sizeof(b->odd_kind));
-    if (first)
-        fetch_headers(pkts, n);
-    for (unsigned i = 0; (i = run_v4(v, pkts, i, n, b)) < n;) {
-        unsigned others = run_v6(v, pkts, i, n, b);
-        i = others > i ? others : sight_specials(v, pkts, i, n, b);
+    const bool row = in_a_row(pkts, n);
+    if (first && !row)
+        fetch_first_headers(pkts, n);
+    for (unsigned i = 0; i < n;) {
+        unsigned end = row ? n : fetch_next_headers(pkts, i, n);
+        while (i < end && (i = run_v4(v, pkts, i, end, b)) < end) {
+            unsigned others = run_v6(v, pkts, i, end, b);
+            i = others > i ? others : sight_specials(v, pkts, i, n, b);
+        }
     }
-    fetch_headers(pkts + n, n_next);
+    if (n_next && !in_a_row(pkts + n, n_next))
+        fetch_first_headers(pkts + n, n_next);
 }
 
 /* The answers whose queue is not in use. */
@@ -176,10 +181,15 @@ static inline __attribute__((always_inline)) void note_stages(const struct view 
                                                               sent_fn *sent_v6, look_sent_fn *look_at)
 {
     struct sent sent[BATCH];
-    fetch_headers(pkts, n);
-    for (unsigned i = 0; (i = sent_v4(v, pkts, i, n, sent)) < n;) {
-        unsigned others = sent_v6(v, pkts, i, n, sent);
-        i = others > i ? others : sight_sent_specials(v, pkts, i, n, sent);
+    const bool row = in_a_row(pkts, n);
+    if (!row)
+        fetch_first_headers(pkts, n);
+    for (unsigned i = 0; i < n;) {
+        unsigned end = row ? n : fetch_next_headers(pkts, i, n);
+        while (i < end && (i = sent_v4(v, pkts, i, end, sent)) < end) {
+            unsigned others = sent_v6(v, pkts, i, end, sent);
+            i = others > i ? others : sight_sent_specials(v, pkts, i, n, sent);
+        }
     }
     uint32_t odd = look_at(v, c, sent, n);
     unsigned first = odd ? unchanged(c, sent, odd, n) : n;
