@@ -20,6 +20,7 @@ static inline __attribute__((always_inline)) void fetch_first_rests(const struct
         fetch_rest(&pkts[i]);
 }
 
+/* And headers as fetch_next_headers() does, as a run may go on beyond what that has fetched. */
 static inline __attribute__((always_inline)) void fetch_next(const struct flowq_pkt *pkts, unsigned n)
 {
     if (n > RESTS_AHEAD)
