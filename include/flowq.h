@@ -136,7 +136,12 @@ enum {
     FLOWQ_TUNNEL_VXLAN_GPE = 1 << 10, /* VXLAN generic protocol extension, draft-ietf-nvo3-vxlan-gpe */
     FLOWQ_TUNNEL_GENEVE = 1 << 11,    /* GENEVE, RFC 8926 */
     FLOWQ_TUNNEL_GTPU = 1 << 12,      /* GTP-U, 3GPP TS 29.281 */
-    FLOWQ_TUNNEL_ALL = (1 << 13) - 1
+    FLOWQ_TUNNEL_GUE = 1 << 13,       /* generic UDP encapsulation, draft-ietf-intarea-gue; Linux's fou with a header */
+    FLOWQ_TUNNEL_MPLS_UDP = 1 << 14,  /* MPLS in UDP, RFC 7510 */
+    FLOWQ_TUNNEL_MPLS_GRE = 1 << 15,  /* MPLS in GRE, RFC 4023 */
+    FLOWQ_TUNNEL_WCCP = 1 << 16,      /* WCCP's redirected packets, GRE type 0x883e, draft-mclaggan-wccp-v2rev1 */
+    FLOWQ_TUNNEL_ERSPAN = 1 << 17,    /* mirrored frames, ERSPAN types II and III, draft-foschiano-erspan */
+    FLOWQ_TUNNEL_ALL = (1 << 18) - 1
 };
 #define FLOWQ_TUNNEL_NONE 0xffffffffu
 
@@ -225,6 +230,16 @@ struct flowq_vm_config {
     uint32_t virtio_big_endian;   /* FLOWQ_ON: the guest is big-endian, and without FLOWQ_VIRTIO_F_VERSION_1 so is its
                                      virtqueue_pairs; default FLOWQ_OFF */
     uint32_t virtio_reserved;     /* must be 0 */
+
+    /* Keys and tunnels, continued. */
+    uint32_t key_vni;       /* FLOWQ_ON: the network id of VXLAN, VXLAN-GPE, GENEVE and NVGRE, and the key of other GRE, belong to
+                               the key of the flow inside, for VMs that serve tenants with equal addresses; default FLOWQ_OFF */
+    uint16_t gue_port;      /* UDP destination port, as above: 6080 */
+    uint16_t mpls_udp_port; /* 6635 */
+    uint16_t vlan_tpid;     /* one more ethertype that is a VLAN tag's, beside 0x8100, 0x88a8, 0x9100, 0x9200 and 0x9300: 1536 to
+                               65535; default 0: none */
+    uint16_t key_reserved;  /* must be 0 */
+    uint32_t key_reserved2; /* must be 0 */
 };
 
 /*

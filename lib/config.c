@@ -33,6 +33,10 @@ const struct config_limit config_limits[] = {
     LIMIT(virtio_max_key,        40,                   40,      255,                   false, false),
     LIMIT(virtio_max_table,      128,                  128,     32768,                 false, false),
     LIMIT(virtio_big_endian,     FLOWQ_OFF,            1,       1,                     true,  false),
+    LIMIT(key_vni,               FLOWQ_OFF,            1,       1,                     true,  false),
+    LIMIT(gue_port,              6080,                 1,       65535,                 false, false),
+    LIMIT(mpls_udp_port,         6635,                 1,       65535,                 false, false),
+    LIMIT(vlan_tpid,             0,                    1536,    65535,                 false, false),
 };
 /* clang-format on */
 const size_t config_n_limits = sizeof(config_limits) / sizeof(config_limits[0]);
@@ -107,6 +111,7 @@ int config_read(const struct flowq_vm_config *in, struct flowq_vm_config *out, b
     if (r)
         return r;
     if (out->initial_flows > out->max_flows || out->idle_ms < out->active_ms || out->reserved != 0 || out->virtio_reserved != 0 ||
+        out->key_reserved != 0 || out->key_reserved2 != 0 ||
         !out->alloc != !out->free)
         return -EINVAL;
     out->size = sizeof(*out);

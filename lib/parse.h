@@ -49,12 +49,16 @@ enum parse_port {
     PARSE_PORT_GENEVE,
     PARSE_PORT_GTPU,
     PARSE_PORT_GRE_UDP,
+    PARSE_PORT_GUE,
+    PARSE_PORT_MPLS_UDP,
     PARSE_N_PORTS
 };
 struct parse_rules {
     uint64_t udp_filter;          /* bit (port & 63) is set for each destination port of an enabled UDP tunnel */
     uint32_t tunnels;             /* FLOWQ_TUNNEL_* bits; 0 here means none */
-    bool key_vlan;                /* VLAN ids belong to the key */
+    bool key_vlan;                /* VLAN ids belong to the key, */
+    bool key_vni;                 /* and so do the network ids of tunnels */
+    uint16_t vlan_tpid;           /* one more ethertype of a VLAN tag; 0: none */
     uint16_t port[PARSE_N_PORTS]; /* of the UDP tunnels */
 };
 

@@ -74,6 +74,8 @@ static void apply(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
         [PARSE_PORT_GENEVE] = {FLOWQ_TUNNEL_GENEVE, cfg->geneve_port},
         [PARSE_PORT_GTPU] = {FLOWQ_TUNNEL_GTPU, cfg->gtpu_port},
         [PARSE_PORT_GRE_UDP] = {FLOWQ_TUNNEL_GRE_UDP, cfg->gre_udp_port},
+        [PARSE_PORT_GUE] = {FLOWQ_TUNNEL_GUE, cfg->gue_port},
+        [PARSE_PORT_MPLS_UDP] = {FLOWQ_TUNNEL_MPLS_UDP, cfg->mpls_udp_port},
     };
     uint64_t filter = 0;
     uint16_t port[PARSE_N_PORTS] = {0};
@@ -93,6 +95,8 @@ static void apply(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
     u32_store_relaxed(&s->idle, ages.idle);
     u8_store_relaxed(&s->learn, (uint8_t)cfg->learn);
     u8_store_relaxed(&s->key_vlan, (uint8_t)cfg->key_vlan);
+    u8_store_relaxed(&s->key_vni, (uint8_t)cfg->key_vni);
+    u16_store_relaxed(&s->vlan_tpid, cfg->vlan_tpid);
 }
 
 void vm_parse_rules(const struct flowq_vm *vm, struct parse_rules *r)
@@ -101,6 +105,8 @@ void vm_parse_rules(const struct flowq_vm *vm, struct parse_rules *r)
     r->udp_filter = u64_load_relaxed(&vm->udp_filter);
     r->tunnels = u32_load_relaxed(&s->tunnels);
     r->key_vlan = u8_load_relaxed(&s->key_vlan) != 0;
+    r->key_vni = u8_load_relaxed(&s->key_vni) != 0;
+    r->vlan_tpid = u16_load_relaxed(&s->vlan_tpid);
     ports_load(&s->ports, r->port);
 }
 

@@ -25,7 +25,8 @@ struct settings {
     atomic_u32 rebind_tcp;           /* ticks of 2^NOTE_BIND_SHIFT ns; 0: at once */
     atomic_u32 rebind_other;
     atomic_u32 active, idle;         /* ticks: note_ages */
-    atomic_u8 learn, key_vlan;       /* 0 or 1 */
+    atomic_u16 vlan_tpid;            /* 0: none */
+    atomic_u8 learn, key_vlan, key_vni; /* 0 or 1 */
 };
 
 struct flowq_vm {

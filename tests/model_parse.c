@@ -256,6 +256,8 @@ static struct found udp_tunnel_at(const struct bytes *p, int at, enum parse_port
         if (type < 0 || !gre_is_for_us(number(p, at, 2), type))
             return nothing();
         return typed_at(p, at + gre_length(number(p, at, 2)), type, w);
+    case PARSE_PORT_GUE:
+    case PARSE_PORT_MPLS_UDP:
     case PARSE_N_PORTS:
         break;
     }
