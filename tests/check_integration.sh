@@ -90,16 +90,17 @@ if dpdk=$("${PKG_CONFIG:-pkg-config}" --cflags libdpdk 2>/dev/null); then
 else
     echo "skipped: dpdk_vhost.c: there is no DPDK (Debian: libdpdk-dev)"
 fi
-for name in ovs vpp; do
+for name in ovs ovs_netdev vpp; do
     case $name in
     ovs) real=${OVS_CFLAGS-} of="Open vSwitch" set=OVS_CFLAGS ;;
+    ovs_netdev) real= of="Open vSwitch" set="none: it shows what these lack" ;;
     vpp) real=${VPP_CFLAGS-} of=VPP set=VPP_CFLAGS ;;
     esac
     if [ -n "$real" ]; then
         # shellcheck disable=SC2086
         compile "$name" "the headers of $of" $real
     fi
-    compile "$name" "declarations of what it uses of $of (for its headers set ${set})" "-I$code/shim"
+    compile "$name" "declarations of what it uses of $of (for its headers set $set)" "-I$code/shim"
     run "$name" "-I$code/shim"
 done
 

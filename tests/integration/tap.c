@@ -5,6 +5,12 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include <flowq.h>
+#include <linux/bpf.h>
+#include <linux/if_tun.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { MAX_QUEUES = 16 };
@@ -47,4 +53,29 @@ static ssize_t to_tap(struct tap *tap, const uint8_t *buf, size_t len)
     uint16_t q = flowq_rx_steer(tap->vm, &pkt);
 
     return q == FLOWQ_DROP ? 0 : write(tap->fd[q], buf, len);
+}
+
+/* From now on packets leave the kernel by the descriptor of the processor
+   that sends them. Needs CAP_BPF, and the device's owner or
+   CAP_NET_ADMIN. False: errno says why not. */
+static bool follow_the_processor(const struct tap *tap)
+{
+    const struct bpf_insn program[] = {
+        { .code = BPF_JMP | BPF_CALL,
+          .imm = BPF_FUNC_get_smp_processor_id },
+        { .code = BPF_JMP | BPF_EXIT },
+    }; /* tun takes the result modulo the number of queues */
+    union bpf_attr attr;
+
+    memset(&attr, 0, sizeof(attr));
+    attr.prog_type = BPF_PROG_TYPE_SOCKET_FILTER;
+    attr.insns = (uintptr_t)program;
+    attr.insn_cnt = sizeof(program) / sizeof(program[0]);
+    attr.license = (uintptr_t)"BSD";
+    int fd = (int)syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
+    if (fd < 0)
+        return false;
+    int result = ioctl(tap->fd[0], TUNSETSTEERINGEBPF, &fd);
+    close(fd);
+    return result == 0;
 }
