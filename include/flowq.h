@@ -163,7 +163,7 @@ struct flowq_vm_config {
                                  never allocates. */
 
     uint32_t learn;     /* FLOWQ_ON (default) or FLOWQ_OFF: notes return at once, bindings stay as they are */
-    uint32_t key_vlan;  /* FLOWQ_ON: the ids of the VLAN tags belong to the key; default FLOWQ_OFF */
+    uint32_t key_vlan;  /* FLOWQ_ON: the ids of the VLAN tags, but 0, belong to the key; default FLOWQ_OFF */
     uint32_t tunnels;   /* FLOWQ_TUNNEL_* bits; default FLOWQ_TUNNEL_ALL; FLOWQ_TUNNEL_NONE for none; unknown bits are -EINVAL */
     uint32_t fragments; /* [create] datagrams remembered for later fragments (rule S5): 8 to 65536, rounded up to a power of two;
                            default 256; FLOWQ_OFF: none, later fragments take the fallback */
@@ -237,7 +237,7 @@ struct flowq_vm_config {
     uint16_t gue_port;      /* UDP destination port, as above: 6080 */
     uint16_t mpls_udp_port; /* 6635 */
     uint16_t vlan_tpid;     /* one more ethertype that is a VLAN tag's, beside 0x8100, 0x88a8, 0x9100, 0x9200 and 0x9300: 1536 to
-                               65535; default 0: none */
+                               65535; default 0: none. Those of IPv4, IPv6, MPLS and PPPoE stay what they are. */
     uint16_t key_reserved;  /* must be 0 */
     uint32_t key_reserved2; /* must be 0 */
 };
@@ -337,7 +337,7 @@ enum {
     FLOWQ_NOTE_SINGLE = 8,       /* one queue in use: nothing to learn (S0) */
     FLOWQ_NOTE_OFF = 9,          /* learning is switched off */
     FLOWQ_NOTE_KEYLESS = 10,     /* never learned (S7): no readable key */
-    FLOWQ_NOTE_MULTICAST = 11,   /* never learned: to a multicast or broadcast address */
+    FLOWQ_NOTE_MULTICAST = 11,   /* never learned: to a multicast or broadcast address of IP, or Ethernet's broadcast address */
     FLOWQ_NOTE_FRAGMENT = 12,    /* never learned: a later fragment */
     FLOWQ_NOTE_ICMP_ERROR = 13,  /* never learned: an ICMP error */
     FLOWQ_NOTE_RESET = 14,       /* never learned: a TCP RST of an unknown flow */
@@ -348,7 +348,8 @@ enum {
 /* Why a packet goes where it goes: flowq_decision.reason and the index into flowq_stats.steer. */
 enum {
     FLOWQ_REASON_BOUND = 0,      /* its flow is bound */
-    FLOWQ_REASON_FALLBACK = 1,   /* its flow is not bound: keyed hash over the queues in use */
+    FLOWQ_REASON_FALLBACK = 1,   /* its flow is not bound, or it has nothing but an MPLS label stack: keyed hash over the queues in
+                                    use */
     FLOWQ_REASON_FRAGMENT = 2,   /* a later fragment: where the first one went */
     FLOWQ_REASON_ICMP_ERROR = 3, /* an ICMP error: the queue of the bound flow that it quotes */
     FLOWQ_REASON_KEYLESS = 4,    /* no readable key: the lowest queue in use */
@@ -637,7 +638,7 @@ struct flowq_tuple {
     uint8_t protocol;   /* IP protocol number */
     uint8_t n_vlans;    /* VLAN ids that belong to the key (setting key_vlan), 0 to FLOWQ_MAX_VLANS */
     uint8_t reserved;   /* zero */
-    uint16_t vlan[FLOWQ_MAX_VLANS]; /* outermost first, 12 bits each */
+    uint16_t vlan[FLOWQ_MAX_VLANS]; /* outermost first, 12 bits each; 0 is no VLAN and is left out */
 };
 
 /* Class of a binding, by what the VM has sent (S8). */

@@ -63,7 +63,8 @@ void answer_special(const struct view *v, const struct special *s, struct batch 
         qids[at] = s->later ? frag_get(&vm->frags, s->later, b->now_ns) : FLOWQ_DROP;
         b->reason[at] = FLOWQ_REASON_FRAGMENT;
         if (qids[at] == FLOWQ_DROP || !queue_in_use(&vm->queues, qids[at]))
-            qids[at] = fall_back(v, b->seen[at].hash, &b->reason[at]);
+            qids[at] = s->whole_key ? answer_odd(v, ODD_NOT, b->seen[at].hash, &b->reason[at])
+                                    : fall_back(v, b->seen[at].hash, &b->reason[at]);
     }
     for (unsigned f = 0; f < s->n_first; f++)
         frag_put(&vm->frags, s->first[f], qids[at], b->now_ns);

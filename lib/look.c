@@ -27,7 +27,8 @@ static struct key key_from(const struct flowq_tuple *t, bool key_vlan)
     for (uint32_t i = 0; i < t->n_vlans; i++) {
         if (t->vlan[i] > 0xfff)
             return k;
-        vlans = key_vlan_add(vlans, t->vlan[i]);
+        if (t->vlan[i] != 0) /* a priority, and no VLAN */
+            vlans = key_vlan_add(vlans, t->vlan[i]);
     }
     k.bytes = (uint32_t)(2 * address + sizeof(l4));
     if (key_vlan && vlans)

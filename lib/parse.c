@@ -34,13 +34,13 @@ void walk_finish_portless(struct walk *w, struct ip ip) { walk_finish(w, ip, 0, 
 void parse_packet(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct parse_result *out)
 {
     struct cursor at = {pkt->data, pkt->len < PARSE_MAX_BYTES ? pkt->len : PARSE_MAX_BYTES};
-    struct walk w; /* `spare_*` stay unset until they are needed */
+    struct walk w; /* `spare_*` and `copy` stay unset until they are needed */
     w.rules = rules;
     w.out = out;
     w.fields = NULL;
     w.vlans = 0;
     w.n_more = PARSE_MAX_PASSED;
-    w.in_tunnel = w.in_quote = w.has_spare = false;
+    w.in_tunnel = w.in_quote = w.has_spare = w.copied = false;
     out->kind = PARSE_KEYLESS;
     out->flags = 0;
     out->n_first = 0;

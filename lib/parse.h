@@ -68,14 +68,18 @@ enum parse_kind {
     PARSE_LATER,       /* a later fragment: `later` says of what; key holds addresses and protocol, ports zero */
     PARSE_QUOTE,       /* an ICMP error: key is that of the packet it quotes, AS QUOTED (not reversed) */
     PARSE_QUOTE_LATER, /* an ICMP error that quotes a later fragment: key as in PARSE_LATER, as quoted; `later` says nothing */
+    PARSE_SPREAD,      /* no flow's key: key is only what the fallback spreads by (a label stack, 16 or 40 bytes) */
 };
 
 /* What parse_result.flags can say; with PARSE_KEYLESS, of as much as could be read. */
-#define PARSE_MULTICAST 0x01u /* a destination of Ethernet or IP is multicast or broadcast: outer, or inner of an inner key */
+#define PARSE_MULTICAST                                                                                                          \
+    0x01u /* to Ethernet's broadcast address, or IP's multicast or broadcast: outer, or inner of an inner key */
 #define PARSE_FIN 0x02u       /* TCP flags of the packet that gave the key; never set for quotes */
 #define PARSE_SYN 0x04u
 #define PARSE_RST 0x08u
 #define PARSE_ICMP_ERROR 0x10u /* an ICMP or ICMPv6 error, also when its quote could not be read (then kind is PARSE_FLOW) */
+
+#define PARSE_WHOLE_KEY 0x20u /* of PARSE_LATER: the protocol has no ports, so that the key is that of the flow */
 
 /* The identity of a datagram whose fragments belong together (RFC 791: id; RFC 8200: identification). No padding. */
 struct parse_frag {
@@ -84,8 +88,9 @@ struct parse_frag {
     uint8_t protocol; /* IPv4: the protocol; IPv6: 0, as the fragments of one datagram may name different headers */
     uint8_t version;  /* 4 or 6 */
     uint16_t zero;
+    uint64_t vlans; /* as in a key, with key_vlan */
 };
-_Static_assert(sizeof(struct parse_frag) == 40, "hashed whole");
+_Static_assert(sizeof(struct parse_frag) == 48, "hashed whole");
 
 struct parse_result {
     struct key key;  /* as on the wire; the caller reverses */
@@ -113,7 +118,19 @@ struct parse_result {
  *   - Ethernet with a key in GRE is NVGRE; other GRE with IPv6 inside or outside is RFC 7676's; the rest goes by its options.
  *   - A tunnel in an ICMP error of which no inner packet can be read is an unreadable quote: the VM's own packet may have been
  *     readable, so its outer key would be a guess.
- *   - Tags of a tunnel's outer frame are no part of an inner key. A quote has those of the frame that carries the error.
+ *   - Each Ethernet header begins a list of VLAN ids of its own, which counts for all that comes without another one. A quote has
+ *     those of the frame that carries the error. Id 0 is none; but its tag is one of the four that there may be.
+ *   - A setting that calls a known ethertype that of a tag changes nothing.
+ *   - Under labels, and in GTP-U, IP must hold (parse_link.c). Its length is compared with the window, not with the buffer, so
+ *     that a packet is the same whether it was gathered or lay in one piece. PPPoE, PPP, GENEVE and the like name their payload:
+ *     there nothing has to hold.
+ *   - A pseudowire's frame is read if it carries IP, behind tags or not; a second label stack or PPPoE in it is not.
+ *   - With segments left a routing header gives the destination, for the key, the datagram's identity and PARSE_MULTICAST; so a
+ *     fragment's datagram is the same before and behind the last of the routers. One behind the fragment header does not change
+ *     the identity: later fragments do not have it. Where it contradicts itself the packet is unreadable.
+ *   - A later fragment whose protocol has no ports, and is no tunnel that may be looked into, has the whole key. Of IPv6 the
+ *     protocol is known unless the fragment header names an extension header, AH included.
+ *   - A redirect of IPv6 quotes what its option has, up to that option's length.
  */
 
 /*

@@ -6,9 +6,16 @@
 #include "parse_walk.h"
 #include "rss_parse.h"
 
+/* Extension headers of IPv6; those that are options and nothing else are passed over, of any kind and in any order. */
+enum { NO_EXTENSION, OPTIONS, OTHER_EXTENSION };
+static const uint8_t extension_kind[UINT8_MAX + 1] = {
+    [PROTO_HOP_BY_HOP] = OPTIONS,       [PROTO_DEST_OPTIONS] = OPTIONS, [PROTO_ROUTING] = OTHER_EXTENSION,
+    [PROTO_FRAGMENT] = OTHER_EXTENSION, [PROTO_AH] = OTHER_EXTENSION,   [PROTO_MOBILITY] = OTHER_EXTENSION,
+};
+
 /* ---- Fragments (S5) -------------------------------------------------------------------------------------------------------- */
 
-static void set_frag(struct parse_frag *f, const struct key *k, struct ip ip, uint32_t id)
+static void set_frag(struct parse_frag *f, const struct key *k, struct ip ip, uint32_t id, uint64_t vlans)
 {
     memset(f, 0, sizeof(*f));
     if (ip.version == 6) {
@@ -21,6 +28,7 @@ static void set_frag(struct parse_frag *f, const struct key *k, struct ip ip, ui
     }
     f->id = id;
     f->version = (uint8_t)ip.version;
+    f->vlans = vlans;
 }
 
 /*
@@ -30,14 +38,39 @@ static void set_frag(struct parse_frag *f, const struct key *k, struct ip ip, ui
 static void first_fragment(struct walk *w, struct ip ip, uint32_t id)
 {
     if (!w->in_quote)
-        set_frag(&w->out->first[w->out->n_first++], &w->out->key, ip, id);
+        set_frag(&w->out->first[w->out->n_first++], &w->out->key, ip, id, w->vlans);
 }
 
-/* A later fragment, without ports of its own. ip.protocol: what the datagram, or for IPv6 this fragment header, names. */
+/* Whether nothing in the first fragment could make the key another one than addresses and protocol. */
+static bool key_is_whole(const struct walk *w, struct ip ip)
+{
+    switch (ip.protocol) {
+    case PROTO_TCP:
+    case PROTO_UDP:
+    case PROTO_UDP_LITE:
+    case PROTO_SCTP:
+    case PROTO_DCCP:
+        return false;
+    }
+    if (ip.version == 6 && extension_kind[ip.protocol] != NO_EXTENSION)
+        return false;
+    return !tunnel_possible(w, ip);
+}
+
+/*
+ * A later fragment, without ports of its own. ip.protocol: what the datagram, or for IPv6 this fragment header, names. With a
+ * whole key a quoted one is as good as any other quote.
+ */
 static void later_fragment(struct walk *w, struct ip ip, uint32_t id)
 {
-    if (!w->in_quote)
-        set_frag(&w->out->later, &w->out->key, ip, id);
+    const bool whole = key_is_whole(w, ip);
+    if (w->in_quote) {
+        walk_finish(w, ip, 0, whole ? PARSE_FLOW : PARSE_LATER);
+        return;
+    }
+    set_frag(&w->out->later, &w->out->key, ip, id, w->vlans);
+    if (whole)
+        w->out->flags |= PARSE_WHOLE_KEY;
     walk_finish(w, ip, 0, PARSE_LATER);
 }
 
@@ -78,28 +111,58 @@ static inline void udp(struct walk *w, struct cursor at, struct ip ip)
         walk_finish(w, ip, ports, PARSE_FLOW);
 }
 
+#define ICMPV6_REDIRECT 137 /* RFC 4861: quotes in an option */
+
 /* The types of ICMP messages that quote a packet (RFC 792; RFC 4443). */
 static bool is_icmp_error(struct ip ip, size_t type)
 {
     if (ip.version == 6)
-        return type >= 1 && type <= 4; /* unreachable, too big, time exceeded, parameter problem */
+        return (type >= 1 && type <= 4) || type == ICMPV6_REDIRECT; /* unreachable, too big, time exceeded, parameter problem */
     return type == 3 || type == 4 || type == 5 || type == 11 || type == 12; /* also source quench and redirect */
 }
 
 #define ICMP_BYTES 8 /* of an error, before the packet that it quotes */
 
+#define REDIRECT_BYTES           40 /* of a redirect of IPv6, before its options: RFC 4861, 4.5 */
+#define OPTION_REDIRECTED_HEADER 4
+#define OPTION_UNIT              8 /* bytes */
+
+/* The option that quotes the packet: what it holds is left in *at. Options before it count as headers that are passed over. */
+static bool find_redirected(struct walk *w, struct cursor *at)
+{
+    const uint8_t *h;
+    while (take(at, 2, &h)) {
+        size_t type = read_u8(h), bytes = OPTION_UNIT * read_u8(h + 1);
+        if (bytes == 0)
+            return false;
+        if (type == OPTION_REDIRECTED_HEADER) {
+            if (!skip(at, OPTION_UNIT - 2))
+                return false;
+            if (at->left > bytes - OPTION_UNIT)
+                at->left = bytes - OPTION_UNIT;
+            return true;
+        }
+        if (!walk_pass(w) || !skip(at, bytes - 2))
+            return false;
+    }
+    return false;
+}
+
 /* ICMP on IPv4, ICMPv6 on IPv6. */
 static __attribute__((noinline)) void icmp(struct walk *w, struct cursor at, struct ip ip)
 {
-    const uint8_t *type;
-    if (w->in_quote || !take(&at, 1, &type) || !is_icmp_error(ip, read_u8(type))) {
+    const uint8_t *h;
+    size_t type = 0; /* an echo reply; no error */
+    if (!w->in_quote && take(&at, 1, &h))
+        type = read_u8(h);
+    if (!is_icmp_error(ip, type)) {
         walk_finish_portless(w, ip);
         return;
     }
     w->out->flags |= PARSE_ICMP_ERROR;
     walk_keep_spare(w, ip);
     w->in_quote = true;
-    if (skip(&at, ICMP_BYTES - 1))
+    if (type == ICMPV6_REDIRECT ? skip(&at, REDIRECT_BYTES - 1) && find_redirected(w, &at) : skip(&at, ICMP_BYTES - 1))
         ip_packet(w, at, 0);
 }
 
@@ -181,19 +244,10 @@ static inline void ipv4(struct walk *w, struct cursor at, const uint8_t *h, size
 #define IPV6_OFFSET 0xfff8u
 #define IPV6_MORE_FRAGMENTS 0x0001u
 
+#define IPV6_ADDRESS_BYTES 16
+
 /* The six bytes that each extension header has behind its first two, at least. */
 #define IPV6_EXTENSION_REST 6
-
-/* Extension headers; those that are options and nothing else are passed over, of any kind and in any order. */
-enum { NO_EXTENSION, OPTIONS, OTHER_EXTENSION };
-static const uint8_t extension_kind[UINT8_MAX + 1] = {
-    [PROTO_HOP_BY_HOP] = OPTIONS,
-    [PROTO_ROUTING] = OPTIONS,
-    [PROTO_DEST_OPTIONS] = OPTIONS,
-    [PROTO_FRAGMENT] = OTHER_EXTENSION,
-    [PROTO_AH] = OTHER_EXTENSION,
-    [PROTO_MOBILITY] = OTHER_EXTENSION,
-};
 
 static inline void ipv6_payload(struct walk *w, struct cursor at, struct ip ip);
 
@@ -243,6 +297,91 @@ static void ipv6_fragment(struct walk *w, struct cursor at, struct ip ip)
     ipv6_payload(w, at, ip);
 }
 
+/* Where a packet goes in the end, if the header has it. */
+static void set_destination(struct walk *w, const uint8_t *segment, size_t bytes)
+{
+    uint8_t *destination = (uint8_t *)&w->out->key.word[2];
+    copy_out(destination + IPV6_ADDRESS_BYTES - bytes, segment, bytes);
+    if (w->in_quote)
+        return;
+    w->out->flags = w->flags_outside;
+    if (destination[0] == IPV6_MULTICAST)
+        w->out->flags |= PARSE_MULTICAST;
+}
+
+/*
+ * Each: the last of the addresses in `at`, which is what there is behind the first eight bytes of the header; `left` segments are
+ * not visited yet. False: it makes no sense.
+ */
+
+/* All of them, in order (RFC 2460; forbidden by RFC 5095). */
+static bool source_route(struct walk *w, struct cursor at, size_t left)
+{
+    if (at.left % IPV6_ADDRESS_BYTES != 0 || left > at.left / IPV6_ADDRESS_BYTES)
+        return false;
+    set_destination(w, at.at + at.left - IPV6_ADDRESS_BYTES, IPV6_ADDRESS_BYTES);
+    return true;
+}
+
+/* One, the mobile node's (RFC 6275). */
+static bool home_address(struct walk *w, struct cursor at, size_t left)
+{
+    if (at.left != IPV6_ADDRESS_BYTES || left != 1)
+        return false;
+    set_destination(w, at.at, IPV6_ADDRESS_BYTES);
+    return true;
+}
+
+/* All, without the bytes that they share with the destination in the IPv6 header; the last one may share less (RFC 6554). */
+static bool rpl_route(struct walk *w, struct cursor at, size_t left, const uint8_t *h)
+{
+    size_t compressed = read_u8(h), pad = read_u8(h + 1) >> 4;
+    size_t other_bytes = IPV6_ADDRESS_BYTES - (compressed >> 4), last_bytes = IPV6_ADDRESS_BYTES - (compressed & 15);
+    if (at.left < pad + last_bytes)
+        return false;
+    size_t others = at.left - pad - last_bytes;
+    if (others % other_bytes != 0 || left > others / other_bytes + 1)
+        return false;
+    set_destination(w, at.at + others, last_bytes);
+    return true;
+}
+
+/* All, the last one first (RFC 8754); h: the index of the last in the list. */
+static bool segment_list(struct walk *w, struct cursor at, size_t left, const uint8_t *h)
+{
+    size_t n = read_u8(h) + 1;
+    if (n > at.left / IPV6_ADDRESS_BYTES || left > n)
+        return false;
+    set_destination(w, at.at, IPV6_ADDRESS_BYTES);
+    return true;
+}
+
+enum { ROUTING_SOURCE = 0, ROUTING_HOME = 2, ROUTING_RPL = 3, ROUTING_SEGMENTS = 4 };
+
+/*
+ * A routing header, after its first two bytes, with so many bytes left. While there are segments left the destination of the
+ * packet is the last of them (RFC 8200, 8.1, for checksums). Of a type that is not known, it stays what it is.
+ */
+static void ipv6_routing(struct walk *w, struct cursor at, struct ip next, size_t bytes)
+{
+    struct cursor list = {at.at, bytes};
+    const uint8_t *h;
+    if (!skip(&at, bytes) || !take(&list, IPV6_EXTENSION_REST, &h))
+        return;
+    size_t left = read_u8(h + 1), type = left > 0 ? read_u8(h) : SIZE_MAX;
+    bool good = true;
+    if (type == ROUTING_SOURCE)
+        good = source_route(w, list, left);
+    else if (type == ROUTING_HOME)
+        good = home_address(w, list, left);
+    else if (type == ROUTING_RPL)
+        good = rpl_route(w, list, left, h + 2);
+    else if (type == ROUTING_SEGMENTS)
+        good = segment_list(w, list, left, h + 2);
+    if (good)
+        ipv6_payload(w, at, next);
+}
+
 /* One of the other extension headers. A mobility header with nothing behind it is itself the message. */
 static __attribute__((noinline)) void ipv6_extension(struct walk *w, struct cursor at, struct ip ip)
 {
@@ -252,6 +391,10 @@ static __attribute__((noinline)) void ipv6_extension(struct walk *w, struct curs
     struct ip next = {.version = 6, .protocol = (uint32_t)read_u8(h)};
     if (ip.protocol == PROTO_FRAGMENT) {
         ipv6_fragment(w, at, next);
+        return;
+    }
+    if (ip.protocol == PROTO_ROUTING) {
+        ipv6_routing(w, at, next, IPV6_EXTENSION_REST + 8 * read_u8(h + 1));
         return;
     }
     if (!skip(&at, IPV6_EXTENSION_REST + (ip.protocol == PROTO_AH ? 4 : 8) * read_u8(h + 1)))
@@ -282,6 +425,7 @@ static inline void ipv6(struct walk *w, struct cursor at, const uint8_t *h)
         return;
     struct ip ip = {.version = 6, .protocol = (uint32_t)read_u8(h + 6)};
     copy_out(address, h + 8, 32);
+    w->flags_outside = w->out->flags;
     if (*(const uint8_t *)&address[2] == IPV6_MULTICAST && !w->in_quote)
         w->out->flags |= PARSE_MULTICAST;
     w->in_fragment = false;

@@ -5,29 +5,255 @@
  */
 #include "parse_walk.h"
 
-#define MPLS_BOTTOM 0x01 /* in the third byte of a label: the last one */
+/* ---- What nothing but its first bits tells --------------------------------------------------------------------------------- */
 
-/* What is under the labels is told by its first bits alone: anything but IP stays unread. */
-static void mpls(struct walk *w, struct cursor at)
+/*
+ * Such bytes are IP if they hold as IP: else a pseudowire's frame, which begins with a MAC address, would give one key after
+ * another. IPv4's checksum holds by chance once in 65536 times. IPv6 has a next header that must be known, a hop limit, and
+ * its length, which tells something only where it ends where the window ends, or Ethernet's padding begins; what it has beyond
+ * may have been cut off, by us or by whoever gathered it: then what is in the place of a frame's ethertype must be none.
+ */
+enum belief { NOT_BELIEVED, PERHAPS, BY_LENGTH, BY_CHECKSUM };
+
+/* More behind a packet than Ethernet adds up to its least frame of 64 bytes (or a frame check sequence, of 4). */
+#define PADDING_LIMIT 8 /* bytes */
+
+static enum belief ipv4_holds(struct cursor at)
 {
-    const uint8_t *label;
-    do {
-        if (!walk_pass(w) || !take(&at, 4, &label))
-            return;
-    } while (!(read_u8(label + 2) & MPLS_BOTTOM));
-    ip_packet(w, at, 0);
+    const uint8_t *h, *options;
+    uint64_t sum = 0;
+    if (!take(&at, IP_MIN_BYTES, &h))
+        return NOT_BELIEVED;
+    size_t bytes = 4 * (read_u8(h) & 0x0f), total = read_be16(h + 2);
+    if (bytes < IP_MIN_BYTES || !take(&at, bytes - IP_MIN_BYTES, &options))
+        return NOT_BELIEVED;
+    if (total != 0 && total < bytes) /* 0: a large segment */
+        return NOT_BELIEVED;
+    for (size_t i = 0; i < bytes; i += 4)
+        sum += read_raw32(h + i);
+    return sum % UINT16_MAX == 0 ? BY_CHECKSUM : NOT_BELIEVED; /* ones' complement, in whatever byte order (RFC 1071) */
 }
+
+/* Next headers that are in use. */
+static bool plausible_next(size_t next)
+{
+    enum { ESP = 50, OSPF = 89, PIM = 103, VRRP = 112, L2TP = 115 };
+    static const uint8_t known[] = {PROTO_HOP_BY_HOP,
+                                    PROTO_IPV4,
+                                    PROTO_TCP,
+                                    PROTO_UDP,
+                                    PROTO_DCCP,
+                                    PROTO_IPV6,
+                                    PROTO_GRE,
+                                    PROTO_AH,
+                                    PROTO_ROUTING,
+                                    PROTO_FRAGMENT,
+                                    PROTO_ICMPV6,
+                                    PROTO_NONE,
+                                    PROTO_SCTP,
+                                    PROTO_MOBILITY,
+                                    PROTO_DEST_OPTIONS,
+                                    PROTO_UDP_LITE,
+                                    ESP,
+                                    OSPF,
+                                    PIM,
+                                    VRRP,
+                                    L2TP};
+    for (size_t i = 0; i < sizeof(known); i++)
+        if (known[i] == next)
+            return true;
+    return false;
+}
+
+static enum belief ipv6_holds(struct cursor at)
+{
+    const uint8_t *h, *rest;
+    if (!take(&at, IP_MIN_BYTES, &h) || !take(&at, IP_MIN_BYTES, &rest))
+        return NOT_BELIEVED;
+    size_t bytes = read_be16(h + 4);
+    if (read_u8(h + 7) == 0 || !plausible_next(read_u8(h + 6)))
+        return NOT_BELIEVED;
+    if (at.left >= bytes && at.left - bytes < PADDING_LIMIT)
+        return BY_LENGTH;
+    return bytes == 0 || bytes > at.left ? PERHAPS : NOT_BELIEVED; /* 0: a large segment */
+}
+
+static enum belief ip_holds(struct cursor at)
+{
+    size_t version = at.left > 0 ? read_u8(at.at) >> 4 : 0;
+    if (version == 4)
+        return ipv4_holds(at);
+    return version == 6 ? ipv6_holds(at) : NOT_BELIEVED;
+}
+
+/* Known types are what they are, whatever the setting says. */
+static __attribute__((noinline)) bool is_rare_vlan(const struct walk *w, unsigned type)
+{
+    switch (type) {
+    case ETHERTYPE_QINQ_9100:
+    case ETHERTYPE_QINQ_9200:
+    case ETHERTYPE_QINQ_9300:
+        return true;
+    case ETHERTYPE_MPLS:
+    case ETHERTYPE_MPLS_UPSTREAM:
+    case ETHERTYPE_PPPOE:
+        return false;
+    }
+    return type >= ETHERTYPE_MIN && type == w->rules->vlan_tpid;
+}
+
+static inline bool is_vlan(const struct walk *w, unsigned type)
+{
+    if (type == ETHERTYPE_VLAN || type == ETHERTYPE_QINQ)
+        return true;
+    return type != ETHERTYPE_IPV4 && type != ETHERTYPE_IPV6 && is_rare_vlan(w, type);
+}
+
+#define ETHERNET_BYTES   14
+#define ETHERNET_TYPE_AT 12
+
+/* A frame with an ethertype that is usual. */
+static bool frame_likely(const struct walk *w, struct cursor at)
+{
+    const uint8_t *h;
+    if (!take(&at, ETHERNET_BYTES, &h))
+        return false;
+    unsigned type = read_be16(h + ETHERNET_TYPE_AT);
+    switch (type) {
+    case ETHERTYPE_IPV4:
+    case ETHERTYPE_ARP:
+    case ETHERTYPE_IPV6:
+    case ETHERTYPE_MPLS:
+    case ETHERTYPE_MPLS_UPSTREAM:
+    case ETHERTYPE_PPPOE_DISCOVERY:
+    case ETHERTYPE_PPPOE:
+        return true;
+    }
+    return is_vlan(w, type);
+}
+
+/* A frame that carries IP is as likely as that. */
+static enum belief frame_holds(const struct walk *w, struct cursor at)
+{
+    const uint8_t *h;
+    if (!take(&at, ETHERNET_BYTES, &h))
+        return NOT_BELIEVED;
+    unsigned type = read_be16(h + ETHERNET_TYPE_AT);
+    for (unsigned n = 0; n < FLOWQ_MAX_VLANS && is_vlan(w, type); n++) {
+        if (!take(&at, 4, &h))
+            return NOT_BELIEVED;
+        type = read_be16(h + 2);
+    }
+    if (at.left == 0 || type != (read_u8(at.at) >> 4 == 4 ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6))
+        return NOT_BELIEVED;
+    return ip_holds(at);
+}
+
+static bool ip_likely(const struct walk *w, struct cursor at)
+{
+    enum belief belief = ip_holds(at);
+    if (belief == BY_LENGTH)
+        return frame_holds(w, at) != BY_CHECKSUM;
+    return belief == BY_CHECKSUM || (belief == PERHAPS && !frame_likely(w, at));
+}
+
+/* What is left, where nobody changes it. */
+static struct cursor private_copy(struct walk *w, struct cursor at)
+{
+    if (w->copied || at.left == 0)
+        return at;
+    copy_out(w->copy, at.at, at.left);
+    w->copied = true;
+    return (struct cursor){w->copy, at.left};
+}
+
+void link_guess(struct walk *w, struct cursor at)
+{
+    at = private_copy(w, at);
+    if (ip_likely(w, at))
+        ip_packet(w, at, 0);
+}
+
+/* ---- MPLS ------------------------------------------------------------------------------------------------------------------ */
+
+#define MPLS_BOTTOM     0x01u       /* in the third byte of a label: the last one */
+#define MPLS_LABEL      0xfffff000u /* the rest is traffic class, bottom, and TTL, which change on the way */
+#define PSEUDOWIRE_WORD 4           /* bytes of the control word, of which the first four bits are 0 (RFC 4385) */
+#define STACK_WORDS     ((PARSE_MAX_PASSED + 1) / 2)
+_Static_assert(STACK_WORDS <= KEY_V6_BYTES / 8, "as a key");
+
+/* What is under the labels; false: nothing that can be read. */
+static bool labelled(struct walk *w, struct cursor at)
+{
+    at = private_copy(w, at);
+    struct cursor behind = at;
+    if (ip_likely(w, at))
+        ip_packet(w, at, 0);
+    else if (skip(&behind, PSEUDOWIRE_WORD) && read_u8(at.at) >> 4 == 0 && frame_holds(w, behind))
+        link_ethernet(w, behind);
+    else if (frame_holds(w, at))
+        link_ethernet(w, at);
+    else
+        return false;
+    return true;
+}
+
+static void spread(struct walk *w, const uint64_t stack[KEY_V6_BYTES / 8], unsigned n)
+{
+    struct parse_result *out = w->out;
+    memcpy(out->key.word, stack, KEY_V6_BYTES);
+    out->key.bytes = n > 2 * (KEY_V4_BYTES / 8) ? KEY_V6_BYTES : KEY_V4_BYTES;
+    out->kind = PARSE_SPREAD;
+}
+
+/* Special labels are passed over like the others: explicit null, router alert, entropy (RFC 3032, 6790). */
+void link_mpls(struct walk *w, struct cursor at)
+{
+    uint64_t stack[KEY_V6_BYTES / 8] = {0}; /* two labels each */
+    unsigned n = 0;
+    const uint8_t *entry;
+    uint32_t label;
+    do {
+        if (!walk_pass(w) || !take(&at, 4, &entry))
+            return;
+        label = read_be32(entry);
+        if (n < 2 * STACK_WORDS) /* RSS reads on */
+            stack[n / 2] |= (uint64_t)(label & MPLS_LABEL) << 32 * (n % 2);
+        n++;
+    } while (!(label >> 8 & MPLS_BOTTOM));
+    if (!labelled(w, at) && !w->in_tunnel && !w->in_quote)
+        spread(w, stack, n);
+}
+
+/* ---- Ethernet -------------------------------------------------------------------------------------------------------------- */
 
 #define PPPOE_VERSION_TYPE 0x11
 #define PPPOE_SESSION_DATA 0x00
 enum { PPP_IPV4 = 0x0021, PPP_IPV6 = 0x0057 };
 
+/* PPP's protocol is two bytes, or one if the first one is odd (RFC 1661, 6.5). */
+static bool take_ppp_protocol(struct cursor *at, size_t *protocol)
+{
+    const uint8_t *h;
+    if (!take(at, 1, &h))
+        return false;
+    *protocol = read_u8(h);
+    if (*protocol & 1)
+        return true;
+    if (!take(at, 1, &h))
+        return false;
+    *protocol = *protocol << 8 | read_u8(h);
+    return true;
+}
+
 static void pppoe(struct walk *w, struct cursor at)
 {
-    const uint8_t *h; /* version and type, code, session, length; then PPP's protocol */
-    if (!take(&at, 8, &h) || read_u8(h) != PPPOE_VERSION_TYPE || read_u8(h + 1) != PPPOE_SESSION_DATA)
+    const uint8_t *h; /* version and type, code, session, length */
+    size_t protocol;
+    if (!take(&at, 6, &h) || read_u8(h) != PPPOE_VERSION_TYPE || read_u8(h + 1) != PPPOE_SESSION_DATA)
         return;
-    unsigned protocol = read_be16(h + 6);
+    if (!take_ppp_protocol(&at, &protocol))
+        return;
     if (protocol == PPP_IPV4)
         ip_packet(w, at, 4);
     else if (protocol == PPP_IPV6)
@@ -45,7 +271,7 @@ static inline void ethertype(struct walk *w, struct cursor at, unsigned type)
         return;
     case ETHERTYPE_MPLS:
     case ETHERTYPE_MPLS_UPSTREAM:
-        mpls(w, at);
+        link_mpls(w, at);
         return;
     case ETHERTYPE_PPPOE:
         pppoe(w, at);
@@ -75,23 +301,19 @@ static void llc(struct walk *w, struct cursor at)
     }
 }
 
-static bool is_vlan(unsigned type)
-{
-    return type == ETHERTYPE_VLAN || type == ETHERTYPE_QINQ || type == ETHERTYPE_QINQ_OLD;
-}
-
 /* What is neither IPv4 nor IPv6. */
 static __attribute__((noinline)) void other_type(struct walk *w, struct cursor at, unsigned type)
 {
     const bool key_vlan = w->rules->key_vlan;
     const uint8_t *tag;
     uint32_t most = w->n_more < FLOWQ_MAX_VLANS ? w->n_more : FLOWQ_MAX_VLANS, n_more = most;
-    for (; is_vlan(type); n_more--) {
+    for (; is_vlan(w, type); n_more--) {
         if (n_more == 0 || !take(&at, 4, &tag))
             return;
         uint32_t word = read_be32(tag); /* the tag itself, then the next type */
-        if (key_vlan)
-            w->vlans = key_vlan_add(w->vlans, word >> 16 & 0x0fff);
+        uint16_t id = word >> 16 & 0x0fff;
+        if (key_vlan && id != 0) /* 0: a priority, and no VLAN (IEEE 802.1Q, 6.9.1) */
+            w->vlans = key_vlan_add(w->vlans, id);
         type = word & 0xffff;
     }
     w->n_more -= most - n_more;
@@ -104,11 +326,13 @@ static __attribute__((noinline)) void other_type(struct walk *w, struct cursor a
 void link_ethernet(struct walk *w, struct cursor at)
 {
     const uint8_t *h;
-    if (!take(&at, 14, &h))
+    if (!take(&at, ETHERNET_BYTES, &h))
         return;
-    if (read_u8(h) & 1 && !w->in_quote)
+    /* Broadcast alone: a group's address may be that of a cluster of routers (S7). */
+    if (read_be32(h) == UINT32_MAX && read_be16(h + 4) == UINT16_MAX && !w->in_quote)
         w->out->flags |= PARSE_MULTICAST;
-    unsigned type = read_be16(h + 12);
+    w->vlans = 0;
+    unsigned type = read_be16(h + ETHERNET_TYPE_AT);
     if (type == ETHERTYPE_IPV6)
         ip_packet(w, at, 6);
     else if (type == ETHERTYPE_IPV4)

@@ -14,7 +14,6 @@ static void enter_tunnel(struct walk *w, struct ip outer)
     if (!w->in_quote)
         walk_keep_spare(w, outer);
     w->in_tunnel = true;
-    w->vlans = 0;
 }
 
 /* The payload of a tunnel that names it by ethertype: false if it is nothing to look into. */
@@ -106,20 +105,28 @@ static void gre_in_udp(struct walk *w, struct cursor at)
         payload(w, at, gre.ethertype);
 }
 
+static uint32_t ip_kind(struct ip outer)
+{
+    if (outer.version == 4)
+        return outer.protocol == PROTO_IPV4 ? FLOWQ_TUNNEL_IPIP : FLOWQ_TUNNEL_6IN4;
+    return outer.protocol == PROTO_IPV4 ? FLOWQ_TUNNEL_4IN6 : FLOWQ_TUNNEL_6IN6;
+}
+
+bool tunnel_possible(const struct walk *w, struct ip ip)
+{
+    if (ip.protocol != PROTO_GRE && ip.protocol != PROTO_IPV4 && ip.protocol != PROTO_IPV6)
+        return false;
+    return !w->in_tunnel && w->rules->tunnels & (ip.protocol == PROTO_GRE ? TUNNELS_GRE : ip_kind(ip));
+}
+
 void tunnel_ip(struct walk *w, struct cursor at, struct ip outer)
 {
-    unsigned inner = outer.protocol == PROTO_IPV4 ? 4 : 6;
-    uint32_t kind;
-    if (outer.version == 4)
-        kind = inner == 4 ? FLOWQ_TUNNEL_IPIP : FLOWQ_TUNNEL_6IN4;
-    else
-        kind = inner == 4 ? FLOWQ_TUNNEL_4IN6 : FLOWQ_TUNNEL_6IN6;
-    if (w->in_tunnel || !(w->rules->tunnels & kind)) {
+    if (!tunnel_possible(w, outer)) {
         walk_finish_portless(w, outer);
         return;
     }
     enter_tunnel(w, outer);
-    ip_packet(w, at, inner);
+    ip_packet(w, at, outer.protocol == PROTO_IPV4 ? 4 : 6);
 }
 
 #define VXLAN_VNI_VALID 0x08 /* RFC 7348's I flag: must be set */
@@ -200,7 +207,7 @@ static void gtpu(struct walk *w, struct cursor at)
         if (first & GTPU_EXTENSION && read_u8(optional + 3) != 0 && !skip_gtpu_extensions(w, &at))
             return;
     }
-    ip_packet(w, at, 0);
+    link_guess(w, at);
 }
 
 static const struct udp_tunnel {
@@ -235,7 +242,6 @@ void tunnel_udp(struct walk *w, struct cursor at, struct ip outer, uint32_t port
         return;
     }
     w->in_tunnel = true;
-    w->vlans = 0;
     if (skip(&at, 4)) /* length and checksum */
         tunnel->enter(w, at);
 }

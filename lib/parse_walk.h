@@ -5,6 +5,7 @@
  * takes its header from it, and ends with the call of what follows:
  *
  *     ethernet -> (vlan) -> (llc) -> ethertype -> (mpls | pppoe) -> ip              parse_link.c
+ *     mpls -> ethernet                a pseudowire's frame, whose ethertype is IP's           parse_link.c
  *     ip -> ipv4 | ipv6 -> transport                                                parse_ip.c
  *     transport -> tunnel -> ethernet | ip        at most once: S4 looks one level deep       parse_tunnel.c
  *     transport -> icmp error -> ip               at most once: a quoted error is not followed
@@ -27,13 +28,17 @@
 enum {
     ETHERTYPE_MIN = 0x0600, /* below: the length of an 802.3 frame */
     ETHERTYPE_IPV4 = 0x0800,
+    ETHERTYPE_ARP = 0x0806,
     ETHERTYPE_IPV6 = 0x86dd,
     ETHERTYPE_TEB = 0x6558, /* transparent Ethernet bridging: a frame inside a tunnel */
     ETHERTYPE_VLAN = 0x8100,
     ETHERTYPE_QINQ = 0x88a8,
-    ETHERTYPE_QINQ_OLD = 0x9100,
+    ETHERTYPE_QINQ_9100 = 0x9100, /* stacked tags before there was 802.1ad: */
+    ETHERTYPE_QINQ_9200 = 0x9200,
+    ETHERTYPE_QINQ_9300 = 0x9300,
     ETHERTYPE_MPLS = 0x8847,
     ETHERTYPE_MPLS_UPSTREAM = 0x8848,
+    ETHERTYPE_PPPOE_DISCOVERY = 0x8863,
     ETHERTYPE_PPPOE = 0x8864
 };
 
@@ -54,11 +59,14 @@ struct walk {
     bool in_tunnel;            /* a tunnel has been entered: no second one is */
     bool in_quote;             /* inside an ICMP error */
     bool in_fragment;          /* behind a fragment header of this IPv6 header */
+    bool copied;               /* what is read now is in `copy` */
     bool has_spare;            /* what counts if nothing readable comes any more: */
+    uint8_t flags_outside;     /* out->flags before this IPv6 header */
     uint8_t spare_flags;
     struct ip spare_ip;
     uint64_t spare_vlans;
     uint64_t spare_address[4];
+    uint8_t copy[PARSE_MAX_BYTES]; /* a guess reads bytes twice: so it reads these, which nobody changes */
 };
 
 /* May one more header be passed over? */
@@ -96,12 +104,24 @@ static inline void walk_keep_spare(struct walk *w, struct ip ip)
 /* A frame that starts at its Ethernet header. */
 void link_ethernet(struct walk *w, struct cursor at);
 
+/*
+ * A label stack (RFC 3032) and what is under it: IP, or a frame of a pseudowire, if it holds. If it does not, a packet that is in
+ * no tunnel and no quote becomes PARSE_SPREAD; within a tunnel nothing is set, so that what the tunnel has kept counts.
+ */
+void link_mpls(struct walk *w, struct cursor at);
+
+/* What nothing but its first bits calls IP: read as such if it holds, else left alone. */
+void link_guess(struct walk *w, struct cursor at);
+
 /* An IP packet; version: the one it must be of, 0 for either. */
 void ip_packet(struct walk *w, struct cursor at, unsigned version);
 
 /* What follows ip, if it is a tunnel to look into; else ip gets its portless key. */
 void tunnel_ip(struct walk *w, struct cursor at, struct ip ip);
 void tunnel_gre(struct walk *w, struct cursor at, struct ip ip);
+
+/* Might what follows ip be such a tunnel? */
+bool tunnel_possible(const struct walk *w, struct ip ip);
 
 /* Not, if the destination port is none of a tunnel's. ports: as they are in memory. */
 static inline bool tunnel_udp_likely(const struct walk *w, uint32_t ports)

@@ -203,7 +203,13 @@ void rss_parse(const struct flowq_pkt *pkt, const struct parse_rules *rules, str
 {
     struct cursor at = {pkt->data, pkt->len < PARSE_MAX_BYTES ? pkt->len : PARSE_MAX_BYTES};
     struct parse_result unused;
-    struct walk w = {.rules = rules, .out = &unused, .fields = out, .n_more = UINT32_MAX};
+    struct walk w;
+    w.rules = rules;
+    w.out = &unused;
+    w.fields = out;
+    w.vlans = 0;
+    w.n_more = UINT32_MAX;
+    w.in_tunnel = w.in_quote = w.has_spare = w.copied = false;
     memset(&unused, 0, sizeof(unused)); /* tunnels keep a key there, which nobody looks at */
     memset(out, 0, sizeof(*out));
     if (pkt->flags == FLOWQ_PKT_L3)

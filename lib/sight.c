@@ -55,6 +55,7 @@ static __attribute__((noinline)) void fragment(const struct view *v, const struc
     struct special *s = &b->special[b->n_special++];
     s->at = (uint8_t)at;
     s->n_first = r->n_first;
+    s->whole_key = r->kind == PARSE_LATER && r->flags & PARSE_WHOLE_KEY;
     s->later = r->kind == PARSE_LATER ? hash_frag(secret, &r->later) : 0;
     for (unsigned i = 0; i < r->n_first; i++)
         s->first[i] = hash_frag(secret, &r->first[i]);
@@ -71,6 +72,8 @@ static inline __attribute__((always_inline)) void special(const struct view *v, 
         sight_line(*v, &b->seen[at], hash_key_reversed(v->secret, &r.key)); /* the VM sent the packet that is quoted (S6) */
         b->odd_kind[at] = ODD_QUOTE;
         b->quotes |= odd_bit(at);
+    } else if (r.kind == PARSE_SPREAD) { /* as a flow that is not bound */
+        b->seen[at] = (struct sighting){.hash = hash_key(v->secret, &r.key), .line = table_nowhere};
     } else {
         look_nowhere(v, &r, b, at);
     }
@@ -96,7 +99,7 @@ unsigned sight_specials(const struct view *v, const struct flowq_pkt *pkts, unsi
 /* Rule S7, but for what only the table knows. */
 static uint8_t never_learned(const struct parse_result *r)
 {
-    if (r->kind == PARSE_KEYLESS)
+    if (r->kind == PARSE_KEYLESS || r->kind == PARSE_SPREAD)
         return FLOWQ_NOTE_KEYLESS;
     if (r->flags & PARSE_MULTICAST)
         return FLOWQ_NOTE_MULTICAST;

@@ -68,6 +68,7 @@ enum odd { ODD_NOT, ODD_KEYLESS, ODD_LATER, ODD_QUOTE, ODD_SINGLE, ODD_RULED };
 struct special {
     uint8_t at; /* in the batch */
     uint8_t n_first;
+    bool whole_key;           /* a later fragment whose key is its flow's */
     uint64_t later, first[2]; /* hashes of datagrams; later 0: none that could be known */
 };
 

@@ -29,7 +29,7 @@ static const uint32_t tunnel_of_port[PARSE_N_PORTS] = {
 struct parse_rules virtio_rules(const struct flowq_vm *vm)
 {
     const struct virtio *v = &vm->virtio;
-    struct parse_rules r = {.tunnels = u32_load_relaxed(&v->tunnels)};
+    struct parse_rules r = {.tunnels = u32_load_relaxed(&v->tunnels), .vlan_tpid = u16_load_relaxed(&vm->settings.vlan_tpid)};
     if (r.tunnels == 0)
         return r;
     ports_load(&v->ports, r.port);

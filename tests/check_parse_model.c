@@ -95,7 +95,7 @@ static bool compare_fast(const struct random_packet *p, const struct parse_resul
 START_TEST(test_random)
 {
     struct rng rng = {.state = seed};
-    long n = seed_long() ? 20000000 : 500000, kinds[PARSE_QUOTE_LATER + 1] = {0}, firsts[3] = {0}, flags[5] = {0}, plain = 0;
+    long n = seed_long() ? 20000000 : 500000, kinds[PARSE_SPREAD + 1] = {0}, firsts[3] = {0}, flags[6] = {0}, plain = 0;
     for (long i = 0; i < n; i++) {
         struct random_packet p;
         struct parse_rules rules;
@@ -109,18 +109,18 @@ START_TEST(test_random)
             change_beyond_window(&p, &r);
         kinds[r.kind]++;
         firsts[r.n_first]++;
-        for (unsigned bit = 0; bit < 5; bit++)
+        for (unsigned bit = 0; bit < 6; bit++)
             flags[bit] += r.flags >> bit & 1;
     }
     /* Random packets are worth something only if they reach everything. */
-    for (unsigned i = 0; i <= PARSE_QUOTE_LATER; i++)
+    for (unsigned i = 0; i <= PARSE_SPREAD; i++)
         ck_assert_msg(kinds[i] > n / 200, "kind %u only %ld times", i, kinds[i]);
     for (unsigned i = 0; i < 3; i++)
         ck_assert_msg(firsts[i] > n / 4000, "%u first fragments only %ld times", i, firsts[i]);
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
     ck_assert_msg(plain > n / 200, "plain only %ld times", plain);
 #endif
-    for (unsigned i = 0; i < 5; i++)
+    for (unsigned i = 0; i < 6; i++)
         ck_assert_msg(flags[i] > n / 200, "flag %u only %ld times", i, flags[i]);
 }
 END_TEST
@@ -164,8 +164,10 @@ static bool is_sane(const struct parse_result *r)
 {
     if (r->kind == PARSE_KEYLESS)
         return r->key.bytes == 0 && r->n_first <= 2;
-    if (r->kind > PARSE_QUOTE_LATER || r->n_first > 2)
+    if (r->kind > PARSE_SPREAD || r->n_first > 2)
         return false;
+    if (r->kind == PARSE_SPREAD)
+        return r->key.bytes == 16 || r->key.bytes == 40;
     if (r->key.bytes != 16 && r->key.bytes != 24 && r->key.bytes != 40 && r->key.bytes != 48)
         return false;
     return key_l4(&r->key).version == (key_is_v6(&r->key) ? 6 : 4) && key_l4(&r->key).zero == 0;

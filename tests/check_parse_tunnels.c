@@ -85,7 +85,7 @@ END_TEST
 START_TEST(test_udp_tunnels)
 {
 #define OUTER ETH("0800") IPV4("11")
-#define INNER4_UDP INNER4("11") UDP
+#define INNER4_UDP   HELD4_INNER UDP /* GTP-U wants the checksum */
 #define INNER_FRAME INNER_ETH("0800") INNER4_UDP
 #define G_PDU(flags) UDP_TO("0868") flags " ff 0000 00000001 "
     static const struct example table[] = {
@@ -171,14 +171,13 @@ START_TEST(test_icmp_errors)
         EXAMPLE("quote of an error", ERR4("03") BACK4("01") ICMP("03") IPV4("11") UDP, "quote 4/1 2:0>1:0 icmp-error"),
         EXAMPLE("quote to multicast", ERR4("03") "4500 0000 0000 0000 40 11 0000 0a000001 e0000002" UDP,
                 "quote 4/17 1:7>2:9 icmp-error"),
-        EXAMPLE("error to multicast", "01005e000001 525400000002 0800" IPV4("01") ICMP("03") BACK4("11") UDP,
-                "quote 4/17 2:7>1:9 multicast icmp-error"),
+        EXAMPLE("error to a group's MAC", "01005e000001 525400000002 0800" IPV4("01") ICMP("03") BACK4("11") UDP,
+                "quote 4/17 2:7>1:9 icmp-error"),
         EXAMPLE("quote of a tunnel", ERR4("03") BACK4("11") VXLAN INNER_FRAME, "quote 4/17 3:7>4:9 icmp-error"),
         EXAMPLE("quote of a tunnel, 8 bytes", ERR4("03") BACK4("11") UDP_TO("12b5"), "flow 4/1 1:0>2:0 icmp-error"),
         EXAMPLE("quote of IPIP, 8 bytes", ERR4("03") BACK4("04") "45000000 00000000", "flow 4/1 1:0>2:0 icmp-error"),
         EXAMPLE("quote of IPIP that is not looked into", ERR4("03") BACK4("04") "45000000 00000000",
-                "quote 4/4 2:0>1:0 icmp-error",
-                .only = FLOWQ_TUNNEL_NONE),
+                "quote 4/4 2:0>1:0 icmp-error", .only = FLOWQ_TUNNEL_NONE),
         EXAMPLE("quote of PPTP", ERR4("03") BACK4("2f") "3001880b 00000000", "quote 4/47 2:0>1:0 icmp-error"),
         EXAMPLE("quote of GRE cut", ERR4("03") BACK4("2f") "0000", "flow 4/1 1:0>2:0 icmp-error"),
         EXAMPLE("inner error", ETH("0800") IPV4("04") INNER4("01") ICMP("03") BACK4("11") UDP, "quote 4/17 2:7>1:9 icmp-error"),
@@ -191,7 +190,7 @@ START_TEST(test_icmp_errors)
         EXAMPLE("fragmented error", ETH("0800") FRAG4("0123", "2000", "01") ICMP("03") BACK4("11") UDP,
                 "quote 4/17 2:7>1:9 icmp-error first 4/1#291"),
         EXAMPLE("later fragment of an error", ETH("0800") FRAG4("0123", "0001", "01") ICMP("03") BACK4("11") UDP,
-                "later 4/1 1:0>2:0 of 4/1#291"),
+                "later 4/1 1:0>2:0 whole of 4/1#291"),
     };
     RUN(table);
 }

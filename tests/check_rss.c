@@ -351,7 +351,8 @@ static void compare(const struct flowq_pkt *pkt, const struct parse_rules *rules
     ck_assert_uint_eq(r.version, l4.version);
     size_t n = l4.version == 4 ? 4 : 16;
     ck_assert_mem_eq(r.address[0], &p.key.word[0], n);
-    ck_assert_mem_eq(r.address[1], (const uint8_t *)&p.key.word[0] + n, n);
+    if (!r.extended) /* a routing header says where a flow goes in the end; virtio hashes what stands in the IPv6 header */
+        ck_assert_mem_eq(r.address[1], (const uint8_t *)&p.key.word[0] + n, n);
     ck_assert_uint_eq(r.ports_of, l4.protocol == FRAME_PROTO_TCP ? RSS_TCP : ports ? RSS_UDP : RSS_NO_PORTS);
     if (ports) {
         ck_assert_mem_eq(r.port, &l4.sport, 2);

@@ -349,11 +349,8 @@ START_TEST(s7_never_learned)
     all_nodes.dst[0] = 0xff;
     all_nodes.dst[1] = 0x02;
     ck_assert_uint_eq(note(all_nodes, 3), FLOWQ_NOTE_MULTICAST);
-    frame_start(&f); /* unicast IP in a multicast frame */
-    frame_eth(&f, true);
-    frame_ip(&f, &t, t.protocol);
-    frame_l4(&f, &t, FRAME_ACK);
-    frame_end(&f);
+    frame_flow(&f, &t, FRAME_ACK); /* unicast IP in a broadcast frame */
+    memset(f.bytes, 0xff, 6);
     ck_assert_uint_eq(note_frame(&f, 3), FLOWQ_NOTE_MULTICAST);
     frame_icmp_error(&f, &error, &in, 1000);
     ck_assert_uint_eq(note_frame(&f, 3), FLOWQ_NOTE_ICMP_ERROR);

@@ -6,11 +6,14 @@
 
 unsigned parse_reads[COUNTED_MAX];
 static const unsigned char *packet;
+static size_t packet_len;
 
+/* What lies elsewhere is the parser's own copy, which it may read as often as it likes. */
 static void count_read(const unsigned char *bytes, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        parse_reads[bytes - packet + (ptrdiff_t)i]++;
+    uintptr_t at = (uintptr_t)bytes - (uintptr_t)packet;
+    for (size_t i = 0; at < packet_len && i < n; i++)
+        parse_reads[at + i]++;
 }
 
 /* The sources once more, in this file, under other names. */
@@ -19,9 +22,12 @@ static void count_read(const unsigned char *bytes, size_t n)
 #define walk_finish counted_walk_finish
 #define walk_finish_portless counted_walk_finish_portless
 #define link_ethernet counted_link_ethernet
+#define link_mpls            counted_link_mpls
+#define link_guess           counted_link_guess
 #define ip_packet counted_ip_packet
 #define tunnel_ip counted_tunnel_ip
 #define tunnel_gre counted_tunnel_gre
+#define tunnel_possible      counted_tunnel_possible
 #define tunnel_udp counted_tunnel_udp
 #define rss_parse counted_rss_from
 #define rss_ip counted_rss_ip
@@ -38,11 +44,13 @@ void counted_rss_ip(struct walk *w, struct cursor at, unsigned version);
 void counted_parse_packet(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct parse_result *out)
 {
     packet = pkt->data;
+    packet_len = pkt->len;
     counted_parse_from(pkt, rules, out);
 }
 
 void counted_rss_parse(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct rss_fields *out)
 {
     packet = pkt->data;
+    packet_len = pkt->len;
     counted_rss_from(pkt, rules, out);
 }

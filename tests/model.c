@@ -369,6 +369,16 @@ static void allow_fallback(const struct model *m, struct model_answer *a, uint32
     allow(a, FLOWQ_REASON_FALLBACK, f->fallback_sets == m->sets ? f->fallback : MODEL_ANY);
 }
 
+static void steer_flow(const struct model *m, struct model_answer *a, const struct model_packet *p)
+{
+    const struct model_flow *f = &m->flow[p->flow];
+    enum model_sure bound = model_bound(m, p->flow);
+    if (bound != MODEL_NO && model_in_use(m, f->qid))
+        allow(a, p->kind == MODEL_ERROR ? FLOWQ_REASON_ICMP_ERROR : FLOWQ_REASON_BOUND, f->qid);
+    if (bound != MODEL_YES || !model_in_use(m, f->qid))
+        allow_fallback(m, a, p->flow);
+}
+
 /* S5. */
 static void steer_later(const struct model *m, struct model_answer *a, const struct model_packet *p)
 {
@@ -377,7 +387,11 @@ static void steer_later(const struct model *m, struct model_answer *a, const str
     bool must = may && m->now - d->when + SECOND + m->tick_ns < FRAGMENT_LIFE && m->firsts - d->order < FRAGMENT_WAYS;
     if (may && model_in_use(m, d->qid))
         allow(a, FLOWQ_REASON_FRAGMENT, d->qid);
-    if (!must || !model_in_use(m, d->qid))
+    if (must && model_in_use(m, d->qid))
+        return;
+    if (p->whole_key)
+        steer_flow(m, a, p);
+    else
         allow_fallback(m, a, p->flow);
 }
 
@@ -393,12 +407,7 @@ struct model_answer model_steer(const struct model *m, const struct model_packet
     } else if (p->kind == MODEL_LATER) {
         steer_later(m, &a, p);
     } else {
-        const struct model_flow *f = &m->flow[p->flow];
-        enum model_sure bound = model_bound(m, p->flow);
-        if (bound != MODEL_NO && model_in_use(m, f->qid))
-            allow(&a, p->kind == MODEL_ERROR ? FLOWQ_REASON_ICMP_ERROR : FLOWQ_REASON_BOUND, f->qid);
-        if (bound != MODEL_YES || !model_in_use(m, f->qid))
-            allow_fallback(m, &a, p->flow);
+        steer_flow(m, &a, p);
     }
     return a;
 }
@@ -410,7 +419,7 @@ static void learn_answer(struct model *m, const struct model_packet *p, uint8_t 
     if (reason == FLOWQ_REASON_FALLBACK) {
         f->fallback = qid;
         f->fallback_sets = m->sets;
-        if (p->kind == MODEL_LATER)
+        if (p->kind == MODEL_LATER && !p->whole_key)
             return;
         if (f->held && model_in_use(m, f->qid))
             set_held(m, f, false);

@@ -34,6 +34,7 @@ struct model_packet {
     bool tcp;
     bool multicast;
     bool fragmented; /* it is a fragment of `datagram`: the first, or with MODEL_LATER a later one */
+    bool whole_key;  /* MODEL_LATER: its protocol has no ports, so the flow is the one that its first fragment belongs to */
     uint32_t flow;   /* as incoming packets carry it */
     uint32_t datagram;
 };

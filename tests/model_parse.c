@@ -1,26 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "model_parse.h"
 
+#include "model_bytes.h"
+
 #include <stdio.h>
-
-/* ---- What is read ---------------------------------------------------------------------------------------------------------- */
-
-struct bytes {
-    uint8_t b[256];
-    int n;
-};
-
-/* The big-endian number of `size` bytes at `at`; -1 if one of them is missing. */
-static long long number(const struct bytes *p, int at, int size)
-{
-    long long v = 0;
-    for (int i = at; i < at + size; i++) {
-        if (i < 0 || i >= p->n)
-            return -1;
-        v = v * 256 + p->b[i];
-    }
-    return v;
-}
 
 /* ---- What is found --------------------------------------------------------------------------------------------------------- */
 
@@ -39,6 +22,9 @@ struct found {
     int n_first;
     struct parse_frag first[2];
     struct parse_frag later;
+    bool whole;   /* a later fragment that has its flow's key all the same */
+    int n_labels; /* of a packet that is spread by them */
+    uint32_t label[8];
 };
 
 /* Where we are: what has been passed on the way in. */
@@ -46,6 +32,7 @@ struct where {
     const struct parse_rules *rules;
     bool tunnel;
     bool quote;
+    int n_tags; /* of the frame we are in, and those among them that name a VLAN */
     int n_vlans;
     int vlan[4];
     int n_passed; /* tags, labels, extension headers, outside and inside */
@@ -74,7 +61,14 @@ static struct found without_ports(struct flow flow)
     return with_ports(flow, 0, 0);
 }
 
-static struct parse_frag datagram(const struct flow *flow, long long id)
+static uint32_t ip_in_ip_bit(struct flow outer)
+{
+    if (outer.version == 4)
+        return outer.protocol == 4 ? FLOWQ_TUNNEL_IPIP : FLOWQ_TUNNEL_6IN4;
+    return outer.protocol == 4 ? FLOWQ_TUNNEL_4IN6 : FLOWQ_TUNNEL_6IN6;
+}
+
+static struct parse_frag datagram(const struct flow *flow, long long id, bool keeps_vlans)
 {
     struct parse_frag d;
     memset(&d, 0, sizeof(d));
@@ -83,23 +77,43 @@ static struct parse_frag datagram(const struct flow *flow, long long id)
     d.id = (uint32_t)id;
     d.version = (uint8_t)flow->version;
     d.protocol = (uint8_t)(flow->version == 4 ? flow->protocol : 0);
+    for (int i = 0; keeps_vlans && i < flow->n_vlans; i++)
+        d.vlans += ((uint64_t)1 << 48) + ((uint64_t)flow->vlan[i] << 12 * i);
     return d;
 }
 
-static struct found as_first(struct found f, const struct flow *flow, long long id)
+static struct found as_first(struct found f, const struct flow *flow, long long id, struct where w)
 {
     if (f.n_first == 1)
         f.first[1] = f.first[0];
-    f.first[0] = datagram(flow, id);
+    f.first[0] = datagram(flow, id, w.rules->key_vlan);
     f.n_first++;
     return f;
 }
 
-static struct found as_later(struct flow flow, long long id)
+/* Whether nothing that a first fragment shows could make the key another one. */
+static bool key_is_whole(struct flow flow, struct where w)
+{
+    static const uint8_t ports[] = {6, 17, 33, 132, 136}, extensions[] = {0, 43, 44, 51, 60, 135};
+    const uint32_t gre = FLOWQ_TUNNEL_GRE_2784 | FLOWQ_TUNNEL_GRE_2890 | FLOWQ_TUNNEL_GRE_7676 | FLOWQ_TUNNEL_NVGRE;
+    if (memchr(ports, flow.protocol, sizeof(ports)))
+        return false;
+    if (flow.version == 6 && memchr(extensions, flow.protocol, sizeof(extensions)))
+        return false;
+    if (w.tunnel)
+        return true;
+    if (flow.protocol == 47)
+        return (w.rules->tunnels & gre) == 0;
+    return (flow.protocol != 4 && flow.protocol != 41) || (w.rules->tunnels & ip_in_ip_bit(flow)) == 0;
+}
+
+static struct found as_later(struct flow flow, long long id, struct where w)
 {
     struct found f = without_ports(flow);
+    f.whole = key_is_whole(flow, w);
     f.kind = PARSE_LATER;
-    f.later = datagram(&flow, id);
+    f.flags = f.whole && !w.quote ? PARSE_WHOLE_KEY : 0;
+    f.later = datagram(&flow, id, w.rules->key_vlan);
     return f;
 }
 
@@ -111,7 +125,6 @@ static struct found ip_at(const struct bytes *p, int at, int version, struct whe
 static struct where inside_tunnel(struct where w)
 {
     w.tunnel = true;
-    w.n_vlans = 0;
     return w;
 }
 
@@ -184,16 +197,7 @@ static struct found gre_at(const struct bytes *p, int at, struct flow outer, str
 static struct found ip_in_ip_at(const struct bytes *p, int at, struct flow outer, struct where w)
 {
     int inner = outer.protocol == 4 ? 4 : 6;
-    uint32_t bit = 0;
-    if (outer.version == 4 && inner == 4)
-        bit = FLOWQ_TUNNEL_IPIP;
-    if (outer.version == 4 && inner == 6)
-        bit = FLOWQ_TUNNEL_6IN4;
-    if (outer.version == 6 && inner == 4)
-        bit = FLOWQ_TUNNEL_4IN6;
-    if (outer.version == 6 && inner == 6)
-        bit = FLOWQ_TUNNEL_6IN6;
-    if (w.tunnel || (w.rules->tunnels & bit) == 0)
+    if (w.tunnel || (w.rules->tunnels & ip_in_ip_bit(outer)) == 0)
         return without_ports(outer);
     return inner_or_outer(ip_at(p, at, inner, inside_tunnel(w)), outer, w);
 }
@@ -233,7 +237,7 @@ static struct found gtpu_at(const struct bytes *p, int at, struct where w)
                 return nothing();
         }
     }
-    return ip_at(p, at, 0, w);
+    return model_ip_is_likely(p, at, w.rules) ? ip_at(p, at, 0, w) : nothing();
 }
 
 /* The payload of a UDP packet to a tunnel's port. */
@@ -294,9 +298,28 @@ static struct found tcp_at(const struct bytes *p, int at, struct flow flow)
     return f;
 }
 
+/* The packet in the option "redirected header" of a redirect, whose options begin here. */
+static struct found redirected_at(const struct bytes *p, int at, struct where w)
+{
+    for (;;) {
+        int type = (int)number(p, at, 1), end = at + 8 * (int)number(p, at + 1, 1);
+        if (end <= at)
+            return nothing();
+        if (type == 4) {
+            struct bytes option = *p;
+            if (option.n > end)
+                option.n = end;
+            return ip_at(&option, at + 8, 0, w);
+        }
+        if (w.n_passed++ == 8)
+            return nothing();
+        at = end;
+    }
+}
+
 static struct found icmp_at(const struct bytes *p, int at, struct flow flow, struct where w)
 {
-    static const int errors_v4[] = {3, 4, 5, 11, 12, -1}, errors_v6[] = {1, 2, 3, 4, -1};
+    static const int errors_v4[] = {3, 4, 5, 11, 12, -1}, errors_v6[] = {1, 2, 3, 4, 137, -1};
     const int *error = flow.version == 4 ? errors_v4 : errors_v6;
     long long type = number(p, at, 1);
     while (*error >= 0 && *error != type)
@@ -305,9 +328,9 @@ static struct found icmp_at(const struct bytes *p, int at, struct flow flow, str
         return without_ports(flow);
 
     w.quote = true;
-    struct found quote = ip_at(p, at + 8, 0, w), f = without_ports(flow);
+    struct found quote = type == 137 ? redirected_at(p, at + 40, w) : ip_at(p, at + 8, 0, w), f = without_ports(flow);
     if (quote.kind != PARSE_KEYLESS) {
-        f.kind = quote.kind == PARSE_LATER ? PARSE_QUOTE_LATER : PARSE_QUOTE;
+        f.kind = quote.kind == PARSE_LATER && !quote.whole ? PARSE_QUOTE_LATER : PARSE_QUOTE;
         f.flow = quote.flow;
     }
     f.flags = PARSE_ICMP_ERROR;
@@ -364,12 +387,20 @@ static struct found ipv4_at(const struct bytes *p, int at, struct where w)
 
     struct found f;
     if (field % 0x2000 != 0)
-        f = as_later(flow, id);
+        f = as_later(flow, id, w);
     else
         f = transport_at(p, at + length, flow, w);
     if (field % 0x4000 == 0x2000)
-        f = as_first(f, &flow, id);
+        f = as_first(f, &flow, id, w);
     if ((flow.dst[0] >= 224 && flow.dst[0] <= 239) || number(p, at + 16, 4) == 0xffffffffLL)
+        f.flags |= PARSE_MULTICAST;
+    return f;
+}
+
+/* Marks what goes to a multicast address of IPv6. */
+static struct found to_many(struct found f, const struct flow *flow)
+{
+    if (flow->dst[0] == 255)
         f.flags |= PARSE_MULTICAST;
     return f;
 }
@@ -382,20 +413,22 @@ static struct found ipv6_headers_at(const struct bytes *p, int at, int next, boo
     if (next == 44) {
         long long field = number(p, at + 2, 2), id = number(p, at + 4, 4);
         if (id < 0 || fragmented || w.n_passed++ == 8)
-            return nothing();
+            return to_many(nothing(), &flow);
         flow.protocol = after;
         if (field / 8 != 0)
-            return as_later(flow, id);
+            return to_many(as_later(flow, id, w), &flow);
         struct found f = ipv6_headers_at(p, at + 8, after, true, flow, w);
-        return field % 2 != 0 ? as_first(f, &flow, id) : f;
+        return field % 2 != 0 ? as_first(f, &flow, id, w) : f;
     }
     if (next != 0 && next != 43 && next != 51 && next != 60 && next != 135)
-        return transport_at(p, at, flow, w);
+        return to_many(transport_at(p, at, flow, w), &flow);
     int end = next == 51 ? at + 4 * (length + 2) : at + 8 * (length + 1);
     if (length < 0 || at + 8 > p->n || end > p->n || w.n_passed++ == 8)
-        return nothing();
+        return to_many(nothing(), &flow);
     if (next == 135 && after == 59)
-        return without_ports(flow);
+        return to_many(without_ports(flow), &flow);
+    if (next == 43 && !model_last_segment(p, at, flow.dst))
+        return to_many(nothing(), &flow);
     return ipv6_headers_at(p, end, after, fragmented, flow, w);
 }
 
@@ -406,10 +439,7 @@ static struct found ipv6_at(const struct bytes *p, int at, struct where w)
         return nothing();
     memcpy(flow.src, p->b + at + 8, 16);
     memcpy(flow.dst, p->b + at + 24, 16);
-    struct found f = ipv6_headers_at(p, at + 40, p->b[at + 6], false, flow, w);
-    if (flow.dst[0] == 255)
-        f.flags |= PARSE_MULTICAST;
-    return f;
+    return ipv6_headers_at(p, at + 40, p->b[at + 6], false, flow, w);
 }
 
 static struct found ip_at(const struct bytes *p, int at, int version, struct where w)
@@ -422,6 +452,29 @@ static struct found ip_at(const struct bytes *p, int at, int version, struct whe
     return is == 4 ? ipv4_at(p, at, w) : ipv6_at(p, at, w);
 }
 
+/* ---- MPLS ------------------------------------------------------------------------------------------------------------------ */
+
+static struct found mpls_at(const struct bytes *p, int at, struct where w)
+{
+    struct found f = nothing();
+    long long label;
+    do {
+        label = number(p, at, 4);
+        at += 4;
+        if (label < 0 || w.n_passed++ == 8)
+            return nothing();
+        f.label[f.n_labels++] = (uint32_t)label & 0xfffff000;
+    } while (label / 256 % 2 == 0);
+    if (model_ip_is_likely(p, at, w.rules))
+        return ip_at(p, at, 0, w);
+    if (at < p->n && p->b[at] < 16 && model_frame_holds(p, at + 4, w.rules))
+        return frame_at(p, at + 4, w);
+    if (model_frame_holds(p, at, w.rules))
+        return frame_at(p, at, w);
+    f.kind = w.tunnel || w.quote ? PARSE_KEYLESS : PARSE_SPREAD;
+    return f;
+}
+
 /* ---- Link ------------------------------------------------------------------------------------------------------------------ */
 
 static struct found ethertype_at(const struct bytes *p, int at, long long type, struct where w)
@@ -430,18 +483,18 @@ static struct found ethertype_at(const struct bytes *p, int at, long long type, 
         return ip_at(p, at, 4, w);
     if (type == 0x86dd)
         return ip_at(p, at, 6, w);
-    if (type == 0x8847 || type == 0x8848) {
-        long long label;
-        do {
-            label = number(p, at, 4);
-            at += 4;
-        } while (w.n_passed++ < 8 && label >= 0 && label / 256 % 2 == 0);
-        return label < 0 || w.n_passed > 8 ? nothing() : ip_at(p, at, 0, w);
+    if (type == 0x8847 || type == 0x8848)
+        return mpls_at(p, at, w);
+    if (type == 0x8864 && number(p, at, 2) == 0x1100 && number(p, at + 4, 2) >= 0) {
+        long long protocol = number(p, at + 6, 1);
+        at += 7;
+        if (protocol == 0) /* not compressed */
+            protocol = number(p, at++, 1);
+        if (protocol == 0x21)
+            return ip_at(p, at, 4, w);
+        if (protocol == 0x57)
+            return ip_at(p, at, 6, w);
     }
-    if (type == 0x8864 && number(p, at, 2) == 0x1100 && number(p, at + 6, 2) == 0x0021)
-        return ip_at(p, at + 8, 4, w);
-    if (type == 0x8864 && number(p, at, 2) == 0x1100 && number(p, at + 6, 2) == 0x0057)
-        return ip_at(p, at + 8, 6, w);
     return nothing();
 }
 
@@ -449,11 +502,12 @@ static struct found ethertype_at(const struct bytes *p, int at, long long type, 
 static struct found frame_type_at(const struct bytes *p, int at, struct where w)
 {
     long long type = number(p, at, 2);
-    if (type == 0x8100 || type == 0x88a8 || type == 0x9100) {
+    if (model_is_tag(type, w.rules)) {
         long long tag = number(p, at + 2, 2);
-        if (w.n_vlans == 4 || w.n_passed++ == 8 || tag < 0)
+        if (w.n_tags++ == 4 || w.n_passed++ == 8 || tag < 0)
             return nothing();
-        w.vlan[w.n_vlans++] = (int)(tag % 0x1000);
+        if (tag % 0x1000 != 0)
+            w.vlan[w.n_vlans++] = (int)(tag % 0x1000);
         return frame_type_at(p, at + 4, w);
     }
     if (type < 0)
@@ -471,8 +525,9 @@ static struct found frame_at(const struct bytes *p, int at, struct where w)
 {
     if (at + 14 > p->n)
         return nothing();
+    w.n_tags = w.n_vlans = 0;
     struct found f = frame_type_at(p, at + 12, w);
-    if (p->b[at] % 2 != 0)
+    if (number(p, at, 6) == 0xffffffffffffLL)
         f.flags |= PARSE_MULTICAST;
     return f;
 }
@@ -522,7 +577,11 @@ void model_parse(const struct flowq_pkt *pkt, const struct parse_rules *rules, s
     memcpy(out->first, f.first, sizeof(out->first));
     if (f.kind == PARSE_LATER)
         out->later = f.later;
-    if (f.kind != PARSE_KEYLESS)
+    if (f.kind == PARSE_SPREAD) {
+        out->key.bytes = f.n_labels > 4 ? 40 : 16;
+        for (int i = 0; i < f.n_labels; i++)
+            out->key.word[i / 2] += (uint64_t)f.label[i] << 32 * (i % 2);
+    } else if (f.kind != PARSE_KEYLESS)
         write_key(&out->key, &f.flow, rules->key_vlan);
 }
 
@@ -563,7 +622,7 @@ uint64_t parse_rules_filter(const struct parse_rules *rules)
 
 const char *parse_result_text(const struct parse_result *r)
 {
-    static const char *const kind[] = {"keyless", "flow", "later fragment", "quote", "quote of a later fragment"};
+    static const char *const kind[] = {"keyless", "flow", "later fragment", "quote", "quote of a later fragment", "spread"};
     static char text[256];
     int n = snprintf(text, sizeof(text), "%s, flags %#x, first of %u, key of %u bytes:", kind[r->kind], r->flags, r->n_first,
                      r->key.bytes);

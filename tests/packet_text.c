@@ -35,15 +35,17 @@ static unsigned net16(uint16_t v)
 
 static void text(const struct parse_result *r, char *s, size_t size)
 {
-    static const char *const kind[] = {"keyless", "flow", "later", "quote", "quote-later"};
+    static const char *const kind[] = {"keyless", "flow", "later", "quote", "quote-later", "spread"};
     static const struct {
         unsigned bit;
         const char *name;
-    } flag[] = {{PARSE_MULTICAST, "multicast"}, {PARSE_SYN, "syn"}, {PARSE_FIN, "fin"}, {PARSE_RST, "rst"},
-                {PARSE_ICMP_ERROR, "icmp-error"}};
+    } flag[] = {{PARSE_MULTICAST, "multicast"},   {PARSE_SYN, "syn"},        {PARSE_FIN, "fin"}, {PARSE_RST, "rst"},
+                {PARSE_ICMP_ERROR, "icmp-error"}, {PARSE_WHOLE_KEY, "whole"}};
     const uint8_t *word = (const uint8_t *)r->key.word;
     size_t n = (size_t)snprintf(s, size, "%s", kind[r->kind]);
-    if (r->key.bytes) {
+    for (unsigned i = 0; r->kind == PARSE_SPREAD && i < r->key.bytes / 4; i++) /* labels; ten at most */
+        n += (size_t)snprintf(s + n, size - n, " %u", (unsigned)(r->key.word[i / 2] >> 32 * (i % 2) & 0xffffffff) >> 12);
+    if (r->key.bytes && r->kind != PARSE_SPREAD) {
         struct key_l4 l4 = key_l4(&r->key);
         unsigned dst = l4.version == 6 ? 16 : 4;
         ck_assert(key_is_v6(&r->key) == (l4.version == 6) && l4.zero == 0);
@@ -56,7 +58,7 @@ static void text(const struct parse_result *r, char *s, size_t size)
         for (uint64_t left = vlans >> KEY_VLAN_COUNT_SHIFT; left > 0; left--, vlans >>= KEY_VLAN_ID_BITS)
             n += (size_t)snprintf(s + n, size - n, " %u", (unsigned)vlans & 0xfff);
     }
-    for (unsigned i = 0; i < 5; i++)
+    for (unsigned i = 0; i < 6; i++)
         if (r->flags & flag[i].bit)
             n += (size_t)snprintf(s + n, size - n, " %s", flag[i].name);
     for (unsigned i = 0; i < r->n_first; i++)
@@ -97,6 +99,7 @@ static void run(const struct example *e)
         rules.tunnels = e->only == FLOWQ_TUNNEL_NONE ? 0 : e->only;
     rules.udp_filter = parse_rules_filter(&rules);
     rules.key_vlan = e->key_vlan;
+    rules.vlan_tpid = e->vlan_tpid;
 
     uint32_t len = packet_from_hex(e->packet, bytes);
     packet_expect(e->name, bytes, len, e->flags, &rules, e->want);

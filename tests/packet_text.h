@@ -14,9 +14,14 @@
 #define IPV4(protocol) "4500 0000 0000 0000 40 " protocol " 0000 0a000001 0a000002 "     /* from 1 to 2 */
 #define INNER4(protocol) "4500 0000 0000 0000 40 " protocol " 0000 0a000003 0a000004 "   /* from 3 to 4 */
 #define BACK4(protocol) "4500 0000 0000 0000 40 " protocol " 0000 0a000002 0a000001 "    /* from 2 to 1 */
+/* The same two headers for UDP, with their checksums, which make them believed where nothing else says that they are IPv4. */
+#define HELD4                      "4500 0000 0000 0000 40 11 66eb 0a000001 0a000002 "
+#define HELD4_INNER                "4500 0000 0000 0000 40 11 66e7 0a000003 0a000004 "
 #define FRAG4(id, field, protocol) "4500 0000 " id field " 40 " protocol " 0000 0a000001 0a000002 "
 #define V6(host) "20010db8 00000000 00000000 000000" host " "
 #define IPV6(next) "60000000 0000 " next " 40 " V6("01") V6("02")
+/* With a payload length: eight bytes of UDP. */
+#define HELD6_INNER            "60000000 0008 11 40" V6("03") V6("04")
 #define INNER6(next) "60000000 0000 " next " 40 " V6("03") V6("04")
 #define BACK6(next) "60000000 0000 " next " 40 " V6("02") V6("01")
 #define EXT(next) next " 00 000000000000 "
@@ -48,6 +53,7 @@ struct example {
     uint32_t only;    /* the tunnels looked into, FLOWQ_TUNNEL_NONE for none; 0: all */
     uint32_t flags;   /* of struct flowq_pkt */
     bool key_vlan;
+    uint16_t vlan_tpid;
 };
 
 #define EXAMPLE(name_, packet_, want_, ...) {.name = name_, .packet = packet_, .want = want_, ##__VA_ARGS__}

@@ -141,14 +141,33 @@ static uint8_t any_protocol(struct random_packet *p, unsigned version)
     return any(p, 40) ? common[any(p, sizeof(common))] : (uint8_t)any(p, 256);
 }
 
+/* Up to the packet that is quoted. */
+static void put_redirect_options(struct random_packet *p)
+{
+    put_anything(p, 32);
+    while (any(p, 2)) {
+        uint32_t units = 1 + any(p, 2);
+        put_mostly(p, any(p, 2) ? 2 : 5, 1);
+        put_mostly(p, units, 1);
+        put_anything(p, 8 * units - 2);
+    }
+    put_mostly(p, 4, 1);
+    put_mostly(p, any(p, 2) ? 200 : 1 + any(p, 16), 1);
+    put_anything(p, 6);
+}
+
 static void put_transport(struct random_packet *p, unsigned version, uint8_t protocol, unsigned depth)
 {
-    static const uint8_t errors_v4[] = {3, 4, 5, 11, 12}, errors_v6[] = {1, 2, 3, 4};
+    static const uint8_t errors_v4[] = {3, 4, 5, 11, 12}, errors_v6[] = {1, 2, 3, 4, 137};
+    uint8_t type;
     switch (protocol) {
     case 1:
     case 58:
-        put_mostly(p, version == 4 ? errors_v4[any(p, 5)] : errors_v6[any(p, 4)], 1);
+        type = version == 4 ? errors_v4[any(p, 5)] : errors_v6[any(p, 5)];
+        put_mostly(p, type, 1);
         put_anything(p, 7);
+        if (type == 137)
+            put_redirect_options(p);
         put_ip(p, version, depth);
         break;
     case 4:
@@ -187,6 +206,27 @@ static void put_ipv4(struct random_packet *p, unsigned depth)
     put_transport(p, 4, protocol, depth);
 }
 
+/* A routing header after its first byte. */
+static void put_routing(struct random_packet *p)
+{
+    static const uint8_t type[] = {0, 2, 3, 4, 4, 5};
+    uint8_t is = type[any(p, 6)];
+    uint32_t units = is == 2 || any(p, 2) ? 2 : is == 3 ? any(p, 5) : 2 * any(p, 4) + any(p, 8) / 7;
+    put_mostly(p, units, 1);
+    put(p, is, 1);
+    put_mostly(p, any(p, 3) ? 1 : any(p, 4), 1);
+    if (is == 4)
+        put_mostly(p, any(p, 4) ? units / 2 - 1 : any(p, 3), 1);
+    else
+        put_mostly(p, any(p, 3) * 0x44 + any(p, 2) * 4, 1);
+    put_mostly(p, any(p, 3) * 0x20, 1);
+    put_anything(p, 2);
+    for (uint32_t i = 0; i < units; i++) {
+        put_mostly(p, any(p, 8) ? 0xfe : 0xff, 1);
+        put_anything(p, 7);
+    }
+}
+
 static void put_ipv6(struct random_packet *p, unsigned depth)
 {
     static const uint8_t extension[] = {0, 43, 44, 44, 51, 60, 135};
@@ -202,7 +242,9 @@ static void put_ipv6(struct random_packet *p, unsigned depth)
         uint32_t units = any(p, 3) ? 0 : any(p, 4);
         next = any(p, 2) ? protocol : any(p, 12) ? extension[any(p, sizeof(extension))] : 59;
         put(p, next, 1);
-        if (is == 44) {
+        if (is == 43) {
+            put_routing(p);
+        } else if (is == 44) {
             put_anything(p, 1);
             put(p, any(p, 3) == 0 ? 0 : any(p, 3) ? 1 : any(p, 0x10000), 2);
             put_anything(p, 4);
@@ -214,19 +256,49 @@ static void put_ipv6(struct random_packet *p, unsigned depth)
     put_transport(p, 6, protocol, depth);
 }
 
+static void set16(struct random_packet *p, uint32_t at, uint32_t value)
+{
+    if (at + 2 <= p->len) {
+        p->bytes[at] = (uint8_t)(value >> 8);
+        p->bytes[at + 1] = (uint8_t)value;
+    }
+}
+
+/* Lengths and checksums mostly are right. */
+static void finish_ip(struct random_packet *p, unsigned version, uint32_t at)
+{
+    uint32_t bytes = p->len - at, sum = 0;
+    if (any(p, 8) == 0 || bytes < 40)
+        return;
+    if (version == 6) {
+        set16(p, at + 4, bytes - 40 + (any(p, 8) ? 0 : any(p, 16)));
+        return;
+    }
+    set16(p, at + 2, any(p, 8) ? bytes : any(p, 64));
+    set16(p, at + 10, 0);
+    for (uint32_t i = 0; i < 4 * (p->bytes[at] & 15u) && i + 1 < bytes; i += 2)
+        sum += (uint32_t)p->bytes[at + i] << 8 | p->bytes[at + i + 1];
+    sum = (sum & 0xffff) + (sum >> 16);
+    set16(p, at + 10, ~(sum + (sum >> 16)));
+}
+
 static void put_ip(struct random_packet *p, unsigned version, unsigned depth)
 {
+    uint32_t at = p->len;
     if (depth == DEPTH)
         put_anything(p, any(p, 40));
     else if (version == 4)
         put_ipv4(p, depth + 1);
     else
         put_ipv6(p, depth + 1);
+    if (depth < DEPTH)
+        finish_ip(p, version, at);
 }
 
 /* ---- Link ------------------------------------------------------------------------------------------------------------------ */
 
-static void put_mpls(struct random_packet *p)
+/* A label stack, and IP, or a pseudowire with or without its control word. */
+static void put_mpls(struct random_packet *p, unsigned version, unsigned depth)
 {
     for (uint32_t last = 0; !last;) {
         last = any(p, 3) != 0;
@@ -234,18 +306,33 @@ static void put_mpls(struct random_packet *p)
         put(p, (any(p, 256) & 0xfe) | last, 1);
         put_anything(p, 1);
     }
+    switch (any(p, 6)) {
+    case 0:
+        put_anything(p, any(p, 60));
+        break;
+    case 1:
+        put_mostly(p, any(p, 0x10000), 4);
+        put_frame(p, depth);
+        break;
+    case 2:
+        put_frame(p, depth);
+        break;
+    default:
+        put_ip(p, version, depth);
+    }
 }
 
 static void put_frame(struct random_packet *p, unsigned depth)
 {
-    static const uint16_t tag[] = {0x8100, 0x88a8, 0x9100};
+    static const uint16_t tag[] = {0x8100, 0x88a8, 0x9100, 0x9200, 0x9300};
+    static const uint64_t to[] = {0x525400000001, 0x525400000001, 0x33330000fb01, 0x03bf0a000001, 0xffffffffffff};
     unsigned version = any_version(p), n_tags = any(p, 3) ? 0 : any(p, 6);
     uint32_t type = version == 4 ? 0x0800 : 0x86dd;
-    put_mostly(p, any(p, 10) ? 0x52 : 0x33, 1);
-    put_anything(p, 11);
+    put(p, any(p, 12) == 0 ? 0x600000000000 | rng_next(p->rng) >> 20 : to[any(p, 5)], 6);
+    put_anything(p, 6);
     while (n_tags-- > 0) {
-        put(p, tag[any(p, 3)], 2);
-        put_anything(p, 2);
+        put(p, any(p, 6) ? tag[any(p, 5)] : p->rules->vlan_tpid, 2);
+        put_mostly(p, any(p, 4) ? any(p, 0x10000) : any(p, 16) << 12, 2);
     }
     switch (any(p, 12)) {
     case 0: /* 802.3, SNAP */
@@ -259,13 +346,13 @@ static void put_frame(struct random_packet *p, unsigned depth)
         break;
     case 2:
         put(p, 0x8847 + any(p, 2), 2);
-        put_mpls(p);
-        break;
+        put_mpls(p, version, depth);
+        return;
     case 3:
         put(p, 0x8864, 2);
         put_mostly(p, 0x1100, 2);
         put_anything(p, 4);
-        put_mostly(p, version == 4 ? 0x0021 : 0x0057, 2);
+        put_mostly(p, version == 4 ? 0x0021 : 0x0057, 1 + any(p, 2));
         break;
     default:
         put_mostly(p, type, 2);
@@ -280,6 +367,10 @@ void random_rules(struct rng *rng, struct parse_rules *rules)
 {
     *rules = parse_rules_default();
     rules->key_vlan = rng_percent(rng, 50);
+    rules->vlan_tpid = (uint16_t)(rng_percent(rng, 50)   ? 0x9999
+                                  : rng_percent(rng, 50) ? 0
+                                  : rng_percent(rng, 50) ? 0x0800
+                                                         : 0x8847);
     switch (rng_below(rng, 4)) {
     case 0:
         break;

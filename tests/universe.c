@@ -107,12 +107,22 @@ static void build_packets(struct universe *u, struct connection *c, struct rng *
     }
 }
 
-static struct flowq_tuple without_vlans(const struct flowq_tuple *t)
+/* The VLANs among the tags of `from`: an id of 0 is a priority alone. keyed: whether they count at all. */
+static struct flowq_tuple with_vlans(const struct flowq_tuple *t, const struct flowq_tuple *from, bool keyed)
 {
     struct flowq_tuple r = *t;
     r.n_vlans = 0;
     memset(r.vlan, 0, sizeof(r.vlan));
+    for (unsigned i = 0; keyed && i < from->n_vlans; i++)
+        if (from->vlan[i] != 0)
+            r.vlan[r.n_vlans++] = from->vlan[i];
     return r;
+}
+
+/* Tunnels whose payload begins with an Ethernet header, untagged here; in others the frame's own tags count. */
+static bool carries_ethernet(uint8_t tunnel)
+{
+    return tunnel == FRAME_NVGRE || tunnel == FRAME_VXLAN || tunnel == FRAME_VXLAN_LINUX || tunnel == FRAME_GENEVE;
 }
 
 static void number_flows(struct universe *u, struct connection *c)
@@ -126,10 +136,9 @@ static void number_flows(struct universe *u, struct connection *c)
             in = frame_tunnel_outer((enum frame_tunnel)c->tunnel, &back, c->inner.version);
         }
         out = tuple_reverse(&out);
-        if (!vlan) {
-            out = without_vlans(&out);
-            in = without_vlans(&in);
-        }
+        out = with_vlans(&out, &c->outer, vlan);
+        in = with_vlans(&in, &c->outer, vlan);
+        inner = with_vlans(&inner, &c->outer, vlan && !carries_ethernet(c->tunnel));
         struct flowq_tuple addresses = tuple_addresses(&in);
         c->flow_in[vlan][0] = intern(u, &in);
         c->flow_out[vlan][0] = intern(u, &out);
@@ -160,7 +169,7 @@ static void make_connection(struct universe *u, struct connection *c, struct rng
     if (rng_percent(rng, 20)) {
         c->outer.n_vlans = (uint8_t)rng_range(rng, 1, FLOWQ_MAX_VLANS);
         for (unsigned i = 0; i < c->outer.n_vlans; i++)
-            c->outer.vlan[i] = (uint16_t)rng_range(rng, 1, 3);
+            c->outer.vlan[i] = (uint16_t)rng_range(rng, 0, 3);
     }
     c->tcp = (c->tunnel ? c->inner.protocol : c->outer.protocol) == FRAME_PROTO_TCP;
     build_packets(u, c, rng);
@@ -225,6 +234,16 @@ void universe_fragments(const struct universe *u, uint32_t connection, uint32_t 
     frame_fragment(later, &outer, id, 1480, id & 1);
 }
 
+/* Does a later fragment of the outer packet have its flow's key? Not if there are ports, or another packet, in the first one. */
+static bool has_whole_key(const struct universe_rules *rules, const struct connection *c)
+{
+    const uint32_t gre = FLOWQ_TUNNEL_GRE_2784 | FLOWQ_TUNNEL_GRE_2890 | FLOWQ_TUNNEL_GRE_7676 | FLOWQ_TUNNEL_NVGRE;
+    if (!c->tunnel)
+        return !tuple_has_ports(c->outer.protocol);
+    uint8_t protocol = frame_tunnel_outer((enum frame_tunnel)c->tunnel, &c->outer, c->inner.version).protocol;
+    return !tuple_has_ports(protocol) && !(rules->tunnels & (protocol == FRAME_PROTO_GRE ? gre : c->tunnel_bit));
+}
+
 struct model_packet universe_fragment_meaning(const struct universe *u, const struct universe_rules *rules, uint32_t connection,
                                               uint32_t datagram, bool later)
 {
@@ -233,6 +252,7 @@ struct model_packet universe_fragment_meaning(const struct universe *u, const st
     p.datagram = datagram;
     if (later) {
         p.kind = MODEL_LATER;
+        p.whole_key = has_whole_key(rules, &u->connection[connection]);
         p.flow = u->connection[connection].addresses[rules->key_vlan];
     }
     return p;

@@ -80,15 +80,26 @@ void world_new_datagram(struct world *w, uint32_t at)
         d->connection = pick_connection(w);
     while (w->universe->connection[d->connection].keyless);
     universe_fragments(w->universe, d->connection, w->next_id++, &d->first, &d->later);
-    w->model.datagram[at].seen = false;
+    w->model.datagram[at].seen = w->model.datagram[DATAGRAMS + at].seen = false;
+}
+
+/* VLAN ids are part of what a datagram is (S5), so one with ids is another one with key_vlan. */
+static bool keyed_vlans(const struct world *w, const struct datagram *d)
+{
+    const struct flowq_tuple *t = &w->universe->connection[d->connection].outer;
+    bool any = false;
+    for (unsigned i = 0; i < t->n_vlans; i++)
+        any |= t->vlan[i] != 0;
+    return w->rules.key_vlan && any;
 }
 
 static struct chosen choose_fragment(struct world *w, bool later)
 {
     uint32_t at = rng_below(&w->rng, DATAGRAMS);
     struct datagram *d = &w->datagram[at];
-    struct chosen c = {frame_pkt(later ? &d->later : &d->first),
-                       universe_fragment_meaning(w->universe, &w->rules, d->connection, at, later)};
+    struct chosen c = {
+        frame_pkt(later ? &d->later : &d->first),
+        universe_fragment_meaning(w->universe, &w->rules, d->connection, at + keyed_vlans(w, d) * DATAGRAMS, later)};
     return c;
 }
 
@@ -222,11 +233,12 @@ void world_note_burst(struct world *w)
 /* S11: is the flow bound, to a queue that is not in use? */
 static void count_elsewhere(struct world *w, const struct model_packet *p)
 {
-    if (w->model.n_in_use <= 1 || (p->kind != MODEL_FLOW && p->kind != MODEL_ERROR))
+    const bool later = p->kind == MODEL_LATER; /* looked up if its datagram is not remembered */
+    if (w->model.n_in_use <= 1 || p->kind == MODEL_KEYLESS || (later && !p->whole_key))
         return;
     enum model_sure bound = model_bound(&w->model, p->flow);
     bool elsewhere = !model_in_use(&w->model, w->model.flow[p->flow].qid);
-    w->elsewhere_least += bound == MODEL_YES && elsewhere;
+    w->elsewhere_least += bound == MODEL_YES && elsewhere && !later;
     w->elsewhere_most += bound != MODEL_NO && elsewhere;
 }
 

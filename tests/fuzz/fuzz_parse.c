@@ -31,6 +31,8 @@ static struct parse_rules rules_of(const uint8_t setting[SETTINGS])
         rules.tunnels = ((uint32_t)setting[1] << 8 | setting[2]) & FLOWQ_TUNNEL_ALL;
     if (setting[0] & 4)
         rules.port[setting[3] % PARSE_N_PORTS] = setting[0] & 8 ? 0 : 4789;
+    if (setting[0] & 64)
+        rules.vlan_tpid = setting[0] & 128 ? 0x0800 : (uint16_t)(0x9000 | setting[3]);
     rules.udp_filter = parse_rules_filter(&rules);
     return rules;
 }
