@@ -9,22 +9,10 @@
 #include <stddef.h>
 
 #include "rss.h"
+#include "tunnel.h"
 #include "vm.h"
 
 /* ---- Inner headers --------------------------------------------------------------------------------------------------------- */
-
-/* FLOWQ_TUNNEL_* by virtio's bit. IPIP is RFC 2003 there: IPv4 in IPv4. */
-static const uint32_t tunnel_of_bit[] = {
-    FLOWQ_TUNNEL_GRE_2784,  FLOWQ_TUNNEL_GRE_2890, FLOWQ_TUNNEL_GRE_7676, FLOWQ_TUNNEL_GRE_UDP, FLOWQ_TUNNEL_VXLAN,
-    FLOWQ_TUNNEL_VXLAN_GPE, FLOWQ_TUNNEL_GENEVE,   FLOWQ_TUNNEL_IPIP,     FLOWQ_TUNNEL_NVGRE,
-};
-_Static_assert(FLOWQ_HASH_TUNNEL_ALL == (1 << sizeof(tunnel_of_bit) / sizeof(tunnel_of_bit[0])) - 1, "one for each");
-
-static const uint32_t tunnel_of_port[PARSE_N_PORTS] = {
-    [PARSE_PORT_VXLAN] = FLOWQ_TUNNEL_VXLAN,         [PARSE_PORT_VXLAN_LINUX] = FLOWQ_TUNNEL_VXLAN,
-    [PARSE_PORT_VXLAN_GPE] = FLOWQ_TUNNEL_VXLAN_GPE, [PARSE_PORT_GENEVE] = FLOWQ_TUNNEL_GENEVE,
-    [PARSE_PORT_GRE_UDP] = FLOWQ_TUNNEL_GRE_UDP,
-};
 
 struct parse_rules virtio_rules(const struct flowq_vm *vm)
 {
@@ -33,9 +21,7 @@ struct parse_rules virtio_rules(const struct flowq_vm *vm)
     if (r.tunnels == 0)
         return r;
     ports_load(&v->ports, r.port);
-    for (unsigned i = 0; i < PARSE_N_PORTS; i++)
-        if (r.tunnels & tunnel_of_port[i])
-            r.udp_filter |= UINT64_C(1) << (r.port[i] & 63);
+    r.udp_filter = tunnel_filter(r.tunnels, r.port);
     return r;
 }
 
@@ -145,15 +131,11 @@ int virtio_set_hash_locked(struct flowq_vm *vm, const struct virtio_hash *hash)
 int virtio_set_tunnels_locked(struct flowq_vm *vm, uint32_t types)
 {
     struct virtio *v = &vm->virtio;
-    uint32_t tunnels = 0;
     if (!(v->features & FLOWQ_VIRTIO_F_HASH_TUNNEL))
         return -ENOTSUP;
     if (types & ~v->hash_tunnels)
         return -EINVAL;
-    for (unsigned bit = 0; types >> bit; bit++)
-        if (types >> bit & 1)
-            tunnels |= tunnel_of_bit[bit];
-    u32_store_release(&v->tunnels, tunnels);
+    u32_store_release(&v->tunnels, tunnel_of_hash_types(types));
     return 0;
 }
 
@@ -275,11 +257,8 @@ int flowq_hdr_set_hash(void *hdr, size_t size, const struct flowq_decision *deci
 void virtio_configure_locked(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
 {
     struct virtio *v = &vm->virtio;
-    const uint16_t port[PARSE_N_PORTS] = {
-        [PARSE_PORT_VXLAN] = cfg->vxlan_port,         [PARSE_PORT_VXLAN_LINUX] = cfg->vxlan_linux_port,
-        [PARSE_PORT_VXLAN_GPE] = cfg->vxlan_gpe_port, [PARSE_PORT_GENEVE] = cfg->geneve_port,
-        [PARSE_PORT_GRE_UDP] = cfg->gre_udp_port,
-    };
+    uint16_t port[PARSE_N_PORTS];
+    tunnel_read_ports(cfg, port);
     ports_store(&v->ports, port);
     v->features = cfg->virtio_features;
     v->hash_types = cfg->virtio_hash_types;

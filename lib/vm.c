@@ -2,6 +2,7 @@
 #include "vm.h"
 
 #include "config.h"
+#include "tunnel.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -64,30 +65,11 @@ static uint32_t rebind_ticks(uint32_t us) { return (uint32_t)(us * UINT64_C(1000
 static void apply(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
 {
     struct settings *s = &vm->settings;
-    const struct {
-        uint32_t tunnel;
-        uint16_t port;
-    } udp[PARSE_N_PORTS] = {
-        [PARSE_PORT_VXLAN] = {FLOWQ_TUNNEL_VXLAN, cfg->vxlan_port},
-        [PARSE_PORT_VXLAN_LINUX] = {FLOWQ_TUNNEL_VXLAN, cfg->vxlan_linux_port},
-        [PARSE_PORT_VXLAN_GPE] = {FLOWQ_TUNNEL_VXLAN_GPE, cfg->vxlan_gpe_port},
-        [PARSE_PORT_GENEVE] = {FLOWQ_TUNNEL_GENEVE, cfg->geneve_port},
-        [PARSE_PORT_GTPU] = {FLOWQ_TUNNEL_GTPU, cfg->gtpu_port},
-        [PARSE_PORT_GRE_UDP] = {FLOWQ_TUNNEL_GRE_UDP, cfg->gre_udp_port},
-        [PARSE_PORT_GUE] = {FLOWQ_TUNNEL_GUE, cfg->gue_port},
-        [PARSE_PORT_MPLS_UDP] = {FLOWQ_TUNNEL_MPLS_UDP, cfg->mpls_udp_port},
-    };
-    uint64_t filter = 0;
-    uint16_t port[PARSE_N_PORTS] = {0};
-    for (unsigned i = 0; i < PARSE_N_PORTS; i++) {
-        if (!(cfg->tunnels & udp[i].tunnel))
-            continue;
-        filter |= UINT64_C(1) << (udp[i].port & 63);
-        port[i] = udp[i].port;
-    }
+    uint16_t port[PARSE_N_PORTS];
+    tunnel_read_ports(cfg, port);
     u32_store_relaxed(&s->tunnels, cfg->tunnels);
     ports_store(&s->ports, port);
-    u64_store_relaxed(&vm->udp_filter, filter);
+    u64_store_relaxed(&vm->udp_filter, tunnel_filter(cfg->tunnels, port));
     u32_store_relaxed(&s->rebind_tcp, rebind_ticks(cfg->rebind_min_tcp_us));
     u32_store_relaxed(&s->rebind_other, rebind_ticks(cfg->rebind_min_other_us));
     struct note_ages ages = note_ages_from(vm->ages.tick_shift, cfg->active_ms * NS_PER_MS, cfg->idle_ms * NS_PER_MS);
