@@ -140,7 +140,7 @@ enum {
     FLOWQ_TUNNEL_MPLS_UDP = 1 << 14,  /* MPLS in UDP, RFC 7510 */
     FLOWQ_TUNNEL_MPLS_GRE = 1 << 15,  /* MPLS in GRE, RFC 4023 */
     FLOWQ_TUNNEL_WCCP = 1 << 16,      /* WCCP's redirected packets, GRE type 0x883e, draft-mclaggan-wccp-v2rev1 */
-    FLOWQ_TUNNEL_ERSPAN = 1 << 17,    /* mirrored frames, ERSPAN types II and III, draft-foschiano-erspan */
+    FLOWQ_TUNNEL_ERSPAN = 1 << 17,    /* mirrored frames, ERSPAN types I to III, draft-foschiano-erspan */
     FLOWQ_TUNNEL_ALL = (1 << 18) - 1
 };
 #define FLOWQ_TUNNEL_NONE 0xffffffffu
@@ -233,7 +233,8 @@ struct flowq_vm_config {
 
     /* Keys and tunnels, continued. */
     uint32_t key_vni;       /* FLOWQ_ON: the network id of VXLAN, VXLAN-GPE, GENEVE and NVGRE, and the key of other GRE, belong to
-                               the key of the flow inside, for VMs that serve tenants with equal addresses; default FLOWQ_OFF */
+                               the key of the flow inside, for VMs that serve tenants with equal addresses; default FLOWQ_OFF.
+                               GTP-U's id never does: it differs per direction. */
     uint16_t gue_port;      /* UDP destination port, as above: 6080 */
     uint16_t mpls_udp_port; /* 6635 */
     uint16_t vlan_tpid;     /* one more ethertype that is a VLAN tag's, beside 0x8100, 0x88a8, 0x9100, 0x9200 and 0x9300: 1536 to
@@ -627,7 +628,7 @@ int flowq_hdr_set_hash(void *hdr, size_t size, const struct flowq_decision *deci
 /* ---- Looking inside -------------------------------------------------------------------------------------------------------- */
 
 /*
- * A flow as its incoming packets carry it: source is the remote end, destination is the VM. 48 bytes for ever.
+ * A flow as its incoming packets carry it: source is the remote end, destination is the VM. 56 bytes for ever.
  */
 struct flowq_tuple {
     uint8_t src[16];    /* remote address, network byte order; IPv4: the first 4 bytes, the rest zero */
@@ -637,8 +638,11 @@ struct flowq_tuple {
     uint8_t version;    /* 4 or 6 */
     uint8_t protocol;   /* IP protocol number */
     uint8_t n_vlans;    /* VLAN ids that belong to the key (setting key_vlan), 0 to FLOWQ_MAX_VLANS */
-    uint8_t reserved;   /* zero */
+    uint8_t has_vni;    /* 1: the flow is inside a tunnel whose network id belongs to the key (setting key_vni); 0: it is not */
     uint16_t vlan[FLOWQ_MAX_VLANS]; /* outermost first, 12 bits each; 0 is no VLAN and is left out */
+    uint32_t vni;       /* has_vni: the network id, host byte order: 24 bits of VXLAN, VXLAN-GPE, GENEVE and NVGRE (VSID), or
+                           the 32 bits of another GRE key; else zero */
+    uint32_t reserved;  /* zero */
 };
 
 /* Class of a binding, by what the VM has sent (S8). */
@@ -664,7 +668,7 @@ struct flowq_binding {
  * Returns 0 and fills *out up to out->size bytes, or
  *   -ENOENT  the flow is not bound
  *   -EINVAL  vm, tuple or out is NULL; out->size below that of version 0.9; version neither 4 nor 6; n_vlans too large; an id
- *            above 12 bits; reserved not zero
+ *            above 12 bits; has_vni above 1, vni without has_vni, or reserved not zero
  *   -ENOMEM  the thread could not be registered
  * Thread-safe, does not allocate. Since 0.9.
  */

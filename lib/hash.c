@@ -18,8 +18,16 @@ void hash_secret_expand(struct hash_secret *s, const uint8_t seed[FLOWQ_SECRET_S
 
 uint64_t hash_tagged(const struct hash_secret *s, const struct key *k)
 {
+    enum { ONE = KEY_VLAN_BYTES, BOTH = KEY_VLAN_BYTES + KEY_VNI_BYTES };
     /* The lengths are constants to XXH3, which has a function for each. */
-    if (k->bytes == KEY_V6_BYTES + KEY_VLAN_BYTES)
-        return hash_nonzero_tag(s, XXH3_64bits_withSecret(k->word, KEY_V6_BYTES + KEY_VLAN_BYTES, s->bytes, sizeof(s->bytes)));
-    return hash_nonzero_tag(s, XXH3_64bits_withSecret(k->word, KEY_V4_BYTES + KEY_VLAN_BYTES, s->bytes, sizeof(s->bytes)));
+    switch (k->bytes) {
+    case KEY_V6_BYTES + ONE:
+        return hash_nonzero_tag(s, XXH3_64bits_withSecret(k->word, KEY_V6_BYTES + ONE, s->bytes, sizeof(s->bytes)));
+    case KEY_V6_BYTES + BOTH:
+        return hash_nonzero_tag(s, XXH3_64bits_withSecret(k->word, KEY_V6_BYTES + BOTH, s->bytes, sizeof(s->bytes)));
+    case KEY_V4_BYTES + BOTH:
+        return hash_nonzero_tag(s, XXH3_64bits_withSecret(k->word, KEY_V4_BYTES + BOTH, s->bytes, sizeof(s->bytes)));
+    default:
+        return hash_nonzero_tag(s, XXH3_64bits_withSecret(k->word, KEY_V4_BYTES + ONE, s->bytes, sizeof(s->bytes)));
+    }
 }

@@ -104,7 +104,7 @@ static inline uint64_t hash_words5(const struct hash_secret *s, const uint64_t w
 #endif
 }
 
-/* The keys that have a word of VLAN ids. */
+/* The keys that have a word of VLAN ids, or of a network id, or both. */
 uint64_t hash_tagged(const struct hash_secret *s, const struct key *k);
 
 static inline uint64_t hash_key(const struct hash_secret *s, const struct key *k)

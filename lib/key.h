@@ -3,14 +3,16 @@
  *
  * A key is directional and written as the flow's *incoming* packets carry it (source: the remote end, destination: the VM); the
  * key of a transmitted packet is reversed before use (rule S3). There are two layouts, told apart by their length, each
- * optionally followed by one word of VLAN ids (setting key_vlan):
+ * optionally followed by one word of VLAN ids (setting key_vlan) and one that has the network id of a tunnel (setting key_vni):
  *
  *     IPv4   word 0  source address | destination address        (network byte order, in memory order)
  *            word 1  ports, protocol, IP version                  -> 16 bytes
  *     IPv6   word 0-1 source, word 2-3 destination
  *            word 4  ports, protocol, IP version                  -> 40 bytes
- *     VLAN   one more word: up to four 12-bit ids, outermost lowest, and their number -> 24 or 48 bytes. A packet without tags
- *            has no such word, whatever the setting.
+ *     VLAN   one more word: up to four 12-bit ids, outermost lowest, and their number. A packet without tags has no such word,
+ *            whatever the setting.
+ *     VNI    one more word: up to 32 bits, and a mark that no word of VLAN ids has. A packet that came in no tunnel with such an
+ * id has no such word, either; id 0 is one. With either word there are 24 or 48 bytes, with both 32 or 56.
  *
  * Ports are zero for protocols without ports. Unused bytes are always zero, so equal flows have equal bytes.
  */
@@ -21,12 +23,17 @@
 #include <stdint.h>
 #include <string.h>
 
-#define KEY_V4_BYTES 16
-#define KEY_V6_BYTES 40
+#define KEY_V4_BYTES   16
+#define KEY_V6_BYTES   40
 #define KEY_VLAN_BYTES 8
-#define KEY_MAX_WORDS 6
-#define KEY_VLAN_ID_BITS 12
+#define KEY_VNI_BYTES  8
+#define KEY_MAX_WORDS  7
+#define KEY_MAX_BYTES  (KEY_V6_BYTES + KEY_VLAN_BYTES + KEY_VNI_BYTES)
+_Static_assert(KEY_MAX_BYTES == 8 * KEY_MAX_WORDS, "all of them");
+_Static_assert(KEY_V4_BYTES + KEY_VLAN_BYTES + KEY_VNI_BYTES < KEY_V6_BYTES, "the length tells the layout");
+#define KEY_VLAN_ID_BITS     12
 #define KEY_VLAN_COUNT_SHIFT 48
+#define KEY_VNI_MARK         (UINT64_C(1) << 56) /* above the number of VLAN ids */
 
 /* The last base word of either layout, in memory order. */
 struct key_l4 {
@@ -52,7 +59,7 @@ static inline uint64_t key_l4_make(uint32_t ports, uint32_t protocol, uint32_t v
 
 struct key {
     uint64_t word[KEY_MAX_WORDS];
-    uint32_t bytes; /* 16, 24, 40 or 48; 0: no key */
+    uint32_t bytes; /* 16, 24, 32, 40, 48 or 56; 0: no key */
 };
 
 static inline bool key_is_v6(const struct key *k) { return k->bytes >= KEY_V6_BYTES; }
@@ -74,7 +81,7 @@ static inline uint64_t key_l4_reversed(uint64_t l4)
     return l4 ^ (uint64_t)(ports ^ swapped) << KEY_PORTS_SHIFT;
 }
 
-/* Swaps source and destination in place: addresses and ports. VLAN ids have no direction. */
+/* Swaps source and destination in place: addresses and ports. VLAN and network ids have no direction. */
 static inline void key_reverse(struct key *k)
 {
     unsigned l4 = key_l4_word(k);
@@ -100,11 +107,14 @@ static inline uint64_t key_vlan_add(uint64_t vlans, uint16_t id)
     return (vlans | (uint64_t)id << (KEY_VLAN_ID_BITS * n)) + (UINT64_C(1) << KEY_VLAN_COUNT_SHIFT);
 }
 
-/* Puts the word of VLAN ids behind a key that has none yet. */
-static inline void key_append_vlans(struct key *k, uint64_t vlans)
+/* The word of a network id. */
+static inline uint64_t key_vni_make(uint32_t id) { return KEY_VNI_MARK | id; }
+
+/* Puts a word of ids behind a key: first that of VLAN ids, then that of the network id. */
+static inline void key_append_ids(struct key *k, uint64_t word)
 {
-    k->word[k->bytes / 8] = vlans;
-    k->bytes += KEY_VLAN_BYTES;
+    k->word[k->bytes / 8] = word;
+    k->bytes += sizeof(word);
 }
 
 #endif

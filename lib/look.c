@@ -7,11 +7,13 @@
 #define BINDING_SIZE_MIN (offsetof(struct flowq_binding, reserved) + sizeof(uint32_t))
 
 /* The key that parse_packet() gives for the flow's incoming packets; key.bytes 0: the tuple makes no sense. */
-static struct key key_from(const struct flowq_tuple *t, bool key_vlan)
+static struct key key_from(const struct flowq_tuple *t, bool key_vlan, bool key_vni)
 {
     struct key k = {.bytes = 0};
     struct key_l4 l4 = {.protocol = t->protocol, .version = t->version};
     if ((t->version != 4 && t->version != 6) || t->n_vlans > FLOWQ_MAX_VLANS || t->reserved != 0)
+        return k;
+    if (t->has_vni > 1 || (t->vni != 0 && !t->has_vni))
         return k;
     size_t address = t->version == 4 ? 4 : 16;
     memcpy(k.word, t->src, address);
@@ -32,7 +34,9 @@ static struct key key_from(const struct flowq_tuple *t, bool key_vlan)
     }
     k.bytes = (uint32_t)(2 * address + sizeof(l4));
     if (key_vlan && vlans)
-        key_append_vlans(&k, vlans);
+        key_append_ids(&k, vlans);
+    if (key_vni && t->has_vni)
+        key_append_ids(&k, key_vni_make(t->vni));
     return k;
 }
 
@@ -55,7 +59,7 @@ int flowq_vm_lookup(struct flowq_vm *vm, const struct flowq_tuple *tuple, struct
 {
     if (!vm || !tuple || !out || out->size < BINDING_SIZE_MIN)
         return -EINVAL;
-    struct key key = key_from(tuple, u8_load_relaxed(&vm->settings.key_vlan) != 0);
+    struct key key = key_from(tuple, u8_load_relaxed(&vm->settings.key_vlan) != 0, u8_load_relaxed(&vm->settings.key_vni) != 0);
     if (key.bytes == 0)
         return -EINVAL;
     struct thread *thread = thread_self();

@@ -8,7 +8,7 @@
 _Static_assert(PARSE_MAX_BYTES == FLOWQ_HEADER_MAX, "what gather copies is what the parser looks at");
 
 /* Completes out->key, whose addresses are there. */
-static inline void complete_key(struct walk *w, struct ip ip, uint32_t ports, uint64_t vlans)
+static inline void complete_key(struct walk *w, struct ip ip, uint32_t ports, uint64_t vlans, uint64_t vni)
 {
     struct key *k = &w->out->key;
     k->bytes = KEY_V6_BYTES;
@@ -18,14 +18,16 @@ static inline void complete_key(struct walk *w, struct ip ip, uint32_t ports, ui
         k->word[1] = k->word[4];
     }
     if (w->rules->key_vlan && vlans) /* untagged frames keep the plain key: they need not leave the fast path */
-        key_append_vlans(k, vlans);
+        key_append_ids(k, vlans);
+    if (vni) /* only with key_vni */
+        key_append_ids(k, vni);
 }
 
 _Static_assert(PARSE_QUOTE - PARSE_FLOW == PARSE_QUOTE_LATER - PARSE_LATER, "a quote is so much more");
 
 void walk_finish(struct walk *w, struct ip ip, uint32_t ports, uint8_t kind)
 {
-    complete_key(w, ip, ports, w->vlans);
+    complete_key(w, ip, ports, w->vlans, w->vni);
     w->out->kind = (uint8_t)(kind + (w->in_quote ? PARSE_QUOTE - PARSE_FLOW : 0));
 }
 
@@ -38,7 +40,7 @@ void parse_packet(const struct flowq_pkt *pkt, const struct parse_rules *rules, 
     w.rules = rules;
     w.out = out;
     w.fields = NULL;
-    w.vlans = 0;
+    w.vlans = w.vni = 0;
     w.n_more = PARSE_MAX_PASSED;
     w.in_tunnel = w.in_quote = w.has_spare = w.copied = false;
     out->kind = PARSE_KEYLESS;
@@ -54,9 +56,9 @@ void parse_packet(const struct flowq_pkt *pkt, const struct parse_rules *rules, 
         return;
     if (w.has_spare) {
         memcpy(out->key.word, w.spare_address, sizeof(w.spare_address));
-        complete_key(&w, w.spare_ip, 0, w.spare_vlans);
+        complete_key(&w, w.spare_ip, w.spare_ports, w.spare_vlans, w.spare_vni);
         out->flags = w.spare_flags;
-        out->kind = PARSE_FLOW;
+        out->kind = w.spare_kind;
     } else {
         out->key.bytes = 0;
     }

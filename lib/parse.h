@@ -64,7 +64,7 @@ struct parse_rules {
 
 enum parse_kind {
     PARSE_KEYLESS,     /* no readable key: not IP, truncated, malformed, unknown flags */
-    PARSE_FLOW,        /* key is the flow's */
+    PARSE_FLOW,        /* key is the flow's; with PARSE_UNREAD_TUNNEL one that is never learned */
     PARSE_LATER,       /* a later fragment: `later` says of what; key holds addresses and protocol, ports zero */
     PARSE_QUOTE,       /* an ICMP error: key is that of the packet it quotes, AS QUOTED (not reversed) */
     PARSE_QUOTE_LATER, /* an ICMP error that quotes a later fragment: key as in PARSE_LATER, as quoted; `later` says nothing */
@@ -79,7 +79,9 @@ enum parse_kind {
 #define PARSE_RST 0x08u
 #define PARSE_ICMP_ERROR 0x10u /* an ICMP or ICMPv6 error, also when its quote could not be read (then kind is PARSE_FLOW) */
 
-#define PARSE_WHOLE_KEY 0x20u /* of PARSE_LATER: the protocol has no ports, so that the key is that of the flow */
+#define PARSE_WHOLE_KEY 0x20u  /* of PARSE_LATER: the protocol has no ports, so that the key is that of the flow */
+#define PARSE_UNREAD_TUNNEL 0x40u /* to the port of a UDP tunnel, and no inner packet could be read: the key is the outer one;
+                                     never set for quotes */
 
 /* The identity of a datagram whose fragments belong together (RFC 791: id; RFC 8200: identification). No padding. */
 struct parse_frag {
@@ -89,8 +91,9 @@ struct parse_frag {
     uint8_t version;  /* 4 or 6 */
     uint16_t zero;
     uint64_t vlans; /* as in a key, with key_vlan */
+    uint64_t vni; /* the word that the key has of the tunnel's network id; 0: none */
 };
-_Static_assert(sizeof(struct parse_frag) == 48, "hashed whole");
+_Static_assert(sizeof(struct parse_frag) == 56, "hashed whole");
 
 struct parse_result {
     struct key key;  /* as on the wire; the caller reverses */
@@ -112,12 +115,22 @@ struct parse_result {
  *   - More than PARSE_MAX_PASSED headers that are only passed over, outside and inside of a tunnel or a quote together, make the
  *     packet unreadable: each costs time, and nobody but an attacker has so many. RFC 8200 (4.1) has no use for more than seven
  *     extension headers. (RSS, which must hash what it can, reads on: rss_parse.c.)
- *   - A packet to the port of a UDP tunnel belongs to the tunnel. If no inner packet can be read it is keyless, whatever the
- *     reason: another version, a message of GTP-U that carries none, an unknown payload.
- *   - GRE that is never looked into (version 1, source routes, a payload neither IP nor Ethernet) is keyed on its addresses.
- *   - Ethernet with a key in GRE is NVGRE; other GRE with IPv6 inside or outside is RFC 7676's; the rest goes by its options.
- *   - A tunnel in an ICMP error of which no inner packet can be read is an unreadable quote: the VM's own packet may have been
- *     readable, so its outer key would be a guess.
+ *   - A packet to the port of a UDP tunnel of which no inner packet can be read, whatever the reason (another version, a message
+ *     of GTP-U that carries none, an unknown payload, somebody else's protocol), has the outer key, and PARSE_UNREAD_TUNNEL.
+ *   - GRE that is never looked into (version 1, source routes, an unknown payload) is keyed on its addresses.
+ *   - Labels, WCCP and ERSPAN in GRE are told by their type; in GRE that UDP carries, their own bit counts besides. Ethernet with a
+ *     key in GRE is NVGRE; other GRE with IPv6 inside or outside is RFC 7676's; the rest goes by its options.
+ *   - The key of GRE counts as a network id whatever the kind; of NVGRE its upper 24 bits, of Ethernet in GRE in UDP all 32, as
+ *     the entropy is the port's there.
+ *   - ERSPAN of type I, without any header, is told from II by the sequence number, which it lacks. Frame types of III other than
+ *     Ethernet and IP are not read.
+ *   - WCCP: where an IP header of the outer version does not begin there are four bytes before it. Those begin with two flags and
+ *     zeros: 0x40 is no header of IPv4, which is at least 20 bytes long.
+ *   - GUE: flags are not looked at, as the length of what they announce is known. A protocol with ports has the outer addresses;
+ *     one without, but IP and GRE, is unread: there is no more to know, and a byte of somebody else's packet is easily one.
+ *   - An ICMP error that quotes a UDP tunnel's packet of which no inner packet can be read quotes the outer one: the VM never binds
+ *     that, and what its fallback is the error shares with whatever the other end sends back plainly. A quote of another tunnel
+ *     is unreadable then: the VM's own packet may have been readable, so an outer key, which may be bound, would be a guess.
  *   - Each Ethernet header begins a list of VLAN ids of its own, which counts for all that comes without another one. A quote has
  *     those of the frame that carries the error. Id 0 is none; but its tag is one of the four that there may be.
  *   - A setting that calls a known ethertype that of a tag changes nothing.

@@ -15,8 +15,9 @@ static const uint8_t extension_kind[UINT8_MAX + 1] = {
 
 /* ---- Fragments (S5) -------------------------------------------------------------------------------------------------------- */
 
-static void set_frag(struct parse_frag *f, const struct key *k, struct ip ip, uint32_t id, uint64_t vlans)
+static void set_frag(struct parse_frag *f, const struct walk *w, struct ip ip, uint32_t id)
 {
+    const struct key *k = &w->out->key;
     memset(f, 0, sizeof(*f));
     if (ip.version == 6) {
         memcpy(f->src, &k->word[0], 16);
@@ -28,7 +29,8 @@ static void set_frag(struct parse_frag *f, const struct key *k, struct ip ip, ui
     }
     f->id = id;
     f->version = (uint8_t)ip.version;
-    f->vlans = vlans;
+    f->vlans = w->vlans;
+    f->vni = w->vni;
 }
 
 /*
@@ -38,7 +40,7 @@ static void set_frag(struct parse_frag *f, const struct key *k, struct ip ip, ui
 static void first_fragment(struct walk *w, struct ip ip, uint32_t id)
 {
     if (!w->in_quote)
-        set_frag(&w->out->first[w->out->n_first++], &w->out->key, ip, id, w->vlans);
+        set_frag(&w->out->first[w->out->n_first++], w, ip, id);
 }
 
 /* Whether nothing in the first fragment could make the key another one than addresses and protocol. */
@@ -68,7 +70,7 @@ static void later_fragment(struct walk *w, struct ip ip, uint32_t id)
         walk_finish(w, ip, 0, whole ? PARSE_FLOW : PARSE_LATER);
         return;
     }
-    set_frag(&w->out->later, &w->out->key, ip, id, w->vlans);
+    set_frag(&w->out->later, w, ip, id);
     if (whole)
         w->out->flags |= PARSE_WHOLE_KEY;
     walk_finish(w, ip, 0, PARSE_LATER);
@@ -192,7 +194,7 @@ static __attribute__((noinline)) void other_transport(struct walk *w, struct cur
     walk_finish_portless(w, ip);
 }
 
-static void transport(struct walk *w, struct cursor at, struct ip ip)
+void ip_transport(struct walk *w, struct cursor at, struct ip ip)
 {
     if (ip.protocol == PROTO_TCP)
         tcp(w, at, ip);
@@ -214,7 +216,7 @@ static __attribute__((noinline)) void ipv4_fragment(struct walk *w, struct curso
         later_fragment(w, ip, id);
     } else {
         first_fragment(w, ip, id);
-        transport(w, at, ip);
+        ip_transport(w, at, ip);
     }
 }
 
@@ -238,7 +240,7 @@ static inline void ipv4(struct walk *w, struct cursor at, const uint8_t *h, size
     if (fragment)
         ipv4_fragment(w, at, ip, fragment, read_be16(h + 4));
     else
-        transport(w, at, ip);
+        ip_transport(w, at, ip);
 }
 
 #define IPV6_OFFSET 0xfff8u
@@ -410,7 +412,7 @@ static inline void ipv6_payload(struct walk *w, struct cursor at, struct ip ip)
 {
     uint8_t kind = extension_kind[ip.protocol];
     if (kind == NO_EXTENSION)
-        transport(w, at, ip);
+        ip_transport(w, at, ip);
     else if (kind == OPTIONS)
         ipv6_options(w, at, ip);
     else

@@ -149,6 +149,8 @@ static enum belief frame_holds(const struct walk *w, struct cursor at)
     return ip_holds(at);
 }
 
+#define PSEUDOWIRE_WORD 4 /* bytes of the control word, of which the first four bits are 0 (RFC 4385) */
+
 static bool ip_likely(const struct walk *w, struct cursor at)
 {
     enum belief belief = ip_holds(at);
@@ -157,39 +159,14 @@ static bool ip_likely(const struct walk *w, struct cursor at)
     return belief == BY_CHECKSUM || (belief == PERHAPS && !frame_likely(w, at));
 }
 
-/* What is left, where nobody changes it. */
-static struct cursor private_copy(struct walk *w, struct cursor at)
+/* IP or a frame; false: nothing that can be read. word: the frame may have a pseudowire's control word before it. */
+static bool guess(struct walk *w, struct cursor at, bool word)
 {
-    if (w->copied || at.left == 0)
-        return at;
-    copy_out(w->copy, at.at, at.left);
-    w->copied = true;
-    return (struct cursor){w->copy, at.left};
-}
-
-void link_guess(struct walk *w, struct cursor at)
-{
-    at = private_copy(w, at);
-    if (ip_likely(w, at))
-        ip_packet(w, at, 0);
-}
-
-/* ---- MPLS ------------------------------------------------------------------------------------------------------------------ */
-
-#define MPLS_BOTTOM     0x01u       /* in the third byte of a label: the last one */
-#define MPLS_LABEL      0xfffff000u /* the rest is traffic class, bottom, and TTL, which change on the way */
-#define PSEUDOWIRE_WORD 4           /* bytes of the control word, of which the first four bits are 0 (RFC 4385) */
-#define STACK_WORDS     ((PARSE_MAX_PASSED + 1) / 2)
-_Static_assert(STACK_WORDS <= KEY_V6_BYTES / 8, "as a key");
-
-/* What is under the labels; false: nothing that can be read. */
-static bool labelled(struct walk *w, struct cursor at)
-{
-    at = private_copy(w, at);
+    at = walk_private_copy(w, at);
     struct cursor behind = at;
     if (ip_likely(w, at))
         ip_packet(w, at, 0);
-    else if (skip(&behind, PSEUDOWIRE_WORD) && read_u8(at.at) >> 4 == 0 && frame_holds(w, behind))
+    else if (word && skip(&behind, PSEUDOWIRE_WORD) && read_u8(at.at) >> 4 == 0 && frame_holds(w, behind))
         link_ethernet(w, behind);
     else if (frame_holds(w, at))
         link_ethernet(w, at);
@@ -197,6 +174,22 @@ static bool labelled(struct walk *w, struct cursor at)
         return false;
     return true;
 }
+
+void link_guess(struct walk *w, struct cursor at) { (void)guess(w, at, false); }
+
+void link_guess_ip(struct walk *w, struct cursor at)
+{
+    at = walk_private_copy(w, at);
+    if (ip_likely(w, at))
+        ip_packet(w, at, 0);
+}
+
+/* ---- MPLS ------------------------------------------------------------------------------------------------------------------ */
+
+#define MPLS_BOTTOM 0x01u       /* in the third byte of a label: the last one */
+#define MPLS_LABEL 0xfffff000u  /* the rest is traffic class, bottom, and TTL, which change on the way */
+#define STACK_WORDS ((PARSE_MAX_PASSED + 1) / 2)
+_Static_assert(STACK_WORDS <= KEY_V6_BYTES / 8, "as a key");
 
 static void spread(struct walk *w, const uint64_t stack[KEY_V6_BYTES / 8], unsigned n)
 {
@@ -221,7 +214,7 @@ void link_mpls(struct walk *w, struct cursor at)
             stack[n / 2] |= (uint64_t)(label & MPLS_LABEL) << 32 * (n % 2);
         n++;
     } while (!(label >> 8 & MPLS_BOTTOM));
-    if (!labelled(w, at) && !w->in_tunnel && !w->in_quote)
+    if (!guess(w, at, true) && !w->in_tunnel && !w->in_quote)
         spread(w, stack, n);
 }
 
@@ -331,7 +324,7 @@ void link_ethernet(struct walk *w, struct cursor at)
     /* Broadcast alone: a group's address may be that of a cluster of routers (S7). */
     if (read_be32(h) == UINT32_MAX && read_be16(h + 4) == UINT16_MAX && !w->in_quote)
         w->out->flags |= PARSE_MULTICAST;
-    w->vlans = 0;
+    w->vlans = 0; /* those of a frame around this one do not count */
     unsigned type = read_be16(h + ETHERNET_TYPE_AT);
     if (type == ETHERTYPE_IPV6)
         ip_packet(w, at, 6);

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "parse_walk.h"
+#include "tunnel.h"
 
 /*
  * Enters a tunnel that is no UDP tunnel: should the inner packet not be readable, the outer addresses and protocol count. Except
@@ -16,12 +17,15 @@ static void enter_tunnel(struct walk *w, struct ip outer)
     w->in_tunnel = true;
 }
 
-/* The payload of a tunnel that names it by ethertype: false if it is nothing to look into. */
-static bool payload_known(unsigned ethertype)
+/* The tunnel has a network id: 24 bits, which stand above 8 others, or all 32 bits at `id`. */
+static inline void take_vni(struct walk *w, const uint8_t *id, unsigned shift)
 {
-    return ethertype == ETHERTYPE_IPV4 || ethertype == ETHERTYPE_IPV6 || ethertype == ETHERTYPE_TEB;
+    if (w->rules->key_vni)
+        w->vni = key_vni_make(read_be32(id) >> shift);
 }
+#define VNI_SHIFT 8
 
+/* The payload of a tunnel that names it by ethertype. */
 static void payload(struct walk *w, struct cursor at, unsigned ethertype)
 {
     if (ethertype == ETHERTYPE_TEB)
@@ -32,14 +36,24 @@ static void payload(struct walk *w, struct cursor at, unsigned ethertype)
         ip_packet(w, at, 6);
 }
 
+/* ---- GRE: RFC 2784, 2890, 7676; NVGRE: RFC 7637; GRE in UDP: RFC 8086 -------------------------------------------------------
+ */
+
 /* GRE's first four bytes. */
 #define GRE_CHECKSUM 0x8000u
-#define GRE_ROUTING 0x4000u /* RFC 1701's source routes: not looked into */
-#define GRE_KEY 0x2000u
+#define GRE_ROUTING  0x4000u /* RFC 1701's source routes: not looked into */
+#define GRE_KEY      0x2000u
 #define GRE_SEQUENCE 0x1000u
-#define GRE_VERSION 0x0007u /* 1 is PPTP: not looked into */
+#define GRE_VERSION  0x0007u /* 1 is PPTP: not looked into */
 struct gre {
     unsigned flags, ethertype;
+};
+
+/* Protocol types that say of themselves what kind of tunnel it is. */
+enum {
+    GRE_TYPE_WCCP = 0x883e,
+    GRE_TYPE_ERSPAN_2 = 0x88be, /* also of type I */
+    GRE_TYPE_ERSPAN_3 = 0x22eb
 };
 
 /* Takes the start of a GRE header; false if it cannot be read. */
@@ -53,30 +67,131 @@ static bool take_gre(struct cursor *at, struct gre *gre)
     return true;
 }
 
-static bool gre_known(const struct gre *gre)
-{
-    return !(gre->flags & (GRE_ROUTING | GRE_VERSION)) && payload_known(gre->ethertype);
-}
-
-static bool skip_gre_options(struct cursor *at, unsigned flags)
-{
-    return skip(at, 4 * (size_t)(!!(flags & GRE_CHECKSUM) + !!(flags & GRE_KEY) + !!(flags & GRE_SEQUENCE)));
-}
-
 /*
- * Which of the four kinds this is. Ethernet with a key is NVGRE, over IPv6 too. What carries or is carried by IPv6 is RFC 7676,
- * with or without options. The rest, Ethernet without a key included, goes by its options.
+ * Which kind this is; 0: none that is looked into. Labels, WCCP and ERSPAN are told by their type. Ethernet with a key is NVGRE,
+ * over IPv6 too. What carries or is carried by IPv6 is RFC 7676, with or without options. The rest, Ethernet without a key
+ * included, goes by its options.
  */
 static uint32_t gre_kind(const struct gre *gre, struct ip outer)
 {
-    if (gre->ethertype == ETHERTYPE_TEB && gre->flags & GRE_KEY)
-        return FLOWQ_TUNNEL_NVGRE;
-    if (gre->ethertype == ETHERTYPE_IPV6 || outer.version == 6)
+    if (gre->flags & (GRE_ROUTING | GRE_VERSION))
+        return 0;
+    switch (gre->ethertype) {
+    case ETHERTYPE_MPLS:
+    case ETHERTYPE_MPLS_UPSTREAM:
+        return FLOWQ_TUNNEL_MPLS_GRE;
+    case GRE_TYPE_WCCP:
+        return FLOWQ_TUNNEL_WCCP;
+    case GRE_TYPE_ERSPAN_2:
+    case GRE_TYPE_ERSPAN_3:
+        return FLOWQ_TUNNEL_ERSPAN;
+    case ETHERTYPE_TEB:
+        if (gre->flags & GRE_KEY)
+            return FLOWQ_TUNNEL_NVGRE;
+        break;
+    case ETHERTYPE_IPV6:
+        return FLOWQ_TUNNEL_GRE_7676;
+    case ETHERTYPE_IPV4:
+        break;
+    default:
+        return 0;
+    }
+    if (outer.version == 6)
         return FLOWQ_TUNNEL_GRE_7676;
     return gre->flags & (GRE_KEY | GRE_SEQUENCE) ? FLOWQ_TUNNEL_GRE_2890 : FLOWQ_TUNNEL_GRE_2784;
 }
 
-#define TUNNELS_GRE (FLOWQ_TUNNEL_GRE_2784 | FLOWQ_TUNNEL_GRE_2890 | FLOWQ_TUNNEL_GRE_7676 | FLOWQ_TUNNEL_NVGRE)
+/* shift: of the key, what is no network id (VNI_SHIFT) or 0. */
+static bool take_gre_options(struct walk *w, struct cursor *at, unsigned flags, unsigned shift)
+{
+    const uint8_t *h;
+    size_t checksum = flags & GRE_CHECKSUM ? 4 : 0, key = flags & GRE_KEY ? 4 : 0, sequence = flags & GRE_SEQUENCE ? 4 : 0;
+    if (!take(at, checksum + key + sequence, &h))
+        return false;
+    if (key)
+        take_vni(w, h + checksum, shift);
+    return true;
+}
+
+/*
+ * A packet that a router redirects to a cache (draft-mclaggan-wccp-v2rev1, appendix B): of version 1 just so, of version 2 behind
+ * a header of four bytes, whose first has two flags above six zeros. It is of the outer IP version, as Linux has it (ip_gre.c).
+ */
+#define WCCP_HEADER_BYTES 4
+#define IPV4_FIRST_MIN    (0x40 + IP_MIN_BYTES / 4) /* version, and the least length, in words */
+#define IPV4_FIRST_MAX    0x4f
+static void wccp(struct walk *w, struct cursor at, unsigned version)
+{
+    at = walk_private_copy(w, at);
+    size_t first = at.left ? read_u8(at.at) : 0;
+    bool begins = version == 4 ? first >= IPV4_FIRST_MIN && first <= IPV4_FIRST_MAX : first >> 4 == 6;
+    if (begins || skip(&at, WCCP_HEADER_BYTES))
+        ip_packet(w, at, version);
+}
+
+/*
+ * Mirrored frames (draft-foschiano-erspan-03): type I has no header and no sequence number, II has 8 bytes, III has 12, and 8
+ * more if its last bit (O) is set. Of these only III says what the frame is.
+ */
+#define ERSPAN_2_VERSION        1 /* in the upper half of the first byte */
+#define ERSPAN_2_BYTES          8
+#define ERSPAN_3_VERSION        2
+#define ERSPAN_3_BYTES          12
+#define ERSPAN_3_WORD_AT        10 /* P, FT (5 bits), Hw ID, D, Gra, O */
+#define ERSPAN_3_FRAME_SHIFT    10
+#define ERSPAN_3_FRAME_MASK     0x1fu
+#define ERSPAN_3_PLATFORM       0x0001u
+#define ERSPAN_3_PLATFORM_BYTES 8
+enum { ERSPAN_FRAME_ETHERNET = 0, ERSPAN_FRAME_IP = 2 };
+
+static void erspan_2(struct walk *w, struct cursor at, unsigned gre_flags)
+{
+    const uint8_t *h;
+    if (!(gre_flags & GRE_SEQUENCE))
+        link_ethernet(w, at);
+    else if (take(&at, ERSPAN_2_BYTES, &h) && read_u8(h) >> 4 == ERSPAN_2_VERSION)
+        link_ethernet(w, at);
+}
+
+static void erspan_3(struct walk *w, struct cursor at)
+{
+    const uint8_t *h;
+    if (!take(&at, ERSPAN_3_BYTES, &h) || read_u8(h) >> 4 != ERSPAN_3_VERSION)
+        return;
+    unsigned word = read_be16(h + ERSPAN_3_WORD_AT);
+    if (!skip(&at, word & ERSPAN_3_PLATFORM ? ERSPAN_3_PLATFORM_BYTES : 0))
+        return;
+    unsigned frame = word >> ERSPAN_3_FRAME_SHIFT & ERSPAN_3_FRAME_MASK;
+    if (frame == ERSPAN_FRAME_ETHERNET)
+        link_ethernet(w, at);
+    else if (frame == ERSPAN_FRAME_IP)
+        ip_packet(w, at, 0);
+}
+
+/* What is behind the options, of a kind that is looked into. */
+static void gre_payload(struct walk *w, struct cursor at, const struct gre *gre, struct ip outer)
+{
+    switch (gre->ethertype) {
+    case ETHERTYPE_MPLS:
+    case ETHERTYPE_MPLS_UPSTREAM:
+        link_mpls(w, at);
+        break;
+    case GRE_TYPE_WCCP:
+        wccp(w, at, outer.version);
+        break;
+    case GRE_TYPE_ERSPAN_2:
+        erspan_2(w, at, gre->flags);
+        break;
+    case GRE_TYPE_ERSPAN_3:
+        erspan_3(w, at);
+        break;
+    default:
+        payload(w, at, gre->ethertype);
+    }
+}
+
+#define TUNNELS_IN_GRE (FLOWQ_TUNNEL_MPLS_GRE | FLOWQ_TUNNEL_WCCP | FLOWQ_TUNNEL_ERSPAN) /* told by the type */
+#define TUNNELS_GRE    (FLOWQ_TUNNEL_GRE_2784 | FLOWQ_TUNNEL_GRE_2890 | FLOWQ_TUNNEL_GRE_7676 | FLOWQ_TUNNEL_NVGRE | TUNNELS_IN_GRE)
 
 void tunnel_gre(struct walk *w, struct cursor at, struct ip outer)
 {
@@ -89,21 +204,31 @@ void tunnel_gre(struct walk *w, struct cursor at, struct ip outer)
         enter_tunnel(w, outer); /* as much a tunnel as one that is cut later */
         return;
     }
-    if (!gre_known(&gre) || !(w->rules->tunnels & gre_kind(&gre, outer))) {
+    uint32_t kind = gre_kind(&gre, outer);
+    if (!(w->rules->tunnels & kind)) {
         walk_finish_portless(w, outer);
         return;
     }
     enter_tunnel(w, outer);
-    if (skip_gre_options(&at, gre.flags))
-        payload(w, at, gre.ethertype);
+    if (take_gre_options(w, &at, gre.flags, kind == FLOWQ_TUNNEL_NVGRE ? VNI_SHIFT : 0))
+        gre_payload(w, at, &gre, outer);
 }
 
-static void gre_in_udp(struct walk *w, struct cursor at)
+/* The tunnel that carries it is what is looked into; but its own kind counts, too, if it is not IP's or Ethernet's. */
+static void gre_in_udp(struct walk *w, struct cursor at, struct ip outer)
 {
     struct gre gre;
-    if (take_gre(&at, &gre) && gre_known(&gre) && skip_gre_options(&at, gre.flags))
-        payload(w, at, gre.ethertype);
+    if (!take_gre(&at, &gre))
+        return;
+    uint32_t kind = gre_kind(&gre, outer);
+    if (kind == 0 || (kind & TUNNELS_IN_GRE && !(w->rules->tunnels & kind)))
+        return;
+    if (take_gre_options(w, &at, gre.flags, 0))
+        gre_payload(w, at, &gre, outer);
 }
+
+/* ---- IP in IP ---------------------------------------------------------------------------------------------------------------
+ */
 
 static uint32_t ip_kind(struct ip outer)
 {
@@ -129,27 +254,37 @@ void tunnel_ip(struct walk *w, struct cursor at, struct ip outer)
     ip_packet(w, at, outer.protocol == PROTO_IPV4 ? 4 : 6);
 }
 
-#define VXLAN_VNI_VALID 0x08 /* RFC 7348's I flag: must be set */
-#define VXLAN_GPE_VERSION 0x30
+/* ---- UDP tunnels: VXLAN, RFC 7348; VXLAN-GPE, draft-ietf-nvo3-vxlan-gpe; GENEVE, RFC 8926 -----------------------------------
+ */
+
+#define VNI_AT 4 /* of all three */
+
+#define VXLAN_VNI_VALID      0x08 /* RFC 7348's I flag: must be set */
+#define VXLAN_GPE_VERSION    0x30
 #define VXLAN_GPE_NEXT_VALID 0x04 /* P flag: without it the payload is Ethernet, as in plain VXLAN */
 enum { VXLAN_GPE_IPV4 = 1, VXLAN_GPE_IPV6 = 2, VXLAN_GPE_ETHERNET = 3 };
 
-static void vxlan(struct walk *w, struct cursor at)
+static void vxlan(struct walk *w, struct cursor at, struct ip outer)
 {
     const uint8_t *h;
-    if (take(&at, 8, &h) && read_u8(h) & VXLAN_VNI_VALID)
-        link_ethernet(w, at);
+    (void)outer;
+    if (!take(&at, 8, &h) || !(read_u8(h) & VXLAN_VNI_VALID))
+        return;
+    take_vni(w, h + VNI_AT, VNI_SHIFT);
+    link_ethernet(w, at);
 }
 
-static void vxlan_gpe(struct walk *w, struct cursor at)
+static void vxlan_gpe(struct walk *w, struct cursor at, struct ip outer)
 {
     const uint8_t *h;
+    (void)outer;
     if (!take(&at, 8, &h))
         return;
     size_t flags = read_u8(h);
     if (!(flags & VXLAN_VNI_VALID) || flags & VXLAN_GPE_VERSION)
         return;
     size_t next = flags & VXLAN_GPE_NEXT_VALID ? read_u8(h + 3) : VXLAN_GPE_ETHERNET;
+    take_vni(w, h + VNI_AT, VNI_SHIFT);
     if (next == VXLAN_GPE_ETHERNET)
         link_ethernet(w, at);
     else if (next == VXLAN_GPE_IPV4)
@@ -158,25 +293,31 @@ static void vxlan_gpe(struct walk *w, struct cursor at)
         ip_packet(w, at, 6);
 }
 
-#define GENEVE_VERSION 0xc0
+#define GENEVE_VERSION      0xc0
 #define GENEVE_OPTION_WORDS 0x3f
 
-static void geneve(struct walk *w, struct cursor at)
+static void geneve(struct walk *w, struct cursor at, struct ip outer)
 {
     const uint8_t *h;
+    (void)outer;
     if (!take(&at, 8, &h))
         return;
     size_t first = read_u8(h);
-    if (!(first & GENEVE_VERSION) && skip(&at, 4 * (first & GENEVE_OPTION_WORDS)))
-        payload(w, at, read_be16(h + 2));
+    if (first & GENEVE_VERSION || !skip(&at, 4 * (first & GENEVE_OPTION_WORDS)))
+        return;
+    take_vni(w, h + VNI_AT, VNI_SHIFT);
+    payload(w, at, read_be16(h + 2));
 }
+
+/* ---- UDP tunnels: GTP-U, 3GPP TS 29.281 --------------------------------------------------------------------------------------
+ */
 
 /* The first byte of GTP-U: version 1, protocol type GTP; then which of the optional fields there are. */
 #define GTPU_KIND_MASK 0xf0
-#define GTPU_KIND 0x30
+#define GTPU_KIND      0x30
 #define GTPU_EXTENSION 0x04 /* the field "next extension header" is valid */
-#define GTPU_OPTIONAL 0x07  /* any of E, S, PN: then all their fields are there */
-#define GTPU_G_PDU 255      /* the message type that carries a packet */
+#define GTPU_OPTIONAL  0x07 /* any of E, S, PN: then all their fields are there */
+#define GTPU_G_PDU     255  /* the message type that carries a packet */
 
 /* Each extension header: its length in words, contents, the type of the next one; type 0 ends the chain. */
 static bool skip_gtpu_extensions(struct walk *w, struct cursor *at)
@@ -193,8 +334,10 @@ static bool skip_gtpu_extensions(struct walk *w, struct cursor *at)
     return true;
 }
 
-static void gtpu(struct walk *w, struct cursor at)
+/* The tunnel's id differs per direction: it is never part of a key. */
+static void gtpu(struct walk *w, struct cursor at, struct ip outer)
 {
+    (void)outer;
     const uint8_t *h, *optional; /* of optional: sequence number, N-PDU number, type of the first extension */
     if (!take(&at, 8, &h))
         return;
@@ -210,38 +353,98 @@ static void gtpu(struct walk *w, struct cursor at)
     link_guess(w, at);
 }
 
-static const struct udp_tunnel {
-    uint32_t bit;
-    void (*enter)(struct walk *w, struct cursor at);
-} udp_tunnel[PARSE_N_PORTS] = {
-    [PARSE_PORT_VXLAN] = {FLOWQ_TUNNEL_VXLAN, vxlan},
-    [PARSE_PORT_VXLAN_LINUX] = {FLOWQ_TUNNEL_VXLAN, vxlan},
-    [PARSE_PORT_VXLAN_GPE] = {FLOWQ_TUNNEL_VXLAN_GPE, vxlan_gpe},
-    [PARSE_PORT_GENEVE] = {FLOWQ_TUNNEL_GENEVE, geneve},
-    [PARSE_PORT_GTPU] = {FLOWQ_TUNNEL_GTPU, gtpu},
-    [PARSE_PORT_GRE_UDP] = {FLOWQ_TUNNEL_GRE_UDP, gre_in_udp},
+/* ---- UDP tunnels: GUE, draft-ietf-intarea-gue-09; MPLS in UDP, RFC 7510 -------------------------------------------------------
+ */
+
+/* The first byte: two bits of version (variant 1 is the first byte of an IP packet), control, the words of options. */
+#define GUE_VARIANT_SHIFT 6
+#define GUE_VARIANT_IP    1
+#define GUE_NOT_DATA      0xe0 /* another variant than 0, or a message of the tunnel's own */
+#define GUE_OPTION_WORDS  0x1f
+#define GUE_BYTES         4 /* that byte, the protocol, 16 flags, which say what the options are */
+
+/*
+ * Of variant 0, IP and GRE bring addresses of their own. Another protocol with ports is, as in Linux (fou_core.c), between the
+ * outer addresses. One without shows nothing that the outer tuple has not: so there, where the header may be anybody's first
+ * bytes, it is unread.
+ */
+static bool has_ports(size_t protocol)
+{
+    return protocol == PROTO_TCP || protocol == PROTO_UDP || protocol == PROTO_UDP_LITE || protocol == PROTO_SCTP ||
+           protocol == PROTO_DCCP;
+}
+
+static void gue_payload(struct walk *w, struct cursor at, struct ip outer, size_t protocol)
+{
+    const struct ip ip = {.version = outer.version, .protocol = (uint32_t)protocol};
+    if (protocol == PROTO_IPV4)
+        ip_packet(w, at, 4);
+    else if (protocol == PROTO_IPV6)
+        ip_packet(w, at, 6);
+    else if (protocol == PROTO_GRE)
+        gre_in_udp(w, at, outer);
+    else if (has_ports(protocol) && !w->fields) /* what virtio's hashes know of has an inner IP header */
+        ip_transport(w, at, ip);
+}
+
+static void gue(struct walk *w, struct cursor at, struct ip outer)
+{
+    const uint8_t *h;
+    at = walk_private_copy(w, at);
+    size_t first = at.left ? read_u8(at.at) : GUE_NOT_DATA;
+    if (first >> GUE_VARIANT_SHIFT == GUE_VARIANT_IP)
+        link_guess_ip(w, at);
+    else if (!(first & GUE_NOT_DATA) && take(&at, GUE_BYTES, &h) && skip(&at, 4 * (first & GUE_OPTION_WORDS)))
+        gue_payload(w, at, outer, read_u8(h + 1));
+}
+
+static void mpls_in_udp(struct walk *w, struct cursor at, struct ip outer)
+{
+    (void)outer;
+    link_mpls(w, at);
+}
+
+/* ---- Which UDP tunnel it is ---------------------------------------------------------------------------------------------------
+ */
+
+/* By enum parse_port: reads what is behind the UDP header. outer: the IP header before that, whose addresses are in out->key. */
+typedef void enter_fn(struct walk *w, struct cursor at, struct ip outer);
+static enter_fn *const enter[PARSE_N_PORTS] = {
+    [PARSE_PORT_VXLAN] = vxlan,
+    [PARSE_PORT_VXLAN_LINUX] = vxlan,
+    [PARSE_PORT_VXLAN_GPE] = vxlan_gpe,
+    [PARSE_PORT_GENEVE] = geneve,
+    [PARSE_PORT_GTPU] = gtpu,
+    [PARSE_PORT_GRE_UDP] = gre_in_udp,
+    [PARSE_PORT_GUE] = gue,
+    [PARSE_PORT_MPLS_UDP] = mpls_in_udp,
 };
 
-static const struct udp_tunnel *find_udp_tunnel(const struct walk *w, uint16_t dport)
+static enter_fn *find_udp_tunnel(const struct walk *w, uint16_t dport)
 {
     const struct parse_rules *rules = w->rules;
     if (dport == 0 || w->in_tunnel) /* 0 is the port of tunnels that have none */
         return NULL;
     for (unsigned i = 0; i < PARSE_N_PORTS; i++)
-        if (rules->port[i] == dport && rules->tunnels & udp_tunnel[i].bit)
-            return &udp_tunnel[i];
+        if (rules->port[i] == dport && rules->tunnels & tunnel_of_port[i])
+            return enter[i];
     return NULL;
 }
 
-/* Should the inner packet not be readable, there is no key: the outer source port is entropy and never comes back. */
+/*
+ * Should no inner packet be readable, the outer ports count (S4), and the packet is marked: its source port is entropy and never
+ * comes back. A quote shows of the VM's packet sometimes no more than these ports; the error then goes where the fallback sends
+ * what the other end might answer plainly.
+ */
 void tunnel_udp(struct walk *w, struct cursor at, struct ip outer, uint32_t ports)
 {
-    const struct udp_tunnel *tunnel = find_udp_tunnel(w, (uint16_t)be32toh(ports));
-    if (!tunnel) {
+    enter_fn *enter_tunnel_of = find_udp_tunnel(w, (uint16_t)be32toh(ports));
+    if (!enter_tunnel_of) {
         walk_finish(w, outer, ports, PARSE_FLOW);
         return;
     }
+    walk_keep_spare_ports(w, outer, ports, w->in_quote ? 0 : PARSE_UNREAD_TUNNEL);
     w->in_tunnel = true;
     if (skip(&at, 4)) /* length and checksum */
-        tunnel->enter(w, at);
+        enter_tunnel_of(w, at, outer);
 }

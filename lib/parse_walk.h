@@ -55,6 +55,7 @@ struct walk {
     struct parse_result *out;
     struct rss_fields *fields; /* not NULL: IP headers are read for these instead (rss_parse.h) */
     uint64_t vlans;            /* of the frame we are in, as key_vlan_add() builds it */
+    uint64_t vni;              /* of the tunnel we are in, as key_vni_make() builds it; 0: none that belongs to the key */
     uint32_t n_more;           /* headers that may still be passed over (PARSE_MAX_PASSED) */
     bool in_tunnel;            /* a tunnel has been entered: no second one is */
     bool in_quote;             /* inside an ICMP error */
@@ -62,12 +63,23 @@ struct walk {
     bool copied;               /* what is read now is in `copy` */
     bool has_spare;            /* what counts if nothing readable comes any more: */
     uint8_t flags_outside;     /* out->flags before this IPv6 header */
-    uint8_t spare_flags;
+    uint8_t spare_flags, spare_kind;
     struct ip spare_ip;
-    uint64_t spare_vlans;
+    uint32_t spare_ports;
+    uint64_t spare_vlans, spare_vni;
     uint64_t spare_address[4];
     uint8_t copy[PARSE_MAX_BYTES]; /* a guess reads bytes twice: so it reads these, which nobody changes */
 };
+
+/* What is left, where nobody changes it. */
+static inline struct cursor walk_private_copy(struct walk *w, struct cursor at)
+{
+    if (w->copied || at.left == 0)
+        return at;
+    copy_out(w->copy, at.at, at.left);
+    w->copied = true;
+    return (struct cursor){w->copy, at.left};
+}
 
 /* May one more header be passed over? */
 static inline bool walk_pass(struct walk *w)
@@ -87,8 +99,9 @@ void walk_finish(struct walk *w, struct ip ip, uint32_t ports, uint8_t kind);
 /* The same for a flow without ports. */
 void walk_finish_portless(struct walk *w, struct ip ip);
 
-/* The portless key of this header counts unless what it carries gives a better one. */
-static inline void walk_keep_spare(struct walk *w, struct ip ip)
+/* The key of this header, with these ports, counts unless what it carries gives a better one. flags: PARSE_*, to be added then.
+ */
+static inline void walk_keep_spare_ports(struct walk *w, struct ip ip, uint32_t ports, uint8_t flags)
 {
     const uint64_t *address = w->out->key.word;
     if (ip.version == 6)
@@ -96,10 +109,16 @@ static inline void walk_keep_spare(struct walk *w, struct ip ip)
     else
         w->spare_address[0] = address[0];
     w->spare_ip = ip;
+    w->spare_ports = ports;
     w->spare_vlans = w->vlans;
-    w->spare_flags = w->out->flags;
+    w->spare_vni = w->vni;
+    w->spare_flags = w->out->flags | flags;
+    w->spare_kind = w->in_quote ? PARSE_QUOTE : PARSE_FLOW;
     w->has_spare = true;
 }
+
+/* The same without ports. */
+static inline void walk_keep_spare(struct walk *w, struct ip ip) { walk_keep_spare_ports(w, ip, 0, 0); }
 
 /* A frame that starts at its Ethernet header. */
 void link_ethernet(struct walk *w, struct cursor at);
@@ -110,11 +129,17 @@ void link_ethernet(struct walk *w, struct cursor at);
  */
 void link_mpls(struct walk *w, struct cursor at);
 
-/* What nothing but its first bits calls IP: read as such if it holds, else left alone. */
+/* What nothing but its first bits calls IP: read as such if it holds; else a frame, if that holds; else left alone. */
 void link_guess(struct walk *w, struct cursor at);
+
+/* The same where it can be no frame. */
+void link_guess_ip(struct walk *w, struct cursor at);
 
 /* An IP packet; version: the one it must be of, 0 for either. */
 void ip_packet(struct walk *w, struct cursor at, unsigned version);
+
+/* What follows the header ip, or the last one of its extension headers; the addresses are in out->key. */
+void ip_transport(struct walk *w, struct cursor at, struct ip ip);
 
 /* What follows ip, if it is a tunnel to look into; else ip gets its portless key. */
 void tunnel_ip(struct walk *w, struct cursor at, struct ip ip);

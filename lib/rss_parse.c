@@ -22,11 +22,11 @@ static bool read_ports(struct cursor *at, struct rss_fields *f, uint8_t ports_of
     return true;
 }
 
-/* If a tunnel is entered, what is in it counts alone; what the parser makes of the packet otherwise, nobody looks at. */
+/* A tunnel's functions come back here with fields if an inner IP packet could be read; that one counts alone then. What the parser
+   makes of the packet otherwise, nobody looks at. */
 static void read_transport(struct walk *w, struct cursor at, struct rss_fields *f, uint8_t protocol)
 {
     const struct ip ip = {.version = f->version, .protocol = protocol};
-    const bool inside = w->in_tunnel;
     uint32_t ports;
     switch (protocol) {
     case PROTO_IPV4:
@@ -47,7 +47,7 @@ static void read_transport(struct walk *w, struct cursor at, struct rss_fields *
             tunnel_udp(w, at, ip, ports);
         break;
     }
-    if (w->in_tunnel == inside)
+    if (w->fields->version == 0)
         finish(w, f);
 }
 
@@ -207,7 +207,7 @@ void rss_parse(const struct flowq_pkt *pkt, const struct parse_rules *rules, str
     w.rules = rules;
     w.out = &unused;
     w.fields = out;
-    w.vlans = 0;
+    w.vlans = w.vni = 0;
     w.n_more = UINT32_MAX;
     w.in_tunnel = w.in_quote = w.has_spare = w.copied = false;
     memset(&unused, 0, sizeof(unused)); /* tunnels keep a key there, which nobody looks at */

@@ -15,7 +15,8 @@
  *   - Extension headers are hop-by-hop, routing, fragment, AH, destination and mobility; AH in IPv4 is a protocol without ports,
  * and so is ESP. If one cannot be read whole the packet has no ports.
  *   - Home address and second-type routing address count as RFC 6275 has them, each the first time.
- *   - A packet of a tunnel to look into, of which no inner IP packet can be read, has no fields: its outer header is not hashed.
+ *   - A packet to a tunnel's port, or of a tunnel's protocol, of which no inner IP packet can be read is none of that tunnel: its
+ * outer header is hashed, as virtio has it where the encapsulation type is not enabled.
  */
 #ifndef FLOWQ_LIB_RSS_PARSE_H
 #define FLOWQ_LIB_RSS_PARSE_H

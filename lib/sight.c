@@ -99,7 +99,7 @@ unsigned sight_specials(const struct view *v, const struct flowq_pkt *pkts, unsi
 /* Rule S7, but for what only the table knows. */
 static uint8_t never_learned(const struct parse_result *r)
 {
-    if (r->kind == PARSE_KEYLESS || r->kind == PARSE_SPREAD)
+    if (r->kind == PARSE_KEYLESS || r->kind == PARSE_SPREAD || r->flags & PARSE_UNREAD_TUNNEL)
         return FLOWQ_NOTE_KEYLESS;
     if (r->flags & PARSE_MULTICAST)
         return FLOWQ_NOTE_MULTICAST;

@@ -38,7 +38,8 @@ static __attribute__((noinline)) uint64_t original(const struct hash_secret *s, 
 
 START_TEST(the_hash_is_xxh3)
 {
-    static const uint32_t sizes[] = {KEY_V4_BYTES, KEY_V6_BYTES, KEY_V4_BYTES + KEY_VLAN_BYTES, KEY_V6_BYTES + KEY_VLAN_BYTES};
+    static const uint32_t sizes[] = {KEY_V4_BYTES, KEY_V6_BYTES, KEY_V4_BYTES + KEY_VLAN_BYTES, KEY_V6_BYTES + KEY_VLAN_BYTES,
+                                     KEY_V4_BYTES + KEY_VLAN_BYTES + KEY_VNI_BYTES, KEY_MAX_BYTES};
     for (unsigned i = 0; i < 200000; i++) {
         struct hash_secret s = random_secret(256);
         struct key k = random_key(sizes[i % 4]);

@@ -36,6 +36,13 @@ START_TEST(lookup_errors)
     t = good;
     t.reserved = 1;
     ck_assert_int_eq(flowq_vm_lookup(vm, &t, &b), -EINVAL);
+    t = good;
+    t.vni = 1; /* of which network? */
+    ck_assert_int_eq(flowq_vm_lookup(vm, &t, &b), -EINVAL);
+    t.has_vni = 1;
+    ck_assert_int_eq(flowq_vm_lookup(vm, &t, &b), 0); /* without key_vni it does not matter */
+    t.has_vni = 2;
+    ck_assert_int_eq(flowq_vm_lookup(vm, &t, &b), -EINVAL);
     struct {
         struct flowq_binding b;
         uint8_t behind[16];

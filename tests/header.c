@@ -19,7 +19,7 @@ extern "C" {
 SIZE_IS(struct flowq_pkt, 16);
 SIZE_IS(struct flowq_decision, 16);
 SIZE_IS(struct flowq_run, 8);
-SIZE_IS(struct flowq_tuple, 48);
+SIZE_IS(struct flowq_tuple, 56);
 
 uint16_t use(struct flowq_vm *vm, const struct flowq_pkt *pkt);
 
