@@ -193,7 +193,7 @@ START_TEST(test_fragments)
         EXAMPLE("first of a tunnel's packet", ETH("0800") FRAG4("0123", "2000", "11") VXLAN INNER_ETH("0800") INNER4("11") UDP,
                 "flow 4/17 3:7>4:9 first 4/17#291"),
         EXAMPLE("first of a tunnel's packet that shows nothing", ETH("0800") FRAG4("0123", "2000", "11") VXLAN,
-                "keyless first 4/17#291"),
+                "flow 4/17 1:49153>2:4789 unread first 4/17#291"),
         EXAMPLE("later of a tunnel's packet", ETH("0800") FRAG4("0123", "2001", "2f") INNER4("11") UDP,
                 "later 4/47 1:0>2:0 of 4/47#291"),
         EXAMPLE("first, outside and inside", ETH("0800") FRAG4("0123", "2000", "04") FRAG4("0005", "2000", "06") TCP("10"),

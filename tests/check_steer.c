@@ -259,6 +259,8 @@ START_TEST(s4_tunnels_are_keyed_on_what_is_inside)
             versions & 1 ? tuple_v6(FRAME_PROTO_UDP, VM, 55555, REMOTE, 0) : tuple_v4(FRAME_PROTO_UDP, VM, 55555, REMOTE, 0);
         struct flowq_tuple inner = versions & 2 ? tuple_v6(FRAME_PROTO_TCP, 1, 80, 2, 1024) : tcp(1), other = inner;
         struct frame f;
+        if (!frame_tunnel_bit((enum frame_tunnel)_i, outer.version, inner.version))
+            continue;
         other.sport++;
         frame_tunnel(&f, (enum frame_tunnel)_i, &outer, &inner, FRAME_ACK);
         ck_assert_uint_ne(note_frame(&f, 3), FLOWQ_NOTE_KEYLESS);
@@ -301,7 +303,7 @@ START_TEST(s4_when_the_inner_packet_cannot_be_read)
     struct frame f;
     frame_tunnel(&f, FRAME_VXLAN, &outer, &inner, FRAME_ACK);
     f.len = 14 + 20 + 8 + 8 + 10; /* cut in the inner Ethernet header */
-    goes(decide_frame(&f), 0, FLOWQ_REASON_KEYLESS);
+    ck_assert_uint_eq(decide_frame(&f).reason, FLOWQ_REASON_FALLBACK); /* more of this in check_tunnels */
     ck_assert_uint_eq(note_frame(&f, 3), FLOWQ_NOTE_KEYLESS);
 
     struct flowq_tuple from_vm = tuple_reverse(&outer), back = tuple_reverse(&inner);

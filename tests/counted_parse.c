@@ -22,9 +22,11 @@ static void count_read(const unsigned char *bytes, size_t n)
 #define walk_finish counted_walk_finish
 #define walk_finish_portless counted_walk_finish_portless
 #define link_ethernet counted_link_ethernet
-#define link_mpls            counted_link_mpls
-#define link_guess           counted_link_guess
+#define link_mpls counted_link_mpls
+#define link_guess counted_link_guess
+#define link_guess_ip counted_link_guess_ip
 #define ip_packet counted_ip_packet
+#define ip_transport counted_ip_transport
 #define tunnel_ip counted_tunnel_ip
 #define tunnel_gre counted_tunnel_gre
 #define tunnel_possible      counted_tunnel_possible

@@ -263,28 +263,34 @@ void frame_icmp_error(struct frame *f, const struct flowq_tuple *t, const struct
     frame_end(f);
 }
 
-static void put_vxlan(struct frame *f, bool gpe, uint8_t inner_version)
+/* The id of the tunnel, in tunnels that have one. */
+static uint32_t network_of(const struct flowq_tuple *inner) { return inner->has_vni ? inner->vni : 77; }
+
+static void put_vxlan(struct frame *f, bool gpe, const struct flowq_tuple *inner)
 {
     if (gpe) { /* next protocol: IPv4 1, IPv6 2 */
-        put32(f, 0x0c000000u | (inner_version == 4 ? 1 : 2));
+        put32(f, 0x0c000000u | (inner->version == 4 ? 1 : 2));
         type_here(f, 0);
     } else {
         put32(f, 0x08000000);
     }
-    put32(f, 77 << 8);
+    put32(f, network_of(inner) << 8);
     if (!gpe)
         frame_eth(f, false);
 }
 
-static void put_gre(struct frame *f, bool key, bool ethernet)
+/* type 0: the next layer's. */
+static void put_gre(struct frame *f, unsigned flags, uint16_t type)
 {
-    put16(f, key ? 0x2000 : 0);
-    type_here(f, 2);
-    put16(f, ethernet ? 0x6558 : 0);
-    if (key)
-        put32(f, 99 << 8);
-    if (ethernet)
-        frame_eth(f, false);
+    put16(f, flags);
+    type_here(f, type ? 0 : 2);
+    put16(f, type);
+}
+
+static void put_label(struct frame *f)
+{
+    type_here(f, 0);
+    put32(f, 100 << 12 | 0x140); /* the last one */
 }
 
 static uint16_t tunnel_port(enum frame_tunnel tunnel)
@@ -302,37 +308,81 @@ static uint16_t tunnel_port(enum frame_tunnel tunnel)
         return 6081;
     case FRAME_GTPU:
         return 2152;
+    case FRAME_GUE:
+    case FRAME_GUE_IP:
+        return 6080;
+    case FRAME_MPLS_UDP:
+        return 6635;
     default:
         return 0;
     }
 }
 
 /* The tunnel's own header, after IP and UDP. */
-static void put_tunnel(struct frame *f, enum frame_tunnel tunnel, uint8_t inner_version)
+static void put_tunnel(struct frame *f, enum frame_tunnel tunnel, const struct flowq_tuple *outer, const struct flowq_tuple *inner)
 {
     switch (tunnel) {
     case FRAME_GRE:
-    case FRAME_GRE_KEY:
     case FRAME_GRE_UDP:
-        put_gre(f, tunnel == FRAME_GRE_KEY, false);
+        put_gre(f, 0, 0);
+        break;
+    case FRAME_GRE_KEY:
+        put_gre(f, 0x2000, 0);
+        put32(f, network_of(inner));
         break;
     case FRAME_NVGRE:
-        put_gre(f, true, true);
+        put_gre(f, 0x2000, 0x6558);
+        put32(f, network_of(inner) << 8 | (outer->sport & 0xff)); /* entropy */
+        frame_eth(f, false);
         break;
     case FRAME_VXLAN:
     case FRAME_VXLAN_LINUX:
     case FRAME_VXLAN_GPE:
-        put_vxlan(f, tunnel == FRAME_VXLAN_GPE, inner_version);
+        put_vxlan(f, tunnel == FRAME_VXLAN_GPE, inner);
         break;
     case FRAME_GENEVE:
         put16(f, 0);
         put16(f, 0x6558);
-        put32(f, 55 << 8);
+        put32(f, network_of(inner) << 8);
         frame_eth(f, false);
         break;
     case FRAME_GTPU: /* version 1, G-PDU, no options; the length is not needed */
         put32(f, 0x30ff0000);
-        put32(f, 33);
+        put32(f, outer->sport); /* another one each way */
+        break;
+    case FRAME_GUE:
+        put8(f, 0);
+        type_here(f, 1);
+        put8(f, 0);
+        put16(f, 0);
+        break;
+    case FRAME_MPLS_UDP:
+        put_label(f);
+        break;
+    case FRAME_MPLS_GRE:
+        put_gre(f, 0, 0x8847);
+        put_label(f);
+        break;
+    case FRAME_WCCP:
+        put_gre(f, 0, 0x883e);
+        put32(f, 0x80000000);
+        break;
+    case FRAME_ERSPAN_2:
+        put_gre(f, 0x1000, 0x88be);
+        put32(f, 1);
+        put32(f, 0x10000007);
+        put32(f, 0);
+        frame_eth(f, false);
+        break;
+    case FRAME_ERSPAN_3:
+        put_gre(f, 0x1000, 0x22eb);
+        put32(f, 1);
+        put32(f, 0x20000007);
+        put32(f, 0);
+        put32(f, 1); /* with a platform header */
+        put32(f, 0);
+        put32(f, 0);
+        frame_eth(f, false);
         break;
     default:
         break;
@@ -346,7 +396,8 @@ static void put_inner(struct frame *f, enum frame_tunnel tunnel, const struct fl
         f->type_bytes = 0;
         put_udp(f, outer->sport, tunnel_port(tunnel));
     }
-    put_tunnel(f, tunnel, inner->version);
+    put_tunnel(f, tunnel, outer, inner);
+    f->inner_at = f->len;
     frame_ip(f, inner, inner->protocol);
     frame_l4(f, inner, tcp_flags);
     frame_payload(f, 4);
@@ -406,6 +457,18 @@ uint32_t frame_tunnel_bit(enum frame_tunnel tunnel, uint8_t outer_version, uint8
         return FLOWQ_TUNNEL_GENEVE;
     case FRAME_GTPU:
         return FLOWQ_TUNNEL_GTPU;
+    case FRAME_GUE:
+    case FRAME_GUE_IP:
+        return FLOWQ_TUNNEL_GUE;
+    case FRAME_MPLS_UDP:
+        return FLOWQ_TUNNEL_MPLS_UDP;
+    case FRAME_MPLS_GRE:
+        return FLOWQ_TUNNEL_MPLS_GRE;
+    case FRAME_WCCP:
+        return outer_version == inner_version ? FLOWQ_TUNNEL_WCCP : 0;
+    case FRAME_ERSPAN_2:
+    case FRAME_ERSPAN_3:
+        return FLOWQ_TUNNEL_ERSPAN;
     default:
         return 0;
     }
@@ -424,6 +487,26 @@ struct flowq_tuple frame_tunnel_outer(enum frame_tunnel tunnel, const struct flo
         else
             t.protocol = FRAME_PROTO_GRE;
     }
+    return t;
+}
+
+struct flowq_tuple frame_tunnel_inner(enum frame_tunnel tunnel, const struct flowq_tuple *outer, const struct flowq_tuple *inner)
+{
+    static const bool carries_frames[FRAME_N_TUNNELS] = {
+        [FRAME_NVGRE] = true,    [FRAME_VXLAN] = true,    [FRAME_VXLAN_LINUX] = true, [FRAME_GENEVE] = true,
+        [FRAME_ERSPAN_2] = true, [FRAME_ERSPAN_3] = true,
+    };
+    static const bool has_id[FRAME_N_TUNNELS] = {
+        [FRAME_GRE_KEY] = true,     [FRAME_NVGRE] = true,     [FRAME_VXLAN] = true,
+        [FRAME_VXLAN_LINUX] = true, [FRAME_VXLAN_GPE] = true, [FRAME_GENEVE] = true,
+    };
+    struct flowq_tuple t = *inner;
+    if (!carries_frames[tunnel]) {
+        t.n_vlans = outer->n_vlans;
+        memcpy(t.vlan, outer->vlan, sizeof(t.vlan));
+    }
+    t.vni = has_id[tunnel] ? network_of(inner) : 0;
+    t.has_vni = has_id[tunnel];
     return t;
 }
 

@@ -38,6 +38,7 @@ struct frame {
     uint32_t flags;      /* FLOWQ_PKT_L3 where there is no Ethernet header */
     uint32_t type_at;    /* where the next layer writes its number */
     uint32_t type_bytes; /* 0: nowhere, 1: IP protocol, 2: EtherType */
+    uint32_t inner_at;   /* of frame_tunnel(): where the inner IP header begins */
     uint32_t n_open;     /* layers whose length field waits for the end */
     struct {
         uint32_t at;
@@ -58,6 +59,13 @@ enum frame_tunnel {
     FRAME_VXLAN_GPE,
     FRAME_GENEVE,
     FRAME_GTPU,
+    FRAME_GUE,
+    FRAME_GUE_IP, /* variant 1: no header */
+    FRAME_MPLS_UDP,
+    FRAME_MPLS_GRE,
+    FRAME_WCCP, /* only with equal IP versions */
+    FRAME_ERSPAN_2,
+    FRAME_ERSPAN_3, /* with a platform header */
     FRAME_N_TUNNELS
 };
 
@@ -78,7 +86,8 @@ void frame_flow(struct frame *f, const struct flowq_tuple *t, unsigned tcp_flags
 void frame_fragment(struct frame *f, const struct flowq_tuple *t, uint32_t id, uint32_t offset, bool more);
 /* Destination unreachable from t->src to t->dst, quoting `quote_bytes` (at most all) of a packet of the flow `quoted`. */
 void frame_icmp_error(struct frame *f, const struct flowq_tuple *t, const struct flowq_tuple *quoted, uint32_t quote_bytes);
-/* `inner` in a tunnel between the addresses of `outer`; UDP tunnels send from outer->sport. outer's VLAN tags go first. */
+/* `inner` in a tunnel between the addresses of `outer`; UDP tunnels send from outer->sport. outer's VLAN tags go first. The network
+   id is inner->vni if it has one, else some other. */
 void frame_tunnel(struct frame *f, enum frame_tunnel tunnel, const struct flowq_tuple *outer, const struct flowq_tuple *inner,
                   unsigned tcp_flags);
 /* The same, with the outer datagram cut into fragments: this one is the first. */
@@ -87,10 +96,14 @@ void frame_tunnel_first(struct frame *f, enum frame_tunnel tunnel, const struct 
 /* An ARP request, broadcast. */
 void frame_arp(struct frame *f);
 
-/* The bit of FLOWQ_TUNNEL_* that covers such a packet. */
+/* The bit of FLOWQ_TUNNEL_* that covers such a packet; 0: there is none such. */
 uint32_t frame_tunnel_bit(enum frame_tunnel tunnel, uint8_t outer_version, uint8_t inner_version);
 /* The outer packet as a flow of its own: protocol and ports as on the wire. */
 struct flowq_tuple frame_tunnel_outer(enum frame_tunnel tunnel, const struct flowq_tuple *outer, uint8_t inner_version);
+
+/* The inner packet as a flow of its own, as key_vlan and key_vni have it: the tags of the outer frame unless the tunnel carries
+   frames, and the tunnel's network id. */
+struct flowq_tuple frame_tunnel_inner(enum frame_tunnel tunnel, const struct flowq_tuple *outer, const struct flowq_tuple *inner);
 
 struct flowq_pkt frame_pkt(const struct frame *f);
 

@@ -171,6 +171,10 @@ void hashed_packet_random(struct rng *rng, struct hashed_packet *p)
         enum frame_tunnel tunnel = (enum frame_tunnel)rng_range(rng, 1, FRAME_N_TUNNELS - 1);
         p->tunnel = type_of(frame_tunnel_bit(tunnel, p->outer.version, p->inner.version));
         frame_tunnel(&p->frame, tunnel, &p->outer, &p->inner, 0);
+        if (rng_percent(rng, 20)) { /* nothing inside that could be hashed */
+            p->frame.len = p->frame.inner_at;
+            p->tunnel = 0;
+        }
         p->outer = frame_tunnel_outer(tunnel, &p->outer, p->inner.version);
     } else {
         frame_flow(&p->frame, &p->outer, 0);

@@ -1,71 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "model_parse.h"
 
-#include "model_bytes.h"
+#include "model_walk.h"
 
 #include <stdio.h>
 
 /* ---- What is found --------------------------------------------------------------------------------------------------------- */
 
-struct flow {
-    int version, protocol;
-    uint8_t src[16], dst[16];
-    int sport, dport;
-    int n_vlans;
-    int vlan[4];
-};
-
-struct found {
-    int kind;
-    unsigned flags;
-    struct flow flow;
-    int n_first;
-    struct parse_frag first[2];
-    struct parse_frag later;
-    bool whole;   /* a later fragment that has its flow's key all the same */
-    int n_labels; /* of a packet that is spread by them */
-    uint32_t label[8];
-};
-
-/* Where we are: what has been passed on the way in. */
-struct where {
-    const struct parse_rules *rules;
-    bool tunnel;
-    bool quote;
-    int n_tags; /* of the frame we are in, and those among them that name a VLAN */
-    int n_vlans;
-    int vlan[4];
-    int n_passed; /* tags, labels, extension headers, outside and inside */
-};
-
-static struct found nothing(void)
+/* What lib/key.h has of a network id: zero is none. */
+static uint64_t vni_word(const struct flow *flow)
 {
-    struct found f;
-    memset(&f, 0, sizeof(f));
-    f.kind = PARSE_KEYLESS;
-    return f;
-}
-
-static struct found with_ports(struct flow flow, long long sport, long long dport)
-{
-    struct found f = nothing();
-    f.kind = PARSE_FLOW;
-    f.flow = flow;
-    f.flow.sport = (int)sport;
-    f.flow.dport = (int)dport;
-    return f;
-}
-
-static struct found without_ports(struct flow flow)
-{
-    return with_ports(flow, 0, 0);
-}
-
-static uint32_t ip_in_ip_bit(struct flow outer)
-{
-    if (outer.version == 4)
-        return outer.protocol == 4 ? FLOWQ_TUNNEL_IPIP : FLOWQ_TUNNEL_6IN4;
-    return outer.protocol == 4 ? FLOWQ_TUNNEL_4IN6 : FLOWQ_TUNNEL_6IN6;
+    return flow->has_vni ? (1ULL << 56) + flow->vni : 0;
 }
 
 static struct parse_frag datagram(const struct flow *flow, long long id, bool keeps_vlans)
@@ -79,6 +24,7 @@ static struct parse_frag datagram(const struct flow *flow, long long id, bool ke
     d.protocol = (uint8_t)(flow->version == 4 ? flow->protocol : 0);
     for (int i = 0; keeps_vlans && i < flow->n_vlans; i++)
         d.vlans += ((uint64_t)1 << 48) + ((uint64_t)flow->vlan[i] << 12 * i);
+    d.vni = vni_word(flow);
     return d;
 }
 
@@ -95,7 +41,6 @@ static struct found as_first(struct found f, const struct flow *flow, long long 
 static bool key_is_whole(struct flow flow, struct where w)
 {
     static const uint8_t ports[] = {6, 17, 33, 132, 136}, extensions[] = {0, 43, 44, 51, 60, 135};
-    const uint32_t gre = FLOWQ_TUNNEL_GRE_2784 | FLOWQ_TUNNEL_GRE_2890 | FLOWQ_TUNNEL_GRE_7676 | FLOWQ_TUNNEL_NVGRE;
     if (memchr(ports, flow.protocol, sizeof(ports)))
         return false;
     if (flow.version == 6 && memchr(extensions, flow.protocol, sizeof(extensions)))
@@ -103,8 +48,8 @@ static bool key_is_whole(struct flow flow, struct where w)
     if (w.tunnel)
         return true;
     if (flow.protocol == 47)
-        return (w.rules->tunnels & gre) == 0;
-    return (flow.protocol != 4 && flow.protocol != 41) || (w.rules->tunnels & ip_in_ip_bit(flow)) == 0;
+        return (w.rules->tunnels & model_any_gre) == 0;
+    return (flow.protocol != 4 && flow.protocol != 41) || (w.rules->tunnels & model_ip_in_ip_bit(flow)) == 0;
 }
 
 static struct found as_later(struct flow flow, long long id, struct where w)
@@ -117,169 +62,15 @@ static struct found as_later(struct flow flow, long long id, struct where w)
     return f;
 }
 
-/* ---- Tunnels --------------------------------------------------------------------------------------------------------------- */
-
-static struct found frame_at(const struct bytes *p, int at, struct where w);
-static struct found ip_at(const struct bytes *p, int at, int version, struct where w);
-
-static struct where inside_tunnel(struct where w)
-{
-    w.tunnel = true;
-    return w;
-}
-
-static struct found typed_at(const struct bytes *p, int at, long long type, struct where w)
-{
-    if (type == 0x6558)
-        return frame_at(p, at, w);
-    if (type == 0x0800)
-        return ip_at(p, at, 4, w);
-    if (type == 0x86dd)
-        return ip_at(p, at, 6, w);
-    return nothing();
-}
-
-/* What a tunnel that is no UDP tunnel shows: the inner packet, or itself. */
-static struct found inner_or_outer(struct found inner, struct flow outer, struct where w)
-{
-    if (inner.kind != PARSE_KEYLESS)
-        return inner;
-    if (w.quote)
-        return nothing();
-    struct found f = without_ports(outer);
-    f.n_first = inner.n_first;
-    f.first[0] = inner.first[0];
-    return f;
-}
-
-static int gre_length(long long flags)
-{
-    int n = 4;
-    if (flags & 0x8000)
-        n += 4;
-    if (flags & 0x2000)
-        n += 4;
-    if (flags & 0x1000)
-        n += 4;
-    return n;
-}
-
-static bool gre_is_for_us(long long flags, long long type)
-{
-    return (flags & 0x4007) == 0 && (type == 0x0800 || type == 0x86dd || type == 0x6558);
-}
-
-static uint32_t gre_bit(long long flags, long long type, int outer_version)
-{
-    bool key = (flags & 0x2000) != 0, sequence = (flags & 0x1000) != 0;
-    if (type == 0x6558 && key)
-        return FLOWQ_TUNNEL_NVGRE;
-    if (outer_version == 6 || type == 0x86dd)
-        return FLOWQ_TUNNEL_GRE_7676;
-    if (key || sequence)
-        return FLOWQ_TUNNEL_GRE_2890;
-    return FLOWQ_TUNNEL_GRE_2784;
-}
-
-static struct found gre_at(const struct bytes *p, int at, struct flow outer, struct where w)
-{
-    const uint32_t any = FLOWQ_TUNNEL_GRE_2784 | FLOWQ_TUNNEL_GRE_2890 | FLOWQ_TUNNEL_GRE_7676 | FLOWQ_TUNNEL_NVGRE;
-    long long flags = number(p, at, 2), type = number(p, at + 2, 2);
-    if (w.tunnel || (w.rules->tunnels & any) == 0)
-        return without_ports(outer);
-    if (type < 0)
-        return inner_or_outer(nothing(), outer, w);
-    if (!gre_is_for_us(flags, type) || (w.rules->tunnels & gre_bit(flags, type, outer.version)) == 0)
-        return without_ports(outer);
-    return inner_or_outer(typed_at(p, at + gre_length(flags), type, inside_tunnel(w)), outer, w);
-}
-
-static struct found ip_in_ip_at(const struct bytes *p, int at, struct flow outer, struct where w)
-{
-    int inner = outer.protocol == 4 ? 4 : 6;
-    if (w.tunnel || (w.rules->tunnels & ip_in_ip_bit(outer)) == 0)
-        return without_ports(outer);
-    return inner_or_outer(ip_at(p, at, inner, inside_tunnel(w)), outer, w);
-}
-
-static struct found vxlan_gpe_at(const struct bytes *p, int at, struct where w)
-{
-    long long flags = number(p, at, 1), next = number(p, at + 3, 1);
-    if (number(p, at + 4, 4) < 0 || (flags & 0x38) != 0x08)
-        return nothing();
-    if ((flags & 0x04) == 0 || next == 3)
-        return frame_at(p, at + 8, w);
-    if (next == 1)
-        return ip_at(p, at + 8, 4, w);
-    if (next == 2)
-        return ip_at(p, at + 8, 6, w);
-    return nothing();
-}
-
-static struct found gtpu_at(const struct bytes *p, int at, struct where w)
-{
-    long long flags = number(p, at, 1);
-    if (number(p, at + 4, 4) < 0 || (flags & 0xf0) != 0x30 || number(p, at + 1, 1) != 255)
-        return nothing();
-    at += 8;
-    if ((flags & 0x07) != 0) {
-        long long next = number(p, at + 3, 1);
-        if (next < 0)
-            return nothing();
-        at += 4;
-        while ((flags & 0x04) != 0 && next != 0) {
-            int words = (int)number(p, at, 1);
-            if (words < 1 || w.n_passed++ == 8)
-                return nothing();
-            at += 4 * words;
-            next = number(p, at - 1, 1);
-            if (next < 0)
-                return nothing();
-        }
-    }
-    return model_ip_is_likely(p, at, w.rules) ? ip_at(p, at, 0, w) : nothing();
-}
-
-/* The payload of a UDP packet to a tunnel's port. */
-static struct found udp_tunnel_at(const struct bytes *p, int at, enum parse_port port, struct where w)
-{
-    long long first = number(p, at, 1), type = number(p, at + 2, 2);
-    switch (port) {
-    case PARSE_PORT_VXLAN:
-    case PARSE_PORT_VXLAN_LINUX:
-        return number(p, at + 4, 4) >= 0 && (first & 0x08) != 0 ? frame_at(p, at + 8, w) : nothing();
-    case PARSE_PORT_VXLAN_GPE:
-        return vxlan_gpe_at(p, at, w);
-    case PARSE_PORT_GENEVE:
-        if (number(p, at + 4, 4) < 0 || (first & 0xc0) != 0)
-            return nothing();
-        return typed_at(p, at + 8 + 4 * (int)(first & 0x3f), type, w);
-    case PARSE_PORT_GTPU:
-        return gtpu_at(p, at, w);
-    case PARSE_PORT_GRE_UDP:
-        if (type < 0 || !gre_is_for_us(number(p, at, 2), type))
-            return nothing();
-        return typed_at(p, at + gre_length(number(p, at, 2)), type, w);
-    case PARSE_PORT_GUE:
-    case PARSE_PORT_MPLS_UDP:
-    case PARSE_N_PORTS:
-        break;
-    }
-    return nothing();
-}
-
 /* ---- Transport ------------------------------------------------------------------------------------------------------------- */
 
 static struct found udp_at(const struct bytes *p, int at, struct flow flow, struct where w)
 {
-    static const uint32_t bit[PARSE_N_PORTS] = {FLOWQ_TUNNEL_VXLAN,  FLOWQ_TUNNEL_VXLAN, FLOWQ_TUNNEL_VXLAN_GPE,
-                                                FLOWQ_TUNNEL_GENEVE, FLOWQ_TUNNEL_GTPU,  FLOWQ_TUNNEL_GRE_UDP};
     long long sport = number(p, at, 2), dport = number(p, at + 2, 2);
     if (dport < 0)
         return nothing();
-    for (int i = 0; i < PARSE_N_PORTS; i++)
-        if (!w.tunnel && dport != 0 && w.rules->port[i] == dport && (w.rules->tunnels & bit[i]) != 0)
-            return udp_tunnel_at(p, at + 8, (enum parse_port)i, inside_tunnel(w));
+    if (!w.tunnel && model_tunnel_port(w.rules, dport) < PARSE_N_PORTS)
+        return model_udp_tunnel_at(p, at + 8, with_ports(flow, sport, dport), w);
     return with_ports(flow, sport, dport);
 }
 
@@ -309,7 +100,7 @@ static struct found redirected_at(const struct bytes *p, int at, struct where w)
             struct bytes option = *p;
             if (option.n > end)
                 option.n = end;
-            return ip_at(&option, at + 8, 0, w);
+            return model_ip_at(&option, at + 8, 0, w);
         }
         if (w.n_passed++ == 8)
             return nothing();
@@ -328,7 +119,7 @@ static struct found icmp_at(const struct bytes *p, int at, struct flow flow, str
         return without_ports(flow);
 
     w.quote = true;
-    struct found quote = type == 137 ? redirected_at(p, at + 40, w) : ip_at(p, at + 8, 0, w), f = without_ports(flow);
+    struct found quote = type == 137 ? redirected_at(p, at + 40, w) : model_ip_at(p, at + 8, 0, w), f = without_ports(flow);
     if (quote.kind != PARSE_KEYLESS) {
         f.kind = quote.kind == PARSE_LATER && !quote.whole ? PARSE_QUOTE_LATER : PARSE_QUOTE;
         f.flow = quote.flow;
@@ -337,7 +128,7 @@ static struct found icmp_at(const struct bytes *p, int at, struct flow flow, str
     return f;
 }
 
-static struct found transport_at(const struct bytes *p, int at, struct flow flow, struct where w)
+struct found model_transport_at(const struct bytes *p, int at, struct flow flow, struct where w)
 {
     switch (flow.protocol) {
     case 6:
@@ -354,9 +145,9 @@ static struct found transport_at(const struct bytes *p, int at, struct flow flow
         return flow.version == 6 ? icmp_at(p, at, flow, w) : without_ports(flow);
     case 4:
     case 41:
-        return ip_in_ip_at(p, at, flow, w);
+        return model_ip_in_ip_at(p, at, flow, w);
     case 47:
-        return gre_at(p, at, flow, w);
+        return model_gre_at(p, at, flow, w);
     default:
         return without_ports(flow);
     }
@@ -371,6 +162,8 @@ static struct flow flow_here(int version, struct where w)
     flow.version = version;
     flow.n_vlans = w.n_vlans;
     memcpy(flow.vlan, w.vlan, sizeof(flow.vlan));
+    flow.has_vni = w.has_vni;
+    flow.vni = w.vni;
     return flow;
 }
 
@@ -389,7 +182,7 @@ static struct found ipv4_at(const struct bytes *p, int at, struct where w)
     if (field % 0x2000 != 0)
         f = as_later(flow, id, w);
     else
-        f = transport_at(p, at + length, flow, w);
+        f = model_transport_at(p, at + length, flow, w);
     if (field % 0x4000 == 0x2000)
         f = as_first(f, &flow, id, w);
     if ((flow.dst[0] >= 224 && flow.dst[0] <= 239) || number(p, at + 16, 4) == 0xffffffffLL)
@@ -421,7 +214,7 @@ static struct found ipv6_headers_at(const struct bytes *p, int at, int next, boo
         return field % 2 != 0 ? as_first(f, &flow, id, w) : f;
     }
     if (next != 0 && next != 43 && next != 51 && next != 60 && next != 135)
-        return to_many(transport_at(p, at, flow, w), &flow);
+        return to_many(model_transport_at(p, at, flow, w), &flow);
     int end = next == 51 ? at + 4 * (length + 2) : at + 8 * (length + 1);
     if (length < 0 || at + 8 > p->n || end > p->n || w.n_passed++ == 8)
         return to_many(nothing(), &flow);
@@ -442,7 +235,7 @@ static struct found ipv6_at(const struct bytes *p, int at, struct where w)
     return ipv6_headers_at(p, at + 40, p->b[at + 6], false, flow, w);
 }
 
-static struct found ip_at(const struct bytes *p, int at, int version, struct where w)
+struct found model_ip_at(const struct bytes *p, int at, int version, struct where w)
 {
     if (at + 20 > p->n)
         return nothing();
@@ -454,7 +247,7 @@ static struct found ip_at(const struct bytes *p, int at, int version, struct whe
 
 /* ---- MPLS ------------------------------------------------------------------------------------------------------------------ */
 
-static struct found mpls_at(const struct bytes *p, int at, struct where w)
+struct found model_mpls_at(const struct bytes *p, int at, struct where w)
 {
     struct found f = nothing();
     long long label;
@@ -465,12 +258,9 @@ static struct found mpls_at(const struct bytes *p, int at, struct where w)
             return nothing();
         f.label[f.n_labels++] = (uint32_t)label & 0xfffff000;
     } while (label / 256 % 2 == 0);
-    if (model_ip_is_likely(p, at, w.rules))
-        return ip_at(p, at, 0, w);
-    if (at < p->n && p->b[at] < 16 && model_frame_holds(p, at + 4, w.rules))
-        return frame_at(p, at + 4, w);
-    if (model_frame_holds(p, at, w.rules))
-        return frame_at(p, at, w);
+    struct found under = model_guess_at(p, at, true, w);
+    if (!under.unlike_anything)
+        return under;
     f.kind = w.tunnel || w.quote ? PARSE_KEYLESS : PARSE_SPREAD;
     return f;
 }
@@ -480,20 +270,20 @@ static struct found mpls_at(const struct bytes *p, int at, struct where w)
 static struct found ethertype_at(const struct bytes *p, int at, long long type, struct where w)
 {
     if (type == 0x0800)
-        return ip_at(p, at, 4, w);
+        return model_ip_at(p, at, 4, w);
     if (type == 0x86dd)
-        return ip_at(p, at, 6, w);
+        return model_ip_at(p, at, 6, w);
     if (type == 0x8847 || type == 0x8848)
-        return mpls_at(p, at, w);
+        return model_mpls_at(p, at, w);
     if (type == 0x8864 && number(p, at, 2) == 0x1100 && number(p, at + 4, 2) >= 0) {
         long long protocol = number(p, at + 6, 1);
         at += 7;
         if (protocol == 0) /* not compressed */
             protocol = number(p, at++, 1);
         if (protocol == 0x21)
-            return ip_at(p, at, 4, w);
+            return model_ip_at(p, at, 4, w);
         if (protocol == 0x57)
-            return ip_at(p, at, 6, w);
+            return model_ip_at(p, at, 6, w);
     }
     return nothing();
 }
@@ -515,17 +305,17 @@ static struct found frame_type_at(const struct bytes *p, int at, struct where w)
     if (type >= 0x600)
         return ethertype_at(p, at + 2, type, w);
     if (number(p, at + 2, 3) == 0x060603)
-        return ip_at(p, at + 5, 4, w);
+        return model_ip_at(p, at + 5, 4, w);
     if (number(p, at + 2, 6) == 0xaaaa03000000LL && number(p, at + 8, 2) >= 0)
         return ethertype_at(p, at + 10, number(p, at + 8, 2), w);
     return nothing();
 }
 
-static struct found frame_at(const struct bytes *p, int at, struct where w)
+struct found model_frame_at(const struct bytes *p, int at, struct where w)
 {
     if (at + 14 > p->n)
         return nothing();
-    w.n_tags = w.n_vlans = 0;
+    w.n_tags = w.n_vlans = 0; /* those of a frame around this one do not count */
     struct found f = frame_type_at(p, at + 12, w);
     if (number(p, at, 6) == 0xffffffffffffLL)
         f.flags |= PARSE_MULTICAST;
@@ -533,6 +323,12 @@ static struct found frame_at(const struct bytes *p, int at, struct where w)
 }
 
 /* ---- The result ------------------------------------------------------------------------------------------------------------ */
+
+static void append(struct key *k, uint64_t word)
+{
+    k->word[k->bytes / 8] = word;
+    k->bytes += 8;
+}
 
 /* The layout that lib/key.h describes, byte by byte. */
 static void write_key(struct key *k, const struct flow *flow, bool vlans)
@@ -549,13 +345,13 @@ static void write_key(struct key *k, const struct flow *flow, bool vlans)
     l4[5] = (uint8_t)flow->version;
     k->bytes = flow->version == 6 ? 40 : 16;
     memcpy(k->word, b, sizeof(b));
-    if (!vlans || flow->n_vlans == 0)
-        return;
     uint64_t word = (uint64_t)flow->n_vlans << 48;
     for (int i = 0; i < flow->n_vlans; i++)
         word += (uint64_t)flow->vlan[i] << 12 * i;
-    k->word[k->bytes / 8] = word;
-    k->bytes += 8;
+    if (vlans && flow->n_vlans > 0)
+        append(k, word);
+    if (flow->has_vni)
+        append(k, vni_word(flow));
 }
 
 void model_parse(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct parse_result *out)
@@ -566,9 +362,9 @@ void model_parse(const struct flowq_pkt *pkt, const struct parse_rules *rules, s
     for (int i = 0; i < p.n; i++)
         p.b[i] = ((const uint8_t *)pkt->data)[i];
     if (pkt->flags == 0)
-        f = frame_at(&p, 0, w);
+        f = model_frame_at(&p, 0, w);
     else if (pkt->flags == FLOWQ_PKT_L3)
-        f = ip_at(&p, 0, 0, w);
+        f = model_ip_at(&p, 0, 0, w);
 
     memset(out, 0, sizeof(*out));
     out->kind = (uint8_t)f.kind;
@@ -603,7 +399,9 @@ struct parse_rules parse_rules_default(void)
                  [PARSE_PORT_VXLAN_GPE] = 4790,
                  [PARSE_PORT_GENEVE] = 6081,
                  [PARSE_PORT_GTPU] = 2152,
-                 [PARSE_PORT_GRE_UDP] = 4754},
+                 [PARSE_PORT_GRE_UDP] = 4754,
+                 [PARSE_PORT_GUE] = 6080,
+                 [PARSE_PORT_MPLS_UDP] = 6635},
     };
     rules.udp_filter = parse_rules_filter(&rules);
     return rules;
@@ -611,11 +409,9 @@ struct parse_rules parse_rules_default(void)
 
 uint64_t parse_rules_filter(const struct parse_rules *rules)
 {
-    static const uint32_t bit[PARSE_N_PORTS] = {FLOWQ_TUNNEL_VXLAN,  FLOWQ_TUNNEL_VXLAN, FLOWQ_TUNNEL_VXLAN_GPE,
-                                                FLOWQ_TUNNEL_GENEVE, FLOWQ_TUNNEL_GTPU,  FLOWQ_TUNNEL_GRE_UDP};
     uint64_t filter = 0;
     for (int i = 0; i < PARSE_N_PORTS; i++)
-        if (rules->port[i] != 0 && (rules->tunnels & bit[i]) != 0)
+        if (rules->port[i] != 0 && (rules->tunnels & model_port_bit[i]) != 0)
             filter |= UINT64_C(1) << rules->port[i] % 64;
     return filter;
 }

@@ -39,8 +39,9 @@ static void text(const struct parse_result *r, char *s, size_t size)
     static const struct {
         unsigned bit;
         const char *name;
-    } flag[] = {{PARSE_MULTICAST, "multicast"},   {PARSE_SYN, "syn"},        {PARSE_FIN, "fin"}, {PARSE_RST, "rst"},
-                {PARSE_ICMP_ERROR, "icmp-error"}, {PARSE_WHOLE_KEY, "whole"}};
+    } flag[] = {{PARSE_MULTICAST, "multicast"}, {PARSE_SYN, "syn"}, {PARSE_FIN, "fin"}, {PARSE_RST, "rst"},
+                {PARSE_ICMP_ERROR, "icmp-error"}, {PARSE_WHOLE_KEY, "whole"},
+                {PARSE_UNREAD_TUNNEL, "unread"}};
     const uint8_t *word = (const uint8_t *)r->key.word;
     size_t n = (size_t)snprintf(s, size, "%s", kind[r->kind]);
     for (unsigned i = 0; r->kind == PARSE_SPREAD && i < r->key.bytes / 4; i++) /* labels; ten at most */
@@ -52,19 +53,20 @@ static void text(const struct parse_result *r, char *s, size_t size)
         n += (size_t)snprintf(s + n, size - n, " %u/%u %u:%u>%u:%u", l4.version, l4.protocol, word[dst - 1], net16(l4.sport),
                               word[2 * dst - 1], net16(l4.dport));
     }
-    if (r->key.bytes == 24 || r->key.bytes == 48) {
-        uint64_t vlans = r->key.word[r->key.bytes / 8 - 1];
-        n += (size_t)snprintf(s + n, size - n, " vlan");
-        for (uint64_t left = vlans >> KEY_VLAN_COUNT_SHIFT; left > 0; left--, vlans >>= KEY_VLAN_ID_BITS)
-            n += (size_t)snprintf(s + n, size - n, " %u", (unsigned)vlans & 0xfff);
+    for (unsigned i = r->key.bytes ? key_l4_word(&r->key) + 1 : 0; i < r->key.bytes / 8; i++) {
+        uint64_t ids = r->key.word[i];
+        n += (size_t)snprintf(s + n, size - n, ids & KEY_VNI_MARK ? " vni %u" : " vlan", (unsigned)ids);
+        for (uint64_t left = ids & KEY_VNI_MARK ? 0 : ids >> KEY_VLAN_COUNT_SHIFT; left > 0; left--, ids >>= KEY_VLAN_ID_BITS)
+            n += (size_t)snprintf(s + n, size - n, " %u", (unsigned)ids & 0xfff);
     }
-    for (unsigned i = 0; i < 6; i++)
+    for (unsigned i = 0; i < sizeof(flag) / sizeof(flag[0]); i++)
         if (r->flags & flag[i].bit)
             n += (size_t)snprintf(s + n, size - n, " %s", flag[i].name);
     for (unsigned i = 0; i < r->n_first; i++)
-        n += (size_t)snprintf(s + n, size - n, " first %u/%u#%u", r->first[i].version, r->first[i].protocol, r->first[i].id);
+        n += (size_t)snprintf(s + n, size - n, " first %u/%u#%u%s", r->first[i].version, r->first[i].protocol, r->first[i].id,
+                              r->first[i].vni ? " vni" : "");
     if (r->kind == PARSE_LATER)
-        snprintf(s + n, size - n, " of %u/%u#%u", r->later.version, r->later.protocol, r->later.id);
+        snprintf(s + n, size - n, " of %u/%u#%u%s", r->later.version, r->later.protocol, r->later.id, r->later.vni ? " vni" : "");
 }
 
 /* ---- Running them ---------------------------------------------------------------------------------------------------------- */
@@ -99,6 +101,7 @@ static void run(const struct example *e)
         rules.tunnels = e->only == FLOWQ_TUNNEL_NONE ? 0 : e->only;
     rules.udp_filter = parse_rules_filter(&rules);
     rules.key_vlan = e->key_vlan;
+    rules.key_vni = e->key_vni;
     rules.vlan_tpid = e->vlan_tpid;
 
     uint32_t len = packet_from_hex(e->packet, bytes);

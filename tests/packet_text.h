@@ -52,7 +52,7 @@ struct example {
     const char *want; /* as above */
     uint32_t only;    /* the tunnels looked into, FLOWQ_TUNNEL_NONE for none; 0: all */
     uint32_t flags;   /* of struct flowq_pkt */
-    bool key_vlan;
+    bool key_vlan, key_vni;
     uint16_t vlan_tpid;
 };
 

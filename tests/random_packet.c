@@ -49,9 +49,55 @@ static void put_payload(struct random_packet *p, uint32_t type, unsigned depth)
         put_ip(p, 4, depth);
 }
 
+static void put_mpls(struct random_packet *p, unsigned version, unsigned depth);
+
+/* ERSPAN of type III with any of the frame types, most often those that are read. */
+static void put_erspan_3(struct random_packet *p, unsigned depth)
+{
+    uint32_t type = any(p, 4) ? any(p, 2) * 2 : any(p, 32), platform = any(p, 2);
+    put_mostly(p, 2, 1);
+    p->bytes[p->len - 1] = (uint8_t)(p->bytes[p->len - 1] << 4 | any(p, 16));
+    put_anything(p, 9);
+    put(p, type << 10 | (any(p, 0x10000) & 0x83fe) | platform, 2);
+    put_anything(p, 8 * platform);
+    if (type == 2)
+        put_ip(p, any_version(p), depth);
+    else
+        put_frame(p, depth);
+}
+
+/* What GRE alone carries: labels, redirected packets, mirrored frames. */
+static void put_gre_payload(struct random_packet *p, uint32_t type, uint32_t flags, unsigned depth)
+{
+    switch (type) {
+    case 0x8847:
+    case 0x8848:
+        put_mpls(p, any_version(p), depth);
+        break;
+    case 0x883e:
+        if (any(p, 2))
+            put(p, any(p, 4) << 30 | any(p, 0x1000000), 4);
+        put_ip(p, any_version(p), depth);
+        break;
+    case 0x88be:
+        if (flags & 0x1000) {
+            put_mostly(p, 0x10 | any(p, 16), 1);
+            put_anything(p, 7);
+        }
+        put_frame(p, depth);
+        break;
+    case 0x22eb:
+        put_erspan_3(p, depth);
+        break;
+    default:
+        put_payload(p, type, depth);
+    }
+}
+
 static void put_gre(struct random_packet *p, unsigned depth)
 {
-    uint32_t flags = any(p, 8) << 12 & 0xb000, type = any_payload(p);
+    static const uint32_t other[] = {0x8847, 0x8848, 0x883e, 0x88be, 0x22eb};
+    uint32_t flags = any(p, 8) << 12 & 0xb000, type = any(p, 3) ? any_payload(p) : other[any(p, 5)];
     if (any(p, 2))
         flags |= any(p, 2) << 15 | any(p, 2) << 13; /* checksum, key */
     if (any(p, 12) == 0)
@@ -59,7 +105,7 @@ static void put_gre(struct random_packet *p, unsigned depth)
     put_mostly(p, flags, 2);
     put(p, type, 2);
     put_anything(p, 4 * (!!(flags & 0x8000) + !!(flags & 0x2000) + !!(flags & 0x1000)));
-    put_payload(p, type, depth);
+    put_gre_payload(p, type, flags, depth);
 }
 
 static void put_vxlan_gpe(struct random_packet *p, unsigned depth)
@@ -100,7 +146,28 @@ static void put_gtpu(struct random_packet *p, unsigned depth)
             put(p, next, 1);
         }
     }
-    put_ip(p, any_version(p), depth);
+    if (any(p, 4))
+        put_ip(p, any_version(p), depth);
+    else /* an Ethernet session */
+        put_frame(p, depth);
+}
+
+static void put_transport(struct random_packet *p, unsigned version, uint8_t protocol, unsigned depth);
+
+/* Variant 0 with any protocol, or variant 1. */
+static void put_gue(struct random_packet *p, unsigned depth)
+{
+    static const uint8_t protocol[] = {4, 4, 41, 41, 47, 47, 6, 17, 1, 58, 44, 50, 59};
+    uint32_t words = any(p, 3) ? 0 : any(p, 8), next = any(p, 20) ? protocol[any(p, sizeof(protocol))] : any(p, 256);
+    unsigned version = any_version(p);
+    if (any(p, 4) == 0) {
+        put_ip(p, version, depth);
+        return;
+    }
+    put_mostly(p, words | (any(p, 20) ? 0 : any(p, 8) << 5), 1);
+    put(p, next, 1);
+    put_anything(p, 2 + 4 * words);
+    put_transport(p, version, (uint8_t)next, depth);
 }
 
 static void put_udp_tunnel(struct random_packet *p, unsigned depth)
@@ -124,6 +191,12 @@ static void put_udp_tunnel(struct random_packet *p, unsigned depth)
         break;
     case PARSE_PORT_GTPU:
         put_gtpu(p, depth);
+        break;
+    case PARSE_PORT_GUE:
+        put_gue(p, depth);
+        break;
+    case PARSE_PORT_MPLS_UDP:
+        put_mpls(p, any_version(p), depth);
         break;
     default:
         put_gre(p, depth);
@@ -367,6 +440,7 @@ void random_rules(struct rng *rng, struct parse_rules *rules)
 {
     *rules = parse_rules_default();
     rules->key_vlan = rng_percent(rng, 50);
+    rules->key_vni = rng_percent(rng, 50);
     rules->vlan_tpid = (uint16_t)(rng_percent(rng, 50)   ? 0x9999
                                   : rng_percent(rng, 50) ? 0
                                   : rng_percent(rng, 50) ? 0x0800

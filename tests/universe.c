@@ -119,16 +119,23 @@ static struct flowq_tuple with_vlans(const struct flowq_tuple *t, const struct f
     return r;
 }
 
-/* Tunnels whose payload begins with an Ethernet header, untagged here; in others the frame's own tags count. */
-static bool carries_ethernet(uint8_t tunnel)
+/* What is inside of the tunnel as a flow, as incoming packets carry it. */
+static uint32_t number_inner(struct universe *u, const struct connection *c, bool vlan, bool vni)
 {
-    return tunnel == FRAME_NVGRE || tunnel == FRAME_VXLAN || tunnel == FRAME_VXLAN_LINUX || tunnel == FRAME_GENEVE;
+    struct flowq_tuple t = frame_tunnel_inner((enum frame_tunnel)c->tunnel, &c->outer, &c->inner);
+    t = tuple_reverse(&t);
+    t = with_vlans(&t, &t, vlan);
+    if (!vni) {
+        t.vni = 0;
+        t.has_vni = 0;
+    }
+    return intern(u, &t);
 }
 
 static void number_flows(struct universe *u, struct connection *c)
 {
     for (unsigned vlan = 0; vlan < 2; vlan++) {
-        struct flowq_tuple inner = tuple_reverse(&c->inner), out = c->outer, in = tuple_reverse(&c->outer);
+        struct flowq_tuple out = c->outer, in = tuple_reverse(&c->outer);
         if (c->tunnel) {
             struct flowq_tuple back = in;
             back.sport = (uint16_t)(c->outer.sport + 7);
@@ -138,12 +145,14 @@ static void number_flows(struct universe *u, struct connection *c)
         out = tuple_reverse(&out);
         out = with_vlans(&out, &c->outer, vlan);
         in = with_vlans(&in, &c->outer, vlan);
-        inner = with_vlans(&inner, &c->outer, vlan && !carries_ethernet(c->tunnel));
         struct flowq_tuple addresses = tuple_addresses(&in);
-        c->flow_in[vlan][0] = intern(u, &in);
-        c->flow_out[vlan][0] = intern(u, &out);
-        c->flow_in[vlan][1] = c->flow_out[vlan][1] = c->tunnel ? intern(u, &inner) : c->flow_in[vlan][0];
         c->addresses[vlan] = intern(u, &addresses);
+        for (unsigned vni = 0; vni < 2; vni++) {
+            uint32_t *flow_in = c->flow_in[vlan][vni], *flow_out = c->flow_out[vlan][vni];
+            flow_in[0] = intern(u, &in);
+            flow_out[0] = intern(u, &out);
+            flow_in[1] = flow_out[1] = c->tunnel ? number_inner(u, c, vlan, vni) : flow_in[0];
+        }
     }
 }
 
@@ -164,6 +173,10 @@ static void make_connection(struct universe *u, struct connection *c, struct rng
         c->outer.dport = 0;
         if (c->tunnel == FRAME_GRE_KEY && c->inner.version + c->outer.version != 8)
             c->tunnel = FRAME_GRE; /* whether a key or IPv6 names the kind is nothing the rules say */
+        if (c->tunnel == FRAME_WCCP && c->inner.version != c->outer.version)
+            c->tunnel = FRAME_MPLS_GRE;
+        c->inner.has_vni = 1;
+        c->inner.vni = rng_below(rng, 3);
         c->tunnel_bit = frame_tunnel_bit((enum frame_tunnel)c->tunnel, c->outer.version, c->inner.version);
     }
     if (rng_percent(rng, 20)) {
@@ -181,7 +194,7 @@ void universe_make(struct universe *u, struct rng *rng, uint32_t n_connections)
     memset(u, 0, sizeof(*u));
     u->n_connections = n_connections;
     u->connection = calloc(n_connections, sizeof(*u->connection));
-    u->flow = calloc(n_connections, 8 * sizeof(*u->flow));
+    u->flow = calloc(n_connections, 12 * sizeof(*u->flow));
     u->index = calloc(INDEX_SIZE, sizeof(*u->index));
     u->bytes = malloc((size_t)n_connections * UNIVERSE_N_PACKETS * FRAME_MAX);
     if (!u->connection || !u->flow || !u->index || !u->bytes)
@@ -214,7 +227,7 @@ struct model_packet universe_meaning(const struct universe *u, const struct univ
     p.multicast = c->multicast && which <= TX_ERROR;
     p.tcp = c->tcp && (!c->tunnel || inside);
     p.tcp_flags = p.tcp && which <= TX_SYN_FIN ? tcp_flags[which] : 0;
-    p.flow = which <= TX_ERROR ? c->flow_out[rules->key_vlan][inside] : c->flow_in[rules->key_vlan][inside];
+    p.flow = (which <= TX_ERROR ? c->flow_out : c->flow_in)[rules->key_vlan][rules->key_vni][inside];
     if (which == TX_ERROR || which == RX_ERROR)
         p.kind = MODEL_ERROR;
     return p;
@@ -237,7 +250,8 @@ void universe_fragments(const struct universe *u, uint32_t connection, uint32_t 
 /* Does a later fragment of the outer packet have its flow's key? Not if there are ports, or another packet, in the first one. */
 static bool has_whole_key(const struct universe_rules *rules, const struct connection *c)
 {
-    const uint32_t gre = FLOWQ_TUNNEL_GRE_2784 | FLOWQ_TUNNEL_GRE_2890 | FLOWQ_TUNNEL_GRE_7676 | FLOWQ_TUNNEL_NVGRE;
+    const uint32_t gre = FLOWQ_TUNNEL_GRE_2784 | FLOWQ_TUNNEL_GRE_2890 | FLOWQ_TUNNEL_GRE_7676 | FLOWQ_TUNNEL_NVGRE |
+                         FLOWQ_TUNNEL_MPLS_GRE | FLOWQ_TUNNEL_WCCP | FLOWQ_TUNNEL_ERSPAN;
     if (!c->tunnel)
         return !tuple_has_ports(c->outer.protocol);
     uint8_t protocol = frame_tunnel_outer((enum frame_tunnel)c->tunnel, &c->outer, c->inner.version).protocol;

@@ -32,8 +32,9 @@ struct connection {
     uint32_t tunnel_bit; /* 0: none */
     uint8_t tunnel;      /* enum frame_tunnel */
     bool keyless, multicast, tcp;
-    /* Flows by [key_vlan][looked into as a tunnel]; by addresses and protocol alone, incoming, as a later fragment shows them */
-    uint32_t flow_in[2][2], flow_out[2][2], addresses[2];
+    /* Flows by [key_vlan][key_vni][looked into as a tunnel]; by addresses and protocol alone, incoming, as a later fragment of the
+       outer packet shows them */
+    uint32_t flow_in[2][2][2], flow_out[2][2][2], addresses[2];
 };
 
 struct universe {
@@ -47,7 +48,7 @@ struct universe {
 
 /* Settings that decide what a packet means. */
 struct universe_rules {
-    bool key_vlan;
+    bool key_vlan, key_vni;
     uint32_t tunnels; /* bits; 0: none */
 };
 

@@ -32,9 +32,9 @@ _Noreturn void world_wrong(struct world *w, const char *format, ...)
     const struct flowq_vm_config *c = &w->cfg;
     printf("\nFLOWQ_SEED=%" PRIu64 " FLOWQ_ROUND=%u operation %u: %s\n", w->seed, w->round, w->operation, what);
     printf(
-        "max_flows %u initial %u fragments %u key_vlan %x tunnels %x rebind %u %u us active %u idle %u ms learn %x; now %" PRIu64
+        "max_flows %u initial %u fragments %u key_vlan %x key_vni %x tunnels %x rebind %u %u us active %u idle %u ms learn %x; now %" PRIu64
         ", %u held, queues in use %u of %u\n",
-        c->max_flows, c->initial_flows, c->fragments, c->key_vlan, c->tunnels, c->rebind_min_tcp_us, c->rebind_min_other_us,
+        c->max_flows, c->initial_flows, c->fragments, c->key_vlan, c->key_vni, c->tunnels, c->rebind_min_tcp_us, c->rebind_min_other_us,
         c->active_ms, c->idle_ms, c->learn, w->model.now, w->model.n_held, w->model.n_in_use, w->model.pairs);
     for (uint32_t i = w->n_history > HISTORY ? w->n_history - HISTORY : 0; i < w->n_history; i++)
         printf("  %s\n", w->history[i % HISTORY]);
@@ -363,6 +363,7 @@ void world_open_queues(struct world *w)
 void world_set_rules(struct world *w)
 {
     w->rules.key_vlan = w->cfg.key_vlan == FLOWQ_ON;
+    w->rules.key_vni = w->cfg.key_vni == FLOWQ_ON;
     w->rules.tunnels = w->cfg.tunnels == 0 ? FLOWQ_TUNNEL_ALL : w->cfg.tunnels == FLOWQ_TUNNEL_NONE ? 0 : w->cfg.tunnels;
 }
 
@@ -371,6 +372,7 @@ void world_pick_settings(struct world *w, struct flowq_vm_config *c, bool rebind
     static const uint32_t active[] = {0, 0, 80, 100, 500, 3000, 20000};
     c->learn = rng_percent(&w->rng, 5) ? FLOWQ_OFF : rng_percent(&w->rng, 50) ? FLOWQ_ON : 0;
     c->key_vlan = rng_percent(&w->rng, 30) ? FLOWQ_ON : rng_percent(&w->rng, 50) ? FLOWQ_OFF : 0;
+    c->key_vni = rng_percent(&w->rng, 30) ? FLOWQ_ON : rng_percent(&w->rng, 50) ? FLOWQ_OFF : 0;
     c->tunnels = rng_percent(&w->rng, 50)   ? 0
                  : rng_percent(&w->rng, 50) ? FLOWQ_TUNNEL_NONE
                                             : (uint32_t)rng_next(&w->rng) & FLOWQ_TUNNEL_ALL;
@@ -432,10 +434,11 @@ void world_move_clock(struct world *w)
     record(w, "%u clock + %" PRIu64 " = %" PRIu64, w->operation, step, w->model.now);
 }
 
-/* Without key_vlan, a tuple with VLAN ids names the flow without. */
+/* Without key_vlan, a tuple with VLAN ids names the flow without; network ids likewise. */
 static bool can_look_up(const struct world *w, uint32_t flow)
 {
-    return w->rules.key_vlan || w->universe->flow[flow].n_vlans == 0;
+    const struct flowq_tuple *t = &w->universe->flow[flow];
+    return (w->rules.key_vlan || t->n_vlans == 0) && (w->rules.key_vni || !t->has_vni);
 }
 
 void world_look_up(struct world *w, uint32_t flow)
