@@ -31,9 +31,14 @@ enum {
     PORT_GRE_UDP = 4754,
     PORT_VXLAN = 4789,
     PORT_VXLAN_GPE = 4790,
+    PORT_GUE = 6080,
     PORT_GENEVE = 6081,
+    PORT_MPLS = 6635,
     PORT_VXLAN_LINUX = 8472
 };
+
+/* What the library looks for in GRE, and is not read here. */
+enum { GRE_ERSPAN_3 = 0x22eb, GRE_WCCP = 0x883e, GRE_MPLS_UPSTREAM = 0x8848, GRE_ERSPAN_2 = 0x88be };
 enum depth { OUTSIDE, IN_TUNNEL, IN_QUOTE };
 
 #define MAX_HEADERS 16 /* extension headers or labels in a row */
@@ -86,15 +91,19 @@ static void payload(struct cursor c, uint32_t type, struct view *view)
         ip(c, IN_TUNNEL, view);
 }
 
-static void gre(struct cursor c, struct view *view)
+/* False: it carries nothing that anybody looks for, so that it is a flow between its own addresses. */
+static bool gre(struct cursor c, struct view *view)
 {
     uint32_t flags = take16(&c), type = take16(&c);
 
     if ((flags & 7) != 0) /* version 1 is PPTP's */
-        return;
+        return false;
+    if (type == ETHERTYPE_MPLS || type == GRE_MPLS_UPSTREAM || type == GRE_WCCP || type == GRE_ERSPAN_2 || type == GRE_ERSPAN_3)
+        return true;
     for (uint32_t bit = 0x8000; bit >= 0x1000; bit >>= 1) /* checksum, (RFC 1701's routing, never seen), key, sequence number */
         take(&c, (flags & bit) != 0 ? 4 : 0);
     payload(c, type, view);
+    return view->kind != VIEW_UNKNOWN;
 }
 
 static void vxlan(struct cursor c, bool generic, struct view *view)
@@ -160,7 +169,10 @@ static bool udp_tunnel(struct cursor c, uint16_t port, struct view *view)
         gtpu(c, view);
         return true;
     case PORT_GRE_UDP:
-        gre(c, view);
+        (void)gre(c, view);
+        return true;
+    case PORT_GUE: /* not read here */
+    case PORT_MPLS:
         return true;
     default:
         return false;
@@ -197,8 +209,8 @@ static void transport(struct cursor c, struct tuple tuple, enum depth depth, str
         ip(c, IN_TUNNEL, view);
         return;
     }
-    if (outside && tuple.protocol == IPPROTO_GRE)
-        gre(c, view);
+    if (outside && tuple.protocol == IPPROTO_GRE && gre(c, view))
+        return;
     if (view->kind != VIEW_UNKNOWN)
         return;
     if (has_ports(tuple.protocol)) {
