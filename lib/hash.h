@@ -8,8 +8,11 @@
  *     |<---------------- tag, stored in the table ---->|
  *
  * so that the tag holds whatever a shard that splits must know, and the line, which is implied by the place, does not repeat it
- * (q: bits of a queue number, table.h). A second hash, for the fallback, is drawn from the first through a secret of its own: the
- * queue of an unbound flow can be observed from outside and must not tell where the table would put it.
+ * (q: bits of a queue number, table.h).
+ *
+ * A second hash, hash_spread(), is for the fallback: the same for both directions of a flow, and under a secret of its own: the queue
+ * of an unbound flow can be observed from outside and must not tell where the table would put it. It is worked out on a miss alone,
+ * from the header again.
  *
  * XXH3 is no pseudo-random function; SECURITY.md says what the secret buys.
  */
@@ -38,7 +41,7 @@ static inline uint64_t hash_least(const struct hash_brief *s) { return -s->tag_m
 struct hash_secret {
     struct hash_brief brief;
     uint8_t bytes[192]; /* XXH3 wants at least 136; this is its default length */
-    uint64_t fallback;  /* keys the second hash */
+    uint64_t spread[5]; /* keys the second hash; from the same seed, by other ways */
 };
 
 /* Stretches the user's or the kernel's 32 bytes. tag_low: lowest bit of a tag. */
@@ -132,12 +135,34 @@ static inline uint64_t hash_frag(const struct hash_secret *s, const struct parse
     return XXH3_64bits_withSecret(f, sizeof(*f), s->bytes, sizeof(s->bytes));
 }
 
-/* The second hash of a flow, from the first: a keyed bijection (multiply, xor-shift), so no flow is likelier than another. */
-static inline uint64_t hash_fallback(const struct hash_secret *s, uint64_t h)
+/*
+ * The second hash. Addresses come in ascending order, and so do ports, each for themselves: that makes one of two flows whose ports
+ * are exchanged between the same addresses, which are few. IPv6 addresses are folded first, and added, as a sum has no order.
+ * Words behind those that all keys have have no direction.
+ */
+static inline uint64_t hash_ascending(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+static inline uint32_t hash_spread_of(const struct hash_secret *s, uint64_t addresses, uint64_t l4)
 {
-    h = (h ^ s->fallback) * 0x9fb21c651e98df25u;
-    h = (h ^ h >> 35) * 0xd6e8feb86659fd93u;
-    return h ^ h >> 32;
+    const uint64_t *secret = s->spread;
+    uint64_t ports = hash_ascending(l4, key_l4_reversed(l4));
+    return (uint32_t)(XXH3_avalanche(hash_fold(addresses ^ secret[0], ports ^ secret[1])) >> 32);
 }
+
+static inline uint32_t hash_spread2(const struct hash_secret *s, const uint64_t word[2])
+{
+    return hash_spread_of(s, hash_ascending(word[0], word[0] << 32 | word[0] >> 32), word[1]);
+}
+
+static inline uint32_t hash_spread5(const struct hash_secret *s, const uint64_t word[5])
+{
+    const uint64_t *secret = s->spread;
+    uint64_t source = hash_fold(word[0] ^ secret[2], word[1] ^ secret[3]);
+    uint64_t destination = hash_fold(word[2] ^ secret[2], word[3] ^ secret[3]);
+    return hash_spread_of(s, source + destination, word[4]);
+}
+
+/* Of any key but an empty one. */
+uint32_t hash_spread(const struct hash_secret *s, const struct key *k);
 
 #endif

@@ -62,7 +62,15 @@ static inline __attribute__((always_inline)) unsigned fetch_next_headers(const s
 /* ---- Packets that go to the VM --------------------------------------------------------------------------------------------- */
 
 /* Packets that their own key does not send to the table. */
-enum odd { ODD_NOT, ODD_KEYLESS, ODD_LATER, ODD_QUOTE, ODD_SINGLE, ODD_RULED };
+enum odd {
+    ODD_NOT,    /* the packet is plain, */
+    ODD_PARSED, /* or took the complete parser: it has been sent there, after all */
+    ODD_KEYLESS,
+    ODD_LATER,
+    ODD_QUOTE,
+    ODD_SINGLE,
+    ODD_RULED
+};
 
 /* A packet that concerns the fragment cache; or (ODD_RULED) one whose queue RSS chose, which is in `later`. */
 struct special {
@@ -98,6 +106,7 @@ struct batch {
     struct special special[BATCH];
     unsigned n_special;
     uint32_t quotes; /* one vm: odd_bit() of each quote; it is looked up like a flow's packet, and answered then if at home */
+    uint32_t spread[BATCH]; /* hash_spread() of ODD_PARSED, ODD_LATER, ODD_QUOTE; plain packets are read again if they need it */
     uint64_t now_ns; /* read with the call's first special packet, by several vms with each; 0: not yet */
 };
 
@@ -148,6 +157,7 @@ static inline __attribute__((always_inline)) struct view view_of(struct flowq_vm
 struct receivers {
     const struct view *one; /* NULL: several */
     struct flowq_vm *const *vms;
+    const struct flowq_pkt *pkts; /* of the batch */
     struct caller by;
 };
 
@@ -183,6 +193,16 @@ static inline struct line *line_in(const struct flowq_vm *vm, uint64_t hash)
 static inline uint64_t hash_plain(const struct flowq_vm *vm, enum plain plain, const uint64_t word[5])
 {
     return plain == PLAIN_V4 ? hash_brief(vm->brief, hash_least(&vm->brief), word) : hash_words5(&vm->secret, word);
+}
+
+/* hash_spread() of a packet that was found to be plain, from its header again. No port makes it another kind of packet now; one that
+   has changed meanwhile gets some value. */
+static inline __attribute__((always_inline)) uint32_t spread_again(const struct hash_secret *secret, const struct flowq_pkt *pkt)
+{
+    uint64_t word[5];
+    if (__builtin_expect(parse_fast_v4(pkt, 0, false, word), 1))
+        return hash_spread2(secret, word);
+    return parse_fast_v6(pkt, 0, false, word) ? hash_spread5(secret, word) : 0;
 }
 
 /* Packets from `at` on, up to n, the first of which is not plain; returns where plain ones begin again. */
@@ -234,6 +254,9 @@ struct sent {
 };
 
 enum { TO_THE_TABLE = 0xff }; /* besides FLOWQ_NOTE_* */
+
+/* hash_spread() of a packet that has been sighted, from its header again; 0 if it has no key (any more). */
+uint32_t sight_sent_spread(const struct view *v, const struct flowq_pkt *pkt);
 
 /* As sight_specials(). */
 unsigned sight_sent_specials(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct sent *sent);

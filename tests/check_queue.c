@@ -59,10 +59,10 @@ static void must_agree(void)
     ck_assert_uint_eq(queues_lowest(summary), lowest);
     ck_assert_uint_eq(queues_pairs(&vm->queues), pairs);
     for (unsigned i = 0; i < 20; i++) {
-        uint64_t hash = rng_next(&rng);
-        uint16_t qid = queue_pick(q, hash);
+        uint32_t spread = (uint32_t)rng_next(&rng);
+        uint16_t qid = queue_pick(q, spread);
         ck_assert(n == 0 ? qid == FLOWQ_DROP : in_use(qid));
-        ck_assert_uint_eq(queue_pick(q, hash), qid);
+        ck_assert_uint_eq(queue_pick(q, spread), qid);
     }
 }
 
@@ -122,8 +122,6 @@ START_TEST(the_most_queues)
     flowq_vm_set_queue_pairs(vm, FLOWQ_MAX_QUEUE_PAIRS);
     pairs = max;
     must_agree();
-    ck_assert_uint_eq(queue_pick(&vm->queues, UINT64_MAX), FLOWQ_MAX_QUEUE_PAIRS - 1);
-    ck_assert_uint_eq(queue_pick(&vm->queues, 0), 0);
     unmake();
 }
 END_TEST
@@ -136,7 +134,7 @@ START_TEST(the_fallback_is_even)
     flowq_vm_set_queue_pairs(vm, 8);
     flowq_vm_set_queue_enabled(vm, 2, false);
     for (uint32_t i = 0; i < N; i++)
-        counts[queue_pick(&vm->queues, rng_next(&rng))]++;
+        counts[queue_pick(&vm->queues, (uint32_t)rng_next(&rng))]++;
     ck_assert_uint_eq(counts[2], 0);
     for (uint32_t q = 0; q < 8; q++)
         if (q != 2)
@@ -179,7 +177,7 @@ static void *watch(void *arg)
     while (!atomic_load(stop)) {
         uint32_t summary = atomic_load(&vm->queues.summary), n = queues_n(summary);
         wrong += !(n == 0 && queues_lowest(summary) == FLOWQ_DROP) && !(n == max && queues_lowest(summary) == 0);
-        uint16_t qid = queue_pick(&vm->queues, UINT64_MAX);
+        uint16_t qid = queue_pick(&vm->queues, UINT32_MAX);
         wrong += qid != FLOWQ_DROP && qid >= max;
     }
     return (void *)wrong;
