@@ -95,7 +95,7 @@ static inline __attribute__((always_inline)) uint16_t answer_away(const struct v
     if (__builtin_expect(*bound, 0))
         return queue_in(v.in_use, qid) ? (uint16_t)qid : FLOWQ_DROP;
     uint32_t spread = __builtin_expect(b->odd_kind[at] == ODD_NOT, 1) ? spread_again(v.secret, pkt) : b->spread[at];
-    return queue_pick(&v.vm->queues, spread);
+    return queue_pick_of(&v.vm->queues, v.in_use, spread);
 }
 
 /* The odd packets, one by one: those that answer_away() answers, of which there may be many, from what the first look had; the
@@ -110,7 +110,7 @@ static inline __attribute__((always_inline)) void answer_each(const struct recei
         unsigned at = odd_first(odd);
         const struct view v = to->one ? one : view_of_line(to->vms[at], to->by);
         bool bound = false;
-        const struct flowq_pkt *pkt = &to->pkts[at];
+        const struct flowq_pkt *pkt = &b->pkts[at];
         uint16_t qid = b->odd_kind[at] <= ODD_PARSED ? answer_away(v, b, at, pkt, &bound, match) : FLOWQ_DROP;
         if (qid != FLOWQ_DROP) {
             qids[at] = qid;

@@ -14,6 +14,7 @@ void hash_secret_expand(struct hash_secret *s, const uint8_t seed[FLOWQ_SECRET_S
     s->brief.high = part[2] ^ part[3] ^ HASH_TCP;
     for (uint64_t i = 0; i < sizeof(s->spread) / sizeof(s->spread[0]); i++)
         s->spread[i] = XXH3_64bits_withSeed(seed, FLOWQ_SECRET_SIZE, UINT64_MAX - i);
+    s->spread[2] |= 1;
     s->brief.tag_mask = -tag_low;
 }
 
@@ -29,6 +30,6 @@ uint32_t hash_spread(const struct hash_secret *s, const struct key *k)
 {
     uint32_t spread = key_is_v6(k) ? hash_spread5(s, k->word) : hash_spread2(s, k->word);
     for (uint32_t i = key_l4_word(k) + 1; i < k->bytes / 8; i++)
-        spread = (uint32_t)(XXH3_avalanche(hash_fold(k->word[i] ^ spread ^ s->spread[4], s->spread[1])) >> 32);
+        spread = hash_spread_mix(hash_fold(k->word[i] ^ spread ^ s->spread[3], s->spread[1]));
     return spread;
 }

@@ -41,7 +41,7 @@ static inline uint64_t hash_least(const struct hash_brief *s) { return -s->tag_m
 struct hash_secret {
     struct hash_brief brief;
     uint8_t bytes[192]; /* XXH3 wants at least 136; this is its default length */
-    uint64_t spread[5]; /* keys the second hash; from the same seed, by other ways */
+    uint64_t spread[4]; /* keys the second hash; from the same seed, by other ways. [2] is odd */
 };
 
 /* Stretches the user's or the kernel's 32 bytes. tag_low: lowest bit of a tag. */
@@ -136,30 +136,33 @@ static inline uint64_t hash_frag(const struct hash_secret *s, const struct parse
 }
 
 /*
- * The second hash. Addresses come in ascending order, and so do ports, each for themselves: that makes one of two flows whose ports
- * are exchanged between the same addresses, which are few. IPv6 addresses are folded first, and added, as a sum has no order.
- * Words behind those that all keys have have no direction.
+ * The second hash: a keyed multiplication, folded, and half an avalanche. What has an order loses it first. IPv4's addresses come in
+ * ascending order; IPv6's come down to a word each, by another keyed multiplication, and are multiplied by one another, as a product
+ * has no order. Ports come in ascending order, whichever address is whose: that makes one of two flows whose ports are exchanged
+ * between the same addresses, which are few. Words behind those that all keys have have no direction.
  */
-static inline uint64_t hash_ascending(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
-static inline uint32_t hash_spread_of(const struct hash_secret *s, uint64_t addresses, uint64_t l4)
+/* key_l4_make()'s word, with the ports in ascending order (as one number, in whatever order that is). */
+static inline uint64_t hash_ports_ascending(uint64_t l4)
 {
-    const uint64_t *secret = s->spread;
-    uint64_t ports = hash_ascending(l4, key_l4_reversed(l4));
-    return (uint32_t)(XXH3_avalanche(hash_fold(addresses ^ secret[0], ports ^ secret[1])) >> 32);
+    uint32_t ports = (uint32_t)(l4 >> KEY_PORTS_SHIFT), swapped = ports << 16 | ports >> 16;
+    return (l4 & ~((uint64_t)UINT32_MAX << KEY_PORTS_SHIFT)) | (uint64_t)(ports < swapped ? ports : swapped) << KEY_PORTS_SHIFT;
 }
+
+/* As XXH3's avalanche, of which the upper half is wanted. */
+static inline uint32_t hash_spread_mix(uint64_t folded) { return (uint32_t)((folded ^ folded >> 37) * 0x165667919e3779f9u >> 32); }
 
 static inline uint32_t hash_spread2(const struct hash_secret *s, const uint64_t word[2])
 {
-    return hash_spread_of(s, hash_ascending(word[0], word[0] << 32 | word[0] >> 32), word[1]);
+    uint64_t there = word[0], back = there << 32 | there >> 32, ports = hash_ports_ascending(word[1]);
+    return hash_spread_mix(hash_fold((there < back ? there : back) ^ s->spread[0], ports ^ s->spread[1]));
 }
 
 static inline uint32_t hash_spread5(const struct hash_secret *s, const uint64_t word[5])
 {
-    const uint64_t *secret = s->spread;
-    uint64_t source = hash_fold(word[0] ^ secret[2], word[1] ^ secret[3]);
-    uint64_t destination = hash_fold(word[2] ^ secret[2], word[3] ^ secret[3]);
-    return hash_spread_of(s, source + destination, word[4]);
+    uint64_t ports = hash_ports_ascending(word[4]) ^ s->spread[1];
+    uint64_t source = word[0] * s->spread[2] + word[1], destination = word[2] * s->spread[2] + word[3];
+    return hash_spread_mix(hash_fold(source ^ ports, destination ^ ports));
 }
 
 /* Of any key but an empty one. */

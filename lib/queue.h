@@ -164,16 +164,19 @@ static inline void queues_set_way(struct queues *q, uint8_t way, bool on)
 /* The next one in use behind qid, the lowest after the highest; FLOWQ_DROP if there are none. */
 uint16_t queue_next_in_use(const struct queues *q, uint32_t qid);
 
-/* The fallback: the queue in the slot that spread, a hash_spread(), points to. FLOWQ_DROP if none is in use. */
-static inline uint16_t queue_pick(const struct queues *q, uint32_t spread)
+/* The fallback: the queue in the slot that spread, a hash_spread(), points to. FLOWQ_DROP if none is in use. in_use:
+   queues_bits(q). */
+static inline uint16_t queue_pick_of(const struct queues *q, const atomic_u64 *in_use, uint32_t spread)
 {
     const atomic_u16 *slot = &q->control->slot[spread >> q->slot_shift];
     for (unsigned tries = 0; tries < 4; tries++) {
         uint16_t qid = u16_load_acquire(slot); /* Q-A */
-        if (queue_in_use(q, qid))
+        if (queue_in(in_use, qid))
             return qid;
     }
     return queues_lowest(u32_load_acquire(&q->summary));
 }
+
+static inline uint16_t queue_pick(const struct queues *q, uint32_t spread) { return queue_pick_of(q, queues_bits(q), spread); }
 
 #endif

@@ -132,15 +132,15 @@ unsigned sight_sent_specials(const struct view *v, const struct flowq_pkt *pkts,
     return at;
 }
 
-uint32_t sight_sent_spread(const struct view *v, const struct flowq_pkt *pkt)
+uint32_t sight_sent_spread(const struct flowq_vm *vm, const struct flowq_pkt *pkt)
 {
     struct parse_rules rules;
     struct parse_result r;
     uint64_t word[5];
-    enum plain plain = parse_fast(pkt, v->udp_filter, true, word);
+    enum plain plain = parse_fast(pkt, u64_load_relaxed(&vm->udp_filter), true, word);
     if (plain != PLAIN_NOT)
-        return plain == PLAIN_V4 ? hash_spread2(v->secret, word) : hash_spread5(v->secret, word);
-    vm_parse_rules(v->vm, &rules);
+        return plain == PLAIN_V4 ? hash_spread2(&vm->secret, word) : hash_spread5(&vm->secret, word);
+    vm_parse_rules(vm, &rules);
     parse_packet(pkt, &rules, &r);
-    return r.kind == PARSE_KEYLESS ? 0 : hash_spread(v->secret, &r.key);
+    return r.kind == PARSE_KEYLESS ? 0 : hash_spread(&vm->secret, &r.key);
 }

@@ -101,6 +101,7 @@ struct sighting {
 
 struct batch {
     struct sighting seen[BATCH];
+    const struct flowq_pkt *pkts;
     uint8_t odd_kind[BATCH]; /* enum odd; starts as zero */
     uint8_t reason[BATCH];   /* FLOWQ_REASON_BOUND unless written: starts as zero, too, where anybody reads it */
     struct special special[BATCH];
@@ -157,7 +158,6 @@ static inline __attribute__((always_inline)) struct view view_of(struct flowq_vm
 struct receivers {
     const struct view *one; /* NULL: several */
     struct flowq_vm *const *vms;
-    const struct flowq_pkt *pkts; /* of the batch */
     struct caller by;
 };
 
@@ -195,14 +195,12 @@ static inline uint64_t hash_plain(const struct flowq_vm *vm, enum plain plain, c
     return plain == PLAIN_V4 ? hash_brief(vm->brief, hash_least(&vm->brief), word) : hash_words5(&vm->secret, word);
 }
 
-/* hash_spread() of a packet that was found to be plain, from its header again. No port makes it another kind of packet now; one that
-   has changed meanwhile gets some value. */
+/* hash_spread() of a packet that was found to be plain, from its header again; of one that has changed meanwhile, some value. */
 static inline __attribute__((always_inline)) uint32_t spread_again(const struct hash_secret *secret, const struct flowq_pkt *pkt)
 {
     uint64_t word[5];
-    if (__builtin_expect(parse_fast_v4(pkt, 0, false, word), 1))
-        return hash_spread2(secret, word);
-    return parse_fast_v6(pkt, 0, false, word) ? hash_spread5(secret, word) : 0;
+    enum plain plain = parse_fast_again(pkt, word);
+    return plain == PLAIN_V4 ? hash_spread2(secret, word) : plain == PLAIN_V6 ? hash_spread5(secret, word) : 0;
 }
 
 /* Packets from `at` on, up to n, the first of which is not plain; returns where plain ones begin again. */
@@ -256,7 +254,7 @@ struct sent {
 enum { TO_THE_TABLE = 0xff }; /* besides FLOWQ_NOTE_* */
 
 /* hash_spread() of a packet that has been sighted, from its header again; 0 if it has no key (any more). */
-uint32_t sight_sent_spread(const struct view *v, const struct flowq_pkt *pkt);
+uint32_t sight_sent_spread(const struct flowq_vm *vm, const struct flowq_pkt *pkt);
 
 /* As sight_specials(). */
 unsigned sight_sent_specials(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct sent *sent);

@@ -27,6 +27,7 @@ typedef unsigned run_fn(const struct view *v, const struct flowq_pkt *pkts, unsi
 static inline __attribute__((always_inline)) void see(const struct view *v, const struct flowq_pkt *pkts, unsigned n, bool first,
                                                       unsigned n_next, struct batch *b, run_fn *run_v4, run_fn *run_v6)
 {
+    b->pkts = pkts;
     b->n_special = 0;
     b->quotes = 0;
     memset(b->odd_kind, ODD_NOT, sizeof(b->odd_kind));
@@ -118,30 +119,30 @@ static inline __attribute__((always_inline)) uint32_t look_sent(const struct vie
 static bool sent_missed(const struct sent *s) { return s->slot == &s->line->service; }
 
 /* A packet whose flow is not simply where it was found. */
-static __attribute__((noinline)) uint32_t note_odd(const struct view *v, const struct note_context *c,
+static __attribute__((noinline)) uint32_t note_odd(const struct flowq_vm *vm, const struct note_context *c,
                                                    const struct flowq_pkt *pkt, const struct sent *s)
 {
     if (s->flags == NOTE_NOTHING)
         return s->outcome;
     const enum note_kind kind = note_strongest(s->flags);
-    uint32_t spread = note_begins(kind) ? sight_sent_spread(v, pkt) : 0;
+    uint32_t spread = note_begins(kind) ? sight_sent_spread(vm, pkt) : 0;
     if (sent_missed(s))
         return note_missed(c, s->line, s->hash, spread, kind);
     return note_flow(c, s->hash, spread, kind);
 }
 
 /* What was found is only where to look first: others may have changed it, earlier packets of the same batch, too. */
-static inline __attribute__((always_inline)) uint32_t note_sent(const struct view *v, const struct note_context *c,
+static inline __attribute__((always_inline)) uint32_t note_sent(const struct flowq_vm *vm, const struct note_context *c,
                                                                 const struct flowq_pkt *pkt, const struct sent *s,
                                                                 uint64_t in_place)
 {
     uint64_t word = s->word, change = s->change;
     if (change & ~in_place)
-        return note_odd(v, c, pkt, s);
+        return note_odd(vm, c, pkt, s);
     if (change == 0 && u64_load_relaxed(s->slot) == word)
         return FLOWQ_NOTE_REFRESHED;
     if (!u64_cas(s->slot, &word, word ^ change))
-        return note_odd(v, c, pkt, s);
+        return note_odd(vm, c, pkt, s);
     return change >> WORD_QUEUE_SHIFT ? FLOWQ_NOTE_MOVED : FLOWQ_NOTE_REFRESHED;
 }
 
@@ -156,7 +157,7 @@ static __attribute__((noinline)) void note_changes(const struct view *v, const s
         if (sent_missed(s) && s->flags != NOTE_NOTHING)
             __builtin_prefetch(line_head(&v->vm->table, s->line, s->hash));
     for (const struct sent *s = sent + first; s != sent + n; s++) {
-        uint32_t outcome = note_sent(v, c, pkts + (s - sent), s, in_place);
+        uint32_t outcome = note_sent(v->vm, c, pkts + (s - sent), s, in_place);
         if (outcome <= FLOWQ_NOTE_MOVED)
             usual[outcome]++;
         else
@@ -210,7 +211,7 @@ static inline __attribute__((always_inline)) void note_stages(const struct view 
 struct instance {
     void (*see)(const struct view *v, const struct flowq_pkt *pkts, unsigned n, bool first, unsigned n_next, struct batch *b);
     uint32_t (*look)(const struct view *v, const struct batch *b, unsigned n, uint16_t *qids);
-    void (*answer_each)(const struct view *v, const struct flowq_pkt *pkts, struct batch *b, uint32_t odd, uint16_t *qids);
+    void (*answer_each)(const struct view *v, struct batch *b, uint32_t odd, uint16_t *qids);
     void (*note)(const struct view *v, const struct note_context *c, const struct flowq_pkt *pkts, unsigned n);
 };
 
@@ -237,10 +238,9 @@ struct instance {
     {                                                                                                                            \
         return look(v, b, n, qids, home);                                                                                        \
     }                                                                                                                            \
-    OWN_FUNCTION attributes void answer_each_##name(const struct view *v, const struct flowq_pkt *pkts, struct batch *b,         \
-                                                    uint32_t odd, uint16_t *qids)                                                \
+    OWN_FUNCTION attributes void answer_each_##name(const struct view *v, struct batch *b, uint32_t odd, uint16_t *qids)         \
     {                                                                                                                            \
-        answer_each(&(struct receivers){.one = v, .pkts = pkts}, b, odd, qids, match);                                           \
+        answer_each(&(struct receivers){.one = v}, b, odd, qids, match);                                                         \
     }                                                                                                                            \
     OWN_FUNCTION attributes unsigned sent_v4_##name(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, \
                                                     struct sent *sent)                                                           \
@@ -338,13 +338,12 @@ static void leave(struct thread *thread)
 }
 
 /* Answers a batch that has been sighted, and counts. */
-static inline void steer_batch(const struct instance *is, const struct view *v, const struct flowq_pkt *pkts, struct batch *b,
-                               unsigned n, uint16_t *qids)
+static inline void steer_batch(const struct instance *is, const struct view *v, struct batch *b, unsigned n, uint16_t *qids)
 {
     uint32_t odd = is->look(v, b, n, qids);
     uint32_t quotes = b->quotes & ~odd;
     if (odd || b->n_special)
-        is->answer_each(v, pkts, b, odd, qids);
+        is->answer_each(v, b, odd, qids);
     if (__builtin_expect(quotes != 0, 0))
         answer_quotes(v, b, quotes);
     tally_add(&v->tally, STAT_STEER + FLOWQ_REASON_BOUND, n - (unsigned)__builtin_popcount(odd | quotes));
@@ -366,7 +365,7 @@ static inline __attribute__((always_inline)) void steer_batches(const struct vie
             is->see(v, pkts + at + BATCH, m_next, false, batch_size(n, at + 2 * BATCH), next);
         if (out)
             memset(b->reason, FLOWQ_REASON_BOUND, sizeof(b->reason));
-        steer_batch(is, v, pkts + at, b, m, out ? qids : qids + at);
+        steer_batch(is, v, b, m, out ? qids : qids + at);
         for (unsigned i = 0; out && i < m; i++)
             out[at + i] = (struct flowq_decision){.qid = qids[i], .reason = b->reason[i]};
         if (out && queues_counted(&v->vm->queues))
@@ -523,7 +522,7 @@ uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_
     struct sent sent;
     sight_sent(v, pkt, &sent);
     find_sent(v, &c, &sent, line_home);
-    outcome = note_sent(&v, &c, pkt, &sent, note_in_place(&c));
+    outcome = note_sent(vm, &c, pkt, &sent, note_in_place(&c));
     thread_leave(thread);
     count(vm, &c, outcome, 1);
     tidy(vm);

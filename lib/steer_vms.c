@@ -115,7 +115,7 @@ struct instance {
     }                                                                                                                            \
     static attributes void answer_each_##name(const struct receivers *to, struct batch *b, uint32_t odd, uint16_t *qids)         \
     {                                                                                                                            \
-        const struct receivers several = {.vms = to->vms, .pkts = to->pkts, .by = to->by};                                                         \
+        const struct receivers several = {.vms = to->vms, .by = to->by};                                                         \
         answer_each(&several, b, odd, qids, match);                                                                              \
     }                                                                                                                            \
     static const struct instance name = {run_v4_##name, run_v6_##name, look_##name, answer_each_##name};
@@ -143,9 +143,10 @@ static void count_by_queue(const struct receivers *to, unsigned n, const uint16_
 static void steer_mixed(const struct instance *is, const struct thread *thread, struct flowq_vm *const *vms,
                         const struct flowq_pkt *pkts, unsigned n, uint16_t *qids)
 {
-    const struct receivers to = {.vms = vms, .pkts = pkts, .by = caller_of(thread)};
+    const struct receivers to = {.vms = vms, .by = caller_of(thread)};
     struct batch b;
     bool counted;
+    b.pkts = pkts;
     b.n_special = 0;
     b.quotes = 0;
     memset(b.odd_kind, ODD_NOT, sizeof(b.odd_kind));
