@@ -288,7 +288,7 @@ static bool queues_check(void *ctx)
 }
 
 /*
- * Mutations: queue_pick() does not look at in_use and setters store the summary before the list (either alone is made good by the
+ * Mutations: queue_pick() does not look at in_use and setters store the summary before the slots (either alone is made good by the
  * other); publish_locked() clears in_use before it sets it; setters do not lock; publish_locked() leaves the summary as it was.
  */
 START_TEST(setters_while_steering)
@@ -357,6 +357,53 @@ START_TEST(reset_while_the_table_rules)
 }
 END_TEST
 
+/* The table names queue 1 alone, which is off. Of the others queue 3 or queue 100 is on at any time; their bits are in different
+   words. */
+static void ruled_by_queue_1(void *ctx)
+{
+    static const uint16_t table[] = {1};
+    const struct flowq_rss rss = {.size = sizeof(rss), .table = table, .table_length = 1, .unclassified = 1, .max_tx = 128};
+    (void)ctx;
+    all_in_use(ctx);
+    if (flowq_vm_set_rss(x.b.vm, &rss) != 0)
+        abort();
+    flowq_vm_set_queue_enabled(x.b.vm, FLOWQ_ALL_QUEUES, false);
+    flowq_vm_set_queue_enabled(x.b.vm, 3, true);
+}
+
+static void change_places(void *ctx)
+{
+    (void)ctx;
+    for (unsigned i = 0; i < 2; i++) {
+        flowq_vm_set_queue_enabled(x.b.vm, i ? 3 : 100, true);
+        flowq_vm_set_queue_enabled(x.b.vm, i ? 100 : 3, false);
+    }
+}
+
+static void steer_to_the_next(void *ctx)
+{
+    (void)ctx;
+    for (unsigned i = 0; i < 3; i++) {
+        uint16_t qid = decide(&pool[0][0][0][0]).qid;
+        SCHED_CHECK(qid == 3 || qid == 100);
+    }
+}
+
+static bool queue_3_is_next(void *ctx)
+{
+    (void)ctx;
+    SCHED_CHECK(decide(&pool[0][0][0][0]).qid == 3);
+    x.made = false;
+    return bare_free(&x.b);
+}
+
+/* Mutation: queue_next_in_use() ends with its scan. */
+START_TEST(the_next_queue_while_queues_change_places)
+{
+    MUST_HOLD("next in use", ruled_by_queue_1, queue_3_is_next, change_places, steer_to_the_next);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = orders_begin("check_orders_notes");
@@ -368,5 +415,6 @@ int main(void)
     tcase_add_test(tc, setters_while_steering);
     tcase_add_test(tc, setters_side_by_side);
     tcase_add_test(tc, reset_while_the_table_rules);
+    tcase_add_test(tc, the_next_queue_while_queues_change_places);
     return orders_end("check_orders_notes", tc);
 }

@@ -257,42 +257,7 @@ START_TEST(a_return_gives_back)
 }
 END_TEST
 
-/* ---- Many at once, and side by side -------------------------------------------------------------------------------------- */
-
-/* Queue 3 or queue 100 is in use at any time, in different words. Counts how often none is found. */
-static void *look_for_the_next(void *arg)
-{
-    const atomic_bool *stop = arg;
-    size_t none = 0;
-    while (!atomic_load(stop)) {
-        uint16_t qid = queue_next_in_use(&vm->queues, 10);
-        none += qid != 3 && qid != 100;
-    }
-    return (void *)none;
-}
-
-START_TEST(some_queue_is_always_found)
-{
-    atomic_bool stop = false;
-    pthread_t looker;
-    void *none = NULL;
-    make(128);
-    flowq_vm_set_queue_pairs(vm, 128);
-    flowq_vm_set_queue_enabled(vm, FLOWQ_ALL_QUEUES, false);
-    flowq_vm_set_queue_enabled(vm, 3, true);
-    ck_assert_int_eq(pthread_create(&looker, NULL, look_for_the_next, &stop), 0);
-    for (unsigned i = 0; i < 30000; i++) {
-        flowq_vm_set_queue_enabled(vm, i & 1 ? 3 : 100, true);
-        flowq_vm_set_queue_enabled(vm, i & 1 ? 100 : 3, false);
-    }
-    atomic_store(&stop, true);
-    ck_assert_int_eq(pthread_join(looker, &none), 0);
-    ck_assert_ptr_null(none);
-    flowq_vm_set_queue_enabled(vm, FLOWQ_ALL_QUEUES, false);
-    ck_assert_uint_eq(queue_next_in_use(&vm->queues, 10), FLOWQ_DROP);
-    unmake();
-}
-END_TEST
+/* ---- Many at once ------------------------------------------------------------------------------------------------------- */
 
 /* What is set for all queues holds for those that come with more pairs later, and single ones are set again one by one. */
 START_TEST(all_queues)
@@ -435,7 +400,6 @@ int main(void)
     tcase_add_test(tc, the_fallback_is_even);
     tcase_add_loop_test(tc, changes_move_no_more_than_they_must, 0, (int)(sizeof(steady_sizes) / sizeof(steady_sizes[0])));
     tcase_add_test(tc, a_return_gives_back);
-    tcase_add_test(tc, some_queue_is_always_found);
     tcase_add_test(tc, all_queues);
     tcase_add_test(tc, all_queues_at_once);
     tcase_add_test(tc, bursts_answer_queues_in_use);
