@@ -81,8 +81,8 @@ static inline __attribute__((always_inline)) uint64_t word_away(const struct vie
     return (word & mask) == away ? word : 0;
 }
 
-/* The queue of a flow that is in its second line, or unbound, and which of these; FLOWQ_DROP: there is more to it. The flow is that of
-   packet `at`, which is pkt. */
+/* The queue of a flow that is in its second line, or unbound, and which of these; FLOWQ_DROP: there is more to it. The flow is
+   that of packet `at`, which is pkt. */
 static inline __attribute__((always_inline)) uint16_t answer_away(const struct view v, const struct batch *b, unsigned at,
                                                                   const struct flowq_pkt *pkt, bool *bound, match_fn *match)
 {

@@ -10,9 +10,9 @@
  * so that the tag holds whatever a shard that splits must know, and the line, which is implied by the place, does not repeat it
  * (q: bits of a queue number, table.h).
  *
- * A second hash, hash_spread(), is for the fallback: the same for both directions of a flow, and under a secret of its own: the queue
- * of an unbound flow can be observed from outside and must not tell where the table would put it. It is worked out on a miss alone,
- * from the header again.
+ * A second hash, hash_spread(), is for the fallback: the same for both directions of a flow, and under a secret of its own: the
+ * queue of an unbound flow can be observed from outside and must not tell where the table would put it. It is worked out on a
+ * miss alone, from the header again.
  *
  * XXH3 is no pseudo-random function; SECURITY.md says what the secret buys.
  */
@@ -136,10 +136,10 @@ static inline uint64_t hash_frag(const struct hash_secret *s, const struct parse
 }
 
 /*
- * The second hash: a keyed multiplication, folded, and half an avalanche. What has an order loses it first. IPv4's addresses come in
- * ascending order; IPv6's come down to a word each, by another keyed multiplication, and are multiplied by one another, as a product
- * has no order. Ports come in ascending order, whichever address is whose: that makes one of two flows whose ports are exchanged
- * between the same addresses, which are few. Words behind those that all keys have have no direction.
+ * The second hash: a keyed multiplication, folded, and half an avalanche. What has an order loses it first. IPv4's addresses come
+ * in ascending order; IPv6's come down to a word each, by another keyed multiplication, and are multiplied by one another, as a
+ * product has no order. Ports come in ascending order, whichever address is whose: that makes one of two flows whose ports are
+ * exchanged between the same addresses, which are few. Words behind those that all keys have have no direction.
  */
 
 /* key_l4_make()'s word, with the ports in ascending order (as one number, in whatever order that is). */
@@ -150,7 +150,10 @@ static inline uint64_t hash_ports_ascending(uint64_t l4)
 }
 
 /* As XXH3's avalanche, of which the upper half is wanted. */
-static inline uint32_t hash_spread_mix(uint64_t folded) { return (uint32_t)((folded ^ folded >> 37) * 0x165667919e3779f9u >> 32); }
+static inline uint32_t hash_spread_mix(uint64_t folded)
+{
+    return (uint32_t)((folded ^ folded >> 37) * 0x165667919e3779f9u >> 32);
+}
 
 static inline uint32_t hash_spread2(const struct hash_secret *s, const uint64_t word[2])
 {

@@ -96,8 +96,8 @@ static inline __attribute__((always_inline)) bool parse_fast_v6(const struct flo
 }
 
 /*
- * The same key of a packet that was plain, not reversed, from its header again: what it was need not be asked once more, only of which
- * version. If the packet has changed meanwhile the key is something else's; what is read is there in any case.
+ * The same key of a packet that was plain, not reversed, from its header again: what it was need not be asked once more, only of
+ * which version. If the packet has changed meanwhile the key is something else's; what is read is there in any case.
  */
 static inline __attribute__((always_inline)) enum plain parse_fast_again(const struct flowq_pkt *pkt, uint64_t word[5])
 {

@@ -7,8 +7,8 @@
 #include <string.h>
 
 /*
- * Slots: 32 for each queue up to 64 queues, so that the queues' shares differ by 3 % at most; 8 for each of more, up to 2^16 in all,
- * which is 2 for each of the most queues there can be: beyond 64 queues, memory and the time of a setter count for more.
+ * Slots: 32 for each queue up to 64 queues, so that the queues' shares differ by 3 % at most; 8 for each of more, up to 2^16 in
+ * all, which is 2 for each of the most queues there can be: beyond 64 queues, memory and the time of a setter count for more.
  */
 enum { SLOTS_EACH = 32, SLOTS_EACH_OF_MANY = 8, SLOTS_MAX = 1 << 16 };
 

@@ -19,25 +19,25 @@
  *
  * A change of the set of queues in use, however large, moves a slot only from a queue that went, or to one that came.
  *
- * Let there be S slots, n queues before and m after it. Before, each of the n held f = floor(S / n) slots or one more. Now each of
- * the m gets g = floor(S / m) or one more, as S mod m of them must; those that hold more than g keep the one more first. A queue
- * gives slots if it holds more than it gets, or went; it takes some if it holds fewer. If a queue that stays were to give, it
- * held more than g, so f >= g; if one that stays were to take, it held no more than g, so f <= g. Both at once: f = g, the giver
- * held g + 1 and gets g, the taker held g and gets g + 1, against the order in which the one more is handed out. So either none
- * that stay give, or none that stay take. Then
+ * Let there be S slots, n queues before and m after it. Before, each of the n held f = floor(S / n) slots or one more. Now each
+ * of the m gets g = floor(S / m) or one more, as S mod m of them must; those that hold more than g keep the one more first. A
+ * queue gives slots if it holds more than it gets, or went; it takes some if it holds fewer. If a queue that stays were to give,
+ * it held more than g, so f >= g; if one that stays were to take, it held no more than g, so f <= g. Both at once: f = g, the
+ * giver held g + 1 and gets g, the taker held g and gets g + 1, against the order in which the one more is handed out. So either
+ * none that stay give, or none that stay take. Then
  *
- *   - if queues only went, what they gave must have gone to those that stay; these take, so none of them gives: the slots of those
- *     that went are all that move;
- *   - if queues only came, S mod m is S - m * g, and g <= f. If g < f all that stay hold more than g, and none takes. If g = f, those
- *     that hold one more are S - n * g > S - m * g: there are too few for a taker. What moves goes to those that came;
+ *   - if queues only went, what they gave must have gone to those that stay; these take, so none of them gives: the slots of
+ * those that went are all that move;
+ *   - if queues only came, S mod m is S - m * g, and g <= f. If g < f all that stay hold more than g, and none takes. If g = f,
+ * those that hold one more are S - n * g > S - m * g: there are too few for a taker. What moves goes to those that came;
  *   - if some went and some came, no slot goes from one that stays to one that stays.
  *
  * While one queue is in use it has all flows, whatever the slots say, and while none is in use there is no fallback. What the
  * slots then still say only decides which flows those that come next take from it.
  *
  * ORDERING
- *   Q-A  setters store in_use, then slot, then summary, each by release. A reader loads the slot (acquire), then the queue's bit: one
- *        that sees a slot as a setter left it sees the queues that this setter brought, too, and any number that ever was in a slot
+ *   Q-A  setters store in_use, then slot, then summary, each by release. A reader loads the slot (acquire), then the queue's bit:
+ * one that sees a slot as a setter left it sees the queues that this setter brought, too, and any number that ever was in a slot
  *        is valid. A reader that finds the queue not in use looks again, and at last loads the summary (acquire): as that was
  *        stored last, its lowest queue was in use, and it says that none is only if a setter left none.
  */
@@ -53,11 +53,11 @@
 struct queue_control {
     atomic_u64 *resetting; /* written under lock */
     uint64_t *enabled;
-    uint64_t *named;    /* in use beside the pairs, as RSS names them */
-    uint64_t *sharing;  /* among which slots are shared out; in use when last there were two or more */
-    uint64_t *more;     /* those of them that hold slots_each + 1; the others hold slots_each */
+    uint64_t *named;     /* in use beside the pairs, as RSS names them */
+    uint64_t *sharing;   /* among which slots are shared out; in use when last there were two or more */
+    uint64_t *more;      /* those of them that hold slots_each + 1; the others hold slots_each */
     uint64_t *gets_more; /* as `more` is about to be */
-    uint16_t *gives;    /* per queue: slots it has to give up; NULL: there are so few that a setter has them on its stack */
+    uint16_t *gives;     /* per queue: slots it has to give up; NULL: there are so few that a setter has them on its stack */
     uint32_t slots_each;
     uint32_t pairs;
     pthread_mutex_t lock;

@@ -34,7 +34,7 @@ static inline bool in_a_row(const struct flowq_pkt *pkts, unsigned n)
  * later.
  */
 #define HEADERS_AHEAD 16
-#define HEADERS_STEP 8
+#define HEADERS_STEP  8
 
 /* Of packets from `at` on, up to n. (gcc leaves out calls of a function that only prefetches.) */
 static inline __attribute__((always_inline)) void fetch_headers(const struct flowq_pkt *pkts, unsigned at, unsigned n)
@@ -108,7 +108,7 @@ struct batch {
     unsigned n_special;
     uint32_t quotes; /* one vm: odd_bit() of each quote; it is looked up like a flow's packet, and answered then if at home */
     uint32_t spread[BATCH]; /* hash_spread() of ODD_PARSED, ODD_LATER, ODD_QUOTE; plain packets are read again if they need it */
-    uint64_t now_ns; /* read with the call's first special packet, by several vms with each; 0: not yet */
+    uint64_t now_ns;        /* read with the call's first special packet, by several vms with each; 0: not yet */
 };
 
 /* A bit for each packet, the first one's highest. */

@@ -1,6 +1,6 @@
 /*
- * check_queue: which queues are in use, beside naive arrays; that all are switched at once; that the fallback is even over them, and
- * that a change moves as little of it as it can.
+ * check_queue: which queues are in use, beside naive arrays; that all are switched at once; that the fallback is even over them,
+ * and that a change moves as little of it as it can.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -235,7 +235,8 @@ START_TEST(changes_move_no_more_than_they_must)
 }
 END_TEST
 
-/* All go at once or one by one, and come back at once: that is as if nothing had happened, as long as none comes before all do. */
+/* All go at once or one by one, and come back at once: that is as if nothing had happened, as long as none comes before all do.
+ */
 START_TEST(a_return_gives_back)
 {
     enum { SLOTS = 2048 };

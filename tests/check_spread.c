@@ -185,13 +185,13 @@ static void *steer_unregistered(void *arg)
 
 static struct flowq_tuple random_tuple(void)
 {
-    static const uint8_t protocols[] = {FRAME_PROTO_TCP, FRAME_PROTO_TCP,  FRAME_PROTO_UDP, FRAME_PROTO_UDP,
+    static const uint8_t protocols[] = {FRAME_PROTO_TCP,  FRAME_PROTO_TCP, FRAME_PROTO_UDP, FRAME_PROTO_UDP,
                                         FRAME_PROTO_SCTP, FRAME_PROTO_ESP, FRAME_PROTO_DCCP};
     uint8_t protocol = protocols[rng_below(&rng, sizeof(protocols))];
     uint32_t src = 0x0a000000 + rng_below(&rng, 4), dst = 0x0a000000 + rng_below(&rng, 4);
     uint16_t sport = (uint16_t)rng_range(&rng, 1000, 1010), dport = (uint16_t)rng_range(&rng, 1000, 1010);
-    struct flowq_tuple t = rng_percent(&rng, 50) ? tuple_v4(protocol, src, sport, dst, dport)
-                                                 : tuple_v6(protocol, src, sport, dst, dport);
+    struct flowq_tuple t =
+        rng_percent(&rng, 50) ? tuple_v4(protocol, src, sport, dst, dport) : tuple_v6(protocol, src, sport, dst, dport);
     t.n_vlans = (uint8_t)(rng_percent(&rng, 30) ? rng_range(&rng, 1, FLOWQ_MAX_VLANS) : 0);
     for (unsigned i = 0; i < t.n_vlans; i++)
         t.vlan[i] = (uint16_t)rng_range(&rng, 1, 4000);

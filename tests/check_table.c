@@ -146,8 +146,8 @@ static void note_one(struct oracle_flow *f)
     static const enum note_kind kinds[] = {NOTE_DATAGRAM, NOTE_OPENS, NOTE_CARRIES, NOTE_CLOSES, NOTE_RESETS};
     enum note_kind kind = rng_percent(&rng, 60) ? NOTE_CARRIES : kinds[rng_below(&rng, 5)];
     uint32_t qid = rng_below(&rng, 256);
-    bool implied = !f->bound && (kind == NOTE_DATAGRAM || kind == NOTE_OPENS) &&
-                   queue_pick(b.queues, bare_spread(f->hash)) == qid;
+    bool implied =
+        !f->bound && (kind == NOTE_DATAGRAM || kind == NOTE_OPENS) && queue_pick(b.queues, bare_spread(f->hash)) == qid;
     struct losses before = losses_now();
     uint32_t outcome = bare_note_kind(&b, f->hash, qid, kind);
     if (f->bound)

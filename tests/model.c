@@ -442,8 +442,8 @@ bool model_steered(struct model *m, const struct model_packet *p, int reason, ui
     struct model_answer a = model_steer(m, p);
     unsigned matches = 0, at = 0;
     for (unsigned i = 0; i < a.n; i++) {
-        bool right_queue = a.one[i].qid == qid || (a.one[i].qid == MODEL_FALLBACK && model_in_use(m, qid) &&
-                                                   *fallback_of(m, p->flow) >> qid & 1);
+        bool right_queue = a.one[i].qid == qid ||
+                           (a.one[i].qid == MODEL_FALLBACK && model_in_use(m, qid) && *fallback_of(m, p->flow) >> qid & 1);
         if (right_queue && (reason < 0 || a.one[i].reason == reason)) {
             matches++;
             at = i;
