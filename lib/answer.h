@@ -55,8 +55,10 @@ static inline __attribute__((always_inline)) void fetch_second(uint32_t line_mas
         __builtin_prefetch(second_line(line_mask, home, hash));
 }
 
-/* The queue of an odd packet; FLOWQ_DROP for those whose turn comes in answer_special(): later fragments, and what RSS rules. */
-uint16_t answer_odd(const struct view *v, uint8_t kind, uint64_t hash, uint8_t *reason);
+/* The queue of an odd packet; FLOWQ_DROP for those whose turn comes in answer_special(): later fragments, and what RSS rules.
+   spread: in the batch; not read of a plain packet. */
+uint16_t answer_odd(const struct view *v, uint8_t kind, uint64_t hash, const struct flowq_pkt *pkt, const uint32_t *spread,
+                    uint8_t *reason);
 
 /* Those of b->special, in the order of the batch: what one writes to the cache of fragments the next may read (S5). */
 void answer_special(const struct view *v, const struct special *s, struct batch *b, uint16_t *qids);
@@ -79,10 +81,12 @@ static inline __attribute__((always_inline)) uint64_t word_away(const struct vie
     return (word & mask) == away ? word : 0;
 }
 
-/* The queue of a flow that is in its second line, or unbound, and which of these; FLOWQ_DROP: there is more to it. */
-static inline __attribute__((always_inline)) uint16_t answer_away(const struct view v, const struct sighting *s, bool *bound,
-                                                                  match_fn *match)
+/* The queue of a flow that is in its second line, or unbound, and which of these; FLOWQ_DROP: there is more to it. The flow is
+   that of packet `at`, which is pkt. */
+static inline __attribute__((always_inline)) uint16_t answer_away(const struct view v, const struct batch *b, unsigned at,
+                                                                  const struct flowq_pkt *pkt, bool *bound, match_fn *match)
 {
+    const struct sighting *s = &b->seen[at];
     if (match(s->line, s->hash & v.tag_mask, v.tag_mask | WORD_SECONDARY) != LINE_SLOTS)
         return FLOWQ_DROP;
     uint64_t word = word_away(v, s->line, s->hash, match);
@@ -90,7 +94,8 @@ static inline __attribute__((always_inline)) uint16_t answer_away(const struct v
     *bound = word != 0;
     if (__builtin_expect(*bound, 0))
         return queue_in(v.in_use, qid) ? (uint16_t)qid : FLOWQ_DROP;
-    return queue_pick(&v.vm->queues, hash_fallback(v.secret, s->hash));
+    uint32_t spread = __builtin_expect(b->odd_kind[at] == ODD_NOT, 1) ? spread_again(v.secret, pkt) : b->spread[at];
+    return queue_pick_of(&v.vm->queues, v.in_use, spread);
 }
 
 /* The odd packets, one by one: those that answer_away() answers, of which there may be many, from what the first look had; the
@@ -105,7 +110,8 @@ static inline __attribute__((always_inline)) void answer_each(const struct recei
         unsigned at = odd_first(odd);
         const struct view v = to->one ? one : view_of_line(to->vms[at], to->by);
         bool bound = false;
-        uint16_t qid = b->odd_kind[at] == ODD_NOT ? answer_away(v, &b->seen[at], &bound, match) : FLOWQ_DROP;
+        const struct flowq_pkt *pkt = &b->pkts[at];
+        uint16_t qid = b->odd_kind[at] <= ODD_PARSED ? answer_away(v, b, at, pkt, &bound, match) : FLOWQ_DROP;
         if (qid != FLOWQ_DROP) {
             qids[at] = qid;
             b->reason[at] = bound ? FLOWQ_REASON_BOUND : FLOWQ_REASON_FALLBACK;
@@ -114,7 +120,7 @@ static inline __attribute__((always_inline)) void answer_each(const struct recei
                 tally_add(&v.tally, STAT_STEER + b->reason[at], 1);
         } else {
             struct view room;
-            qids[at] = answer_odd(view_in(to, at, &room), b->odd_kind[at], b->seen[at].hash, &b->reason[at]);
+            qids[at] = answer_odd(view_in(to, at, &room), b->odd_kind[at], b->seen[at].hash, pkt, &b->spread[at], &b->reason[at]);
             rest |= odd_bit(at);
         }
     }

@@ -12,7 +12,9 @@ void hash_secret_expand(struct hash_secret *s, const uint8_t seed[FLOWQ_SECRET_S
     memcpy(part, s->bytes + 24, sizeof(part)); /* xxhash.h, XXH3_len_9to16_64b() */
     s->brief.low = part[0] ^ part[1];
     s->brief.high = part[2] ^ part[3] ^ HASH_TCP;
-    s->fallback = XXH3_64bits_withSeed(seed, FLOWQ_SECRET_SIZE, UINT64_MAX);
+    for (uint64_t i = 0; i < sizeof(s->spread) / sizeof(s->spread[0]); i++)
+        s->spread[i] = XXH3_64bits_withSeed(seed, FLOWQ_SECRET_SIZE, UINT64_MAX - i);
+    s->spread[2] |= 1;
     s->brief.tag_mask = -tag_low;
 }
 
@@ -30,4 +32,12 @@ uint64_t hash_tagged(const struct hash_secret *s, const struct key *k)
     default:
         return hash_nonzero_tag(s, XXH3_64bits_withSecret(k->word, KEY_V4_BYTES + ONE, s->bytes, sizeof(s->bytes)));
     }
+}
+
+uint32_t hash_spread(const struct hash_secret *s, const struct key *k)
+{
+    uint32_t spread = key_is_v6(k) ? hash_spread5(s, k->word) : hash_spread2(s, k->word);
+    for (uint32_t i = key_l4_word(k) + 1; i < k->bytes / 8; i++)
+        spread = hash_spread_mix(hash_fold(k->word[i] ^ spread ^ s->spread[3], s->spread[1]));
+    return spread;
 }

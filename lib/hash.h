@@ -8,8 +8,11 @@
  *     |<---------------- tag, stored in the table ---->|
  *
  * so that the tag holds whatever a shard that splits must know, and the line, which is implied by the place, does not repeat it
- * (q: bits of a queue number, table.h). A second hash, for the fallback, is drawn from the first through a secret of its own: the
- * queue of an unbound flow can be observed from outside and must not tell where the table would put it.
+ * (q: bits of a queue number, table.h).
+ *
+ * A second hash, hash_spread(), is for the fallback: the same for both directions of a flow, and under a secret of its own: the
+ * queue of an unbound flow can be observed from outside and must not tell where the table would put it. It is worked out on a
+ * miss alone, from the header again.
  *
  * XXH3 is no pseudo-random function; SECURITY.md says what the secret buys.
  */
@@ -38,7 +41,7 @@ static inline uint64_t hash_least(const struct hash_brief *s) { return -s->tag_m
 struct hash_secret {
     struct hash_brief brief;
     uint8_t bytes[192]; /* XXH3 wants at least 136; this is its default length */
-    uint64_t fallback;  /* keys the second hash */
+    uint64_t spread[4]; /* keys the second hash; from the same seed, by other ways. [2] is odd */
 };
 
 /* Stretches the user's or the kernel's 32 bytes. tag_low: lowest bit of a tag. */
@@ -132,12 +135,40 @@ static inline uint64_t hash_frag(const struct hash_secret *s, const struct parse
     return XXH3_64bits_withSecret(f, sizeof(*f), s->bytes, sizeof(s->bytes));
 }
 
-/* The second hash of a flow, from the first: a keyed bijection (multiply, xor-shift), so no flow is likelier than another. */
-static inline uint64_t hash_fallback(const struct hash_secret *s, uint64_t h)
+/*
+ * The second hash: a keyed multiplication, folded, and half an avalanche. What has an order loses it first. IPv4's addresses come
+ * in ascending order; IPv6's come down to a word each, by another keyed multiplication, and are multiplied by one another, as a
+ * product has no order. Ports come in ascending order, whichever address is whose: that makes one of two flows whose ports are
+ * exchanged between the same addresses, which are few. Words behind those that all keys have have no direction.
+ */
+
+/* key_l4_make()'s word, with the ports in ascending order (as one number, in whatever order that is). */
+static inline uint64_t hash_ports_ascending(uint64_t l4)
 {
-    h = (h ^ s->fallback) * 0x9fb21c651e98df25u;
-    h = (h ^ h >> 35) * 0xd6e8feb86659fd93u;
-    return h ^ h >> 32;
+    uint32_t ports = (uint32_t)(l4 >> KEY_PORTS_SHIFT), swapped = ports << 16 | ports >> 16;
+    return (l4 & ~((uint64_t)UINT32_MAX << KEY_PORTS_SHIFT)) | (uint64_t)(ports < swapped ? ports : swapped) << KEY_PORTS_SHIFT;
 }
+
+/* As XXH3's avalanche, of which the upper half is wanted. */
+static inline uint32_t hash_spread_mix(uint64_t folded)
+{
+    return (uint32_t)((folded ^ folded >> 37) * 0x165667919e3779f9u >> 32);
+}
+
+static inline uint32_t hash_spread2(const struct hash_secret *s, const uint64_t word[2])
+{
+    uint64_t there = word[0], back = there << 32 | there >> 32, ports = hash_ports_ascending(word[1]);
+    return hash_spread_mix(hash_fold((there < back ? there : back) ^ s->spread[0], ports ^ s->spread[1]));
+}
+
+static inline uint32_t hash_spread5(const struct hash_secret *s, const uint64_t word[5])
+{
+    uint64_t ports = hash_ports_ascending(word[4]) ^ s->spread[1];
+    uint64_t source = word[0] * s->spread[2] + word[1], destination = word[2] * s->spread[2] + word[3];
+    return hash_spread_mix(hash_fold(source ^ ports, destination ^ ports));
+}
+
+/* Of any key but an empty one. */
+uint32_t hash_spread(const struct hash_secret *s, const struct key *k);
 
 #endif

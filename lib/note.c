@@ -351,12 +351,13 @@ static bool let_move(const struct note_context *c, const struct place *p)
     return done;
 }
 
-static bool implied(const struct note_context *c, uint64_t hash, enum note_kind kind)
+/* Steering chooses this queue anyway. */
+static bool implied(const struct note_context *c, uint32_t spread, enum note_kind kind)
 {
-    return first_class(kind) == FLOWQ_CLASS_EMBRYONIC && queue_pick(c->queues, hash_fallback(c->secret, hash)) == c->qid;
+    return note_begins(kind) && queue_pick(c->queues, spread) == c->qid;
 }
 
-uint32_t note_flow(const struct note_context *c, uint64_t hash, enum note_kind kind)
+uint32_t note_flow(const struct note_context *c, uint64_t hash, uint32_t spread, enum note_kind kind)
 {
     for (unsigned tries = 0; tries < NOTE_TRIES; tries++) {
         struct place p = table_find(c->table, hash);
@@ -367,7 +368,7 @@ uint32_t note_flow(const struct note_context *c, uint64_t hash, enum note_kind k
             outcome = let_move(c, &p) ? AGAIN : FLOWQ_NOTE_BUSY;
         else if (kind == NOTE_RESETS)
             outcome = FLOWQ_NOTE_RESET;
-        else if (implied(c, hash, kind))
+        else if (implied(c, spread, kind))
             outcome = FLOWQ_NOTE_IMPLIED;
         else
             outcome = insert(c, hash, kind);
@@ -387,7 +388,7 @@ bool note_unchanged_away(const struct note_context *c, const struct line *home, 
     return note_change(c, c->table->tag_mask, hash, flags, word) == WORD_SECONDARY;
 }
 
-uint32_t note_missed(const struct note_context *c, const struct line *home, uint64_t hash, enum note_kind kind)
+uint32_t note_missed(const struct note_context *c, const struct line *home, uint64_t hash, uint32_t spread, enum note_kind kind)
 {
     /* A short cut to insert(), which looks again under the lock. Not where the answer hangs on the flow being unknown: the line
        may be of a shard that an earlier packet of the batch has split. */
@@ -396,5 +397,5 @@ uint32_t note_missed(const struct note_context *c, const struct line *home, uint
         if (outcome != AGAIN)
             return outcome;
     }
-    return note_flow(c, hash, kind);
+    return note_flow(c, hash, spread, kind);
 }

@@ -61,7 +61,6 @@ struct note_ages note_ages_from(uint32_t tick_shift, uint64_t active_ns, uint64_
 struct note_context {
     struct table *table;
     const struct queues *queues;
-    const struct hash_secret *secret;
     struct tally tally;
     struct note_ages ages;
     uint64_t now_ns;
@@ -100,11 +99,15 @@ static const uint16_t note_class[NOTE_KINDS][4] = {
     [NOTE_DATAGRAM] = NOTE_CLASS_GOES_ON,
 };
 
-/* Binds, refreshes, moves or leaves alone the flow with this hash. FLOWQ_NOTE_*. In a section. */
-uint32_t note_flow(const struct note_context *c, uint64_t hash, enum note_kind kind);
+/* Such a packet, if nothing is known of its flow, makes an embryonic one (S8). */
+static inline bool note_begins(enum note_kind kind) { return kind == NOTE_OPENS || kind == NOTE_DATAGRAM; }
+
+/* Binds, refreshes, moves or leaves alone the flow with this hash. FLOWQ_NOTE_*. In a section. spread: its hash_spread(), which counts
+   if note_begins(kind). */
+uint32_t note_flow(const struct note_context *c, uint64_t hash, uint32_t spread, enum note_kind kind);
 
 /* The same for a flow that was not in its home line. */
-uint32_t note_missed(const struct note_context *c, const struct line *home, uint64_t hash, enum note_kind kind);
+uint32_t note_missed(const struct note_context *c, const struct line *home, uint64_t hash, uint32_t spread, enum note_kind kind);
 
 /*
  * What a note would change in this word: 0, which is what most notes are, if the flow is on this queue already, was noted in this

@@ -6,13 +6,152 @@
 #include <errno.h>
 #include <string.h>
 
-/* One of them behind the other in one block, each at a multiple of 64 bytes. */
-static size_t bitmap_bytes(uint32_t max) { return memory_round64(queues_words(max) * sizeof(uint64_t)); }
-static size_t control_bytes(void) { return memory_round64(sizeof(struct queue_control)); }
+/*
+ * Slots: 32 for each queue up to 64 queues, so that the queues' shares differ by 3 % at most; 8 for each of more, up to 2^16 in
+ * all, which is 2 for each of the most queues there can be: beyond 64 queues, memory and the time of a setter count for more.
+ */
+enum { SLOTS_EACH = 32, SLOTS_EACH_OF_MANY = 8, SLOTS_MAX = 1 << 16 };
 
-size_t queues_bytes(uint32_t max) { return control_bytes() + 3 * bitmap_bytes(max) + memory_round64(max * sizeof(uint16_t)); }
+static uint32_t n_slots(uint32_t max)
+{
+    uint32_t wanted = max > QUEUES_FEW ? max * SLOTS_EACH_OF_MANY : max * SLOTS_EACH, n = 1;
+    if (max > QUEUES_FEW && wanted < QUEUES_FEW * SLOTS_EACH)
+        wanted = QUEUES_FEW * SLOTS_EACH;
+    while (n < wanted && n < SLOTS_MAX)
+        n *= 2;
+    return n;
+}
 
-/* Makes in_use, list and summary follow from pairs, named, enabled and resetting. Under lock. */
+/* So many queues, the default, leave setters `gives` on their stack: 512 bytes. */
+enum { GIVES_ON_STACK = 256 };
+
+/* One behind the other in one block: struct queue_control with its slots, six bitmaps, `gives`. */
+static size_t control_bytes(uint32_t max)
+{
+    size_t bytes = sizeof(struct queue_control) + n_slots(max) * sizeof(uint16_t);
+    return (bytes + sizeof(uint64_t) - 1) & ~(sizeof(uint64_t) - 1);
+}
+static size_t bitmap_bytes(uint32_t max) { return queues_words(max) * sizeof(uint64_t); }
+static size_t gives_bytes(uint32_t max) { return max > GIVES_ON_STACK ? max * sizeof(uint16_t) : 0; }
+
+size_t queues_bytes(uint32_t max) { return memory_round64(control_bytes(max) + 6 * bitmap_bytes(max) + gives_bytes(max)); }
+
+/* ---- Slots: see STEADINESS in queue.h -------------------------------------------------------------------------------------- */
+
+static uint32_t n_bits(uint64_t word) { return (uint32_t)__builtin_popcountll(word); }
+static bool bit_of(const uint64_t *bits, uint32_t qid) { return bits[qid / 64] >> qid % 64 & 1; }
+
+/* The n lowest bits of a word. */
+static uint64_t first_bits(uint64_t word, uint32_t n)
+{
+    uint64_t rest = word;
+    for (; rest && n > 0; n--)
+        rest &= rest - 1;
+    return word & ~rest;
+}
+
+/* A sharing out: of so many slots for each that is in use. */
+struct share {
+    const struct queues *q;
+    uint32_t each;
+    uint32_t to_take_from; /* the word of in_use whose takers are in `takers` */
+    uint64_t takers;       /* that still have to get slots, */
+    uint32_t takes;        /* the lowest of them so many */
+};
+
+static uint32_t holds(const struct queue_control *c, uint32_t qid)
+{
+    return bit_of(c->sharing, qid) ? c->slots_each + bit_of(c->more, qid) : 0;
+}
+
+/* Of a queue in use. */
+static uint32_t gets(const struct share *s, uint32_t qid) { return s->each + bit_of(s->q->control->gets_more, qid); }
+
+/* n_more of those in use get one more: first those that hold more than `each`. */
+static void choose_more(const struct share *s, uint32_t n_more)
+{
+    const struct queue_control *c = s->q->control;
+    const uint32_t words = queues_words(s->q->max);
+    for (uint32_t w = 0; w < words; w++) {
+        uint64_t above = c->slots_each > s->each ? c->sharing[w] : c->slots_each == s->each ? c->more[w] : 0;
+        c->gets_more[w] = first_bits(above & u64_load_relaxed(&s->q->in_use[w]), n_more);
+        n_more -= n_bits(c->gets_more[w]);
+    }
+    for (uint32_t w = 0; w < words && n_more; w++) {
+        uint64_t others = first_bits(u64_load_relaxed(&s->q->in_use[w]) & ~c->gets_more[w], n_more);
+        c->gets_more[w] |= others;
+        n_more -= n_bits(others);
+    }
+}
+
+/* Fills gives[], which is zeroed; returns the sum. */
+static uint32_t choose_givers(const struct share *s, uint16_t *gives)
+{
+    const struct queue_control *c = s->q->control;
+    uint32_t sum = 0;
+    for (uint32_t w = 0; w < queues_words(s->q->max); w++) {
+        uint64_t stay = c->sharing[w] & u64_load_relaxed(&s->q->in_use[w]);
+        uint64_t less = c->slots_each > s->each ? stay : c->slots_each == s->each ? c->more[w] & ~c->gets_more[w] : 0;
+        for (uint64_t left = (c->sharing[w] & ~stay) | (stay & less); left; left &= left - 1) {
+            uint32_t qid = w * 64 + (uint32_t)__builtin_ctzll(left);
+            gives[qid] = (uint16_t)(holds(c, qid) - (stay & left & -left ? gets(s, qid) : 0));
+            sum += gives[qid];
+        }
+    }
+    return sum;
+}
+
+/* Those of word w of in_use that may take some. */
+static uint64_t may_take(const struct share *s, uint32_t w)
+{
+    const struct queue_control *c = s->q->control;
+    uint64_t stay = c->slots_each < s->each ? UINT64_MAX : c->slots_each == s->each ? c->gets_more[w] & ~c->more[w] : 0;
+    return u64_load_relaxed(&s->q->in_use[w]) & (~c->sharing[w] | stay);
+}
+
+/* The next slot's queue: that which takes some, and is the lowest. There is one. */
+static uint16_t next_taker(struct share *s)
+{
+    const struct queue_control *c = s->q->control;
+    while (s->takes == 0) {
+        s->takers &= s->takers - 1;
+        while (s->takers == 0)
+            s->takers = may_take(s, ++s->to_take_from);
+        uint32_t qid = s->to_take_from * 64 + (uint32_t)__builtin_ctzll(s->takers), held = holds(c, qid);
+        s->takes = gets(s, qid) > held ? gets(s, qid) - held : 0;
+    }
+    s->takes--;
+    return (uint16_t)(s->to_take_from * 64 + (uint32_t)__builtin_ctzll(s->takers));
+}
+
+/* Shares the slots out among the n queues in use, two or more. */
+static void share_locked(struct queues *q, uint32_t n)
+{
+    struct queue_control *c = q->control;
+    const uint32_t slots = n_slots(q->max);
+    uint16_t few[GIVES_ON_STACK], *gives = c->gives ? c->gives : few;
+    struct share s = {.q = q, .each = slots / n, .to_take_from = UINT32_MAX};
+    memset(gives, 0, q->max * sizeof(*gives));
+    choose_more(&s, slots % n);
+    uint32_t left = choose_givers(&s, gives);
+    for (uint32_t i = 0; left > 0; i++) {
+        uint16_t owner = atomic_load_explicit(&c->slot[i], memory_order_relaxed); /* no step for the tests' scheduler: our own */
+        if (gives[owner] == 0)
+            continue;
+        gives[owner]--;
+        left--;
+        u16_store_release(&c->slot[i], next_taker(&s)); /* Q-A */
+    }
+    for (uint32_t w = 0; w < queues_words(q->max); w++) {
+        c->sharing[w] = u64_load_relaxed(&q->in_use[w]);
+        c->more[w] = c->gets_more[w];
+    }
+    c->slots_each = s.each;
+}
+
+/* ---- The set --------------------------------------------------------------------------------------------------------------- */
+
+/* Makes in_use, slot and summary follow from pairs, named, enabled and resetting. Under lock. */
 static void publish_locked(struct queues *q)
 {
     const struct queue_control *c = q->control;
@@ -21,16 +160,15 @@ static void publish_locked(struct queues *q)
     for (uint32_t w = 0; w < queues_words(q->max); w++) {
         uint32_t first = w * 64;
         uint64_t paired = c->pairs >= first + 64 ? UINT64_MAX : c->pairs > first ? (UINT64_C(1) << (c->pairs - first)) - 1 : 0;
-        u64_store_release(&q->in_use[w], (paired | c->named[w]) & c->enabled[w] & ~u64_load_relaxed(&c->resetting[w]));
+        uint64_t in_use = (paired | c->named[w]) & c->enabled[w] & ~u64_load_relaxed(&c->resetting[w]);
+        u64_store_release(&q->in_use[w], in_use);
+        if (n == 0 && in_use)
+            lowest = (uint16_t)(first + (uint32_t)__builtin_ctzll(in_use));
+        n += n_bits(in_use);
     }
     u64_store_release(&q->few, u64_load_relaxed(&q->in_use[0]));
-    for (uint32_t qid = 0; qid < q->max; qid++) {
-        if (!queue_in_use(q, qid))
-            continue;
-        if (n == 0)
-            lowest = (uint16_t)qid;
-        u16_store_relaxed(&c->list[n++], (uint16_t)qid);
-    }
+    if (n > 1)
+        share_locked(q, n);
     u32_store_release(&q->summary, n << 16 | lowest); /* Q-A */
     queues_set_way(q, QUEUES_SINGLE, n <= 1);
 }
@@ -46,19 +184,37 @@ static void start(struct queues *q)
     publish_locked(q);
 }
 
+/* Before any two were in use: as if the first two were, so that there always is somebody to take from. */
+static void deal_slots(struct queues *q)
+{
+    struct queue_control *c = q->control;
+    const uint32_t slots = n_slots(q->max);
+    for (uint32_t i = 0; i < slots; i++)
+        atomic_init(&c->slot[i], (uint16_t)(i & (q->max > 1)));
+    c->sharing[0] = 3;
+    c->slots_each = slots / 2;
+    q->slot_shift = (uint8_t)(32 - __builtin_ctz(slots));
+}
+
 int queues_init(struct queues *q, uint32_t max, atomic_u64 *many, void *mem)
 {
-    char *at = mem;
+    char *at = (char *)mem + control_bytes(max);
+    const size_t step = bitmap_bytes(max);
+    struct queue_control *c = mem;
     q->max = (uint16_t)max;
     q->in_use = max > QUEUES_FEW ? many : &q->few;
     queues_set_way(q, QUEUES_MANY, max > QUEUES_FEW);
-    q->control = mem;
-    q->control->enabled = (void *)(at + control_bytes());
-    q->control->resetting = (void *)(at + control_bytes() + bitmap_bytes(max));
-    q->control->named = (void *)(at + control_bytes() + 2 * bitmap_bytes(max));
-    q->control->list = (void *)(at + control_bytes() + 3 * bitmap_bytes(max));
-    if (pthread_mutex_init(&q->control->lock, NULL) != 0)
+    q->control = c;
+    c->enabled = (void *)at;
+    c->resetting = (void *)(at + step);
+    c->named = (void *)(at + 2 * step);
+    c->sharing = (void *)(at + 3 * step);
+    c->more = (void *)(at + 4 * step);
+    c->gets_more = (void *)(at + 5 * step);
+    c->gives = max > GIVES_ON_STACK ? (void *)(at + 6 * step) : NULL;
+    if (pthread_mutex_init(&c->lock, NULL) != 0)
         return -ENOMEM;
+    deal_slots(q);
     start(q);
     return 0;
 }
@@ -131,5 +287,8 @@ uint16_t queue_next_in_use(const struct queues *q, uint32_t qid)
         at = (at + 1) % words;
         word = u64_load_relaxed(&q->in_use[at]);
     }
-    return word ? (uint16_t)(at * 64 + (uint32_t)__builtin_ctzll(word)) : FLOWQ_DROP;
+    if (word)
+        return (uint16_t)(at * 64 + (uint32_t)__builtin_ctzll(word));
+    /* No word is read at the same instant as another: the one queue in use may have been in another word each time. */
+    return queues_lowest(u32_load_acquire(&q->summary));
 }

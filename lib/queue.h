@@ -6,19 +6,40 @@
  *     summary   one word: how many queues are in use, and the lowest of them. The last word on "none" and "only one".
  *     in_use    a bit per queue: the last word on a single queue. Where there are more than QUEUES_FEW, `few` repeats its first
  *               word, and is the last word, too.
- *     list      the queues in use in ascending order: what the fallback hash is scaled over.
+ *     slot      queue numbers, a power of two of them: the fallback hash of a flow points to one. Each queue in use is in as many
+ *               slots as any other, give or take one. Where fewer than two are in use slots stay as they were.
  *
  * Setters change these under `lock`, readers take no lock and write nothing. A reader's answer is a queue whose bit it found set,
  * or the lowest of a summary it read: either was in use at that instant. A setter has stored all three before it returns, so a
- * call begun afterwards obeys it. While a setter is at work list and in_use may disagree; a reader that notices looks again a few
+ * call begun afterwards obeys it. While a setter is at work slot and in_use may disagree; a reader that notices looks again a few
  * times and then takes the lowest queue. A setter of many queues, FLOWQ_ALL_QUEUES too, first changes all that they follow from
  * and then stores them once: no summary tells of some of its queues only.
  *
+ * STEADINESS (S10)
+ *
+ * A change of the set of queues in use, however large, moves a slot only from a queue that went, or to one that came.
+ *
+ * Let there be S slots, n queues before and m after it. Before, each of the n held f = floor(S / n) slots or one more. Now each
+ * of the m gets g = floor(S / m) or one more, as S mod m of them must; those that hold more than g keep the one more first. A
+ * queue gives slots if it holds more than it gets, or went; it takes some if it holds fewer. If a queue that stays were to give,
+ * it held more than g, so f >= g; if one that stays were to take, it held no more than g, so f <= g. Both at once: f = g, the
+ * giver held g + 1 and gets g, the taker held g and gets g + 1, against the order in which the one more is handed out. So either
+ * none that stay give, or none that stay take. Then
+ *
+ *   - if queues only went, what they gave must have gone to those that stay; these take, so none of them gives: the slots of
+ * those that went are all that move;
+ *   - if queues only came, S mod m is S - m * g, and g <= f. If g < f all that stay hold more than g, and none takes. If g = f,
+ * those that hold one more are S - n * g > S - m * g: there are too few for a taker. What moves goes to those that came;
+ *   - if some went and some came, no slot goes from one that stays to one that stays.
+ *
+ * While one queue is in use it has all flows, whatever the slots say, and while none is in use there is no fallback. What the
+ * slots then still say only decides which flows those that come next take from it.
+ *
  * ORDERING
- *   Q-A  setters store in_use, then list, then summary (release); readers load summary first (acquire): the list a reader scales
- *        over is at least as new as its length, and entries beyond a newer, shorter list still hold valid queue numbers. That
- *        there are several, in `ways`, comes after the summary, too; a reader that saw it before there is but one finds that none
- *        of the others is in use.
+ *   Q-A  setters store in_use, then slot, then summary, each by release. A reader loads the slot (acquire), then the queue's bit:
+ * one that sees a slot as a setter left it sees the queues that this setter brought, too, and any number that ever was in a slot
+ *        is valid. A reader that finds the queue not in use looks again, and at last loads the summary (acquire): as that was
+ *        stored last, its lowest queue was in use, and it says that none is only if a setter left none.
  */
 #ifndef FLOWQ_LIB_QUEUE_H
 #define FLOWQ_LIB_QUEUE_H
@@ -28,14 +49,19 @@
 #include "atomic.h"
 #include "flowq.h"
 
-/* What only setters touch, and list. */
+/* Bits per queue are queues_words(max) words; all but slot and resetting is of use under lock only. */
 struct queue_control {
-    atomic_u16 *list;    /* max */
-    atomic_u64 *resetting; /* queues_words(max); written under lock */
-    uint64_t *enabled;   /* queues_words(max); this and the rest under lock */
-    uint64_t *named;     /* queues_words(max): in use beside the pairs, as RSS names them */
+    atomic_u64 *resetting; /* written under lock */
+    uint64_t *enabled;
+    uint64_t *named;     /* in use beside the pairs, as RSS names them */
+    uint64_t *sharing;   /* among which slots are shared out; in use when last there were two or more */
+    uint64_t *more;      /* those of them that hold slots_each + 1; the others hold slots_each */
+    uint64_t *gets_more; /* as `more` is about to be */
+    uint16_t *gives;     /* per queue: slots it has to give up; NULL: there are so few that a setter has them on its stack */
+    uint32_t slots_each;
     uint32_t pairs;
     pthread_mutex_t lock;
+    atomic_u16 slot[]; /* 1 << (32 - slot_shift) */
 };
 
 #define QUEUES_FEW 64
@@ -46,6 +72,7 @@ struct queues {
     atomic_u32 summary; /* number in use << 16 | lowest in use; 0 << 16 | FLOWQ_DROP: none */
     uint16_t max;       /* queue numbers are below this */
     atomic_u8 ways;     /* QUEUES_*: what is not as with most vms; it saves looking */
+    uint8_t slot_shift; /* by which a fallback hash is shifted to point to a slot; fixed */
 
     atomic_u64 *in_use; /* &few, or queues_words(max) */
     struct queue_control *control;
@@ -137,19 +164,19 @@ static inline void queues_set_way(struct queues *q, uint8_t way, bool on)
 /* The next one in use behind qid, the lowest after the highest; FLOWQ_DROP if there are none. */
 uint16_t queue_next_in_use(const struct queues *q, uint32_t qid);
 
-/* The fallback: hash scaled over the queues in use by multiply-shift. FLOWQ_DROP if there are none. */
-static inline uint16_t queue_pick(const struct queues *q, uint64_t hash)
+/* The fallback: the queue in the slot that spread, a hash_spread(), points to. FLOWQ_DROP if none is in use. in_use:
+   queues_bits(q). */
+static inline uint16_t queue_pick_of(const struct queues *q, const atomic_u64 *in_use, uint32_t spread)
 {
-    uint32_t summary = 0;
+    const atomic_u16 *slot = &q->control->slot[spread >> q->slot_shift];
     for (unsigned tries = 0; tries < 4; tries++) {
-        summary = u32_load_acquire(&q->summary); /* Q-A */
-        uint16_t qid = u16_load_relaxed(&q->control->list[(hash >> 32) * queues_n(summary) >> 32]);
-        if (queues_n(summary) == 0)
-            break;
-        if (queue_in_use(q, qid))
+        uint16_t qid = u16_load_acquire(slot); /* Q-A */
+        if (queue_in(in_use, qid))
             return qid;
     }
-    return queues_lowest(summary);
+    return queues_lowest(u32_load_acquire(&q->summary));
 }
+
+static inline uint16_t queue_pick(const struct queues *q, uint32_t spread) { return queue_pick_of(q, queues_bits(q), spread); }
 
 #endif

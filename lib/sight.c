@@ -35,18 +35,15 @@ static inline __attribute__((always_inline)) void fetch_next(const struct flowq_
 static __attribute__((noinline)) void look_nowhere(const struct view *v, const struct parse_result *r, struct batch *b,
                                                    unsigned at)
 {
-    const struct hash_secret *secret = v->secret;
     struct sighting *seen = &b->seen[at];
     seen->line = table_nowhere;
     b->odd_kind[at] = ODD_LATER;
-    if (r->kind == PARSE_LATER) {
-        seen->hash = hash_key(secret, &r->key);
-    } else if (r->kind == PARSE_QUOTE_LATER) {
-        seen->hash = hash_key_reversed(secret, &r->key);
-    } else {
-        seen->hash = v->least_hash;
+    b->spread[at] = 0;
+    seen->hash = v->least_hash;
+    if (r->kind == PARSE_KEYLESS)
         b->odd_kind[at] = ODD_KEYLESS;
-    }
+    else
+        b->spread[at] = hash_spread(v->secret, &r->key);
 }
 
 static __attribute__((noinline)) void fragment(const struct view *v, const struct parse_result *r, struct batch *b, unsigned at)
@@ -68,12 +65,17 @@ static inline __attribute__((always_inline)) void special(const struct view *v, 
     parse_packet(pkt, rules, &r);
     if (r.kind == PARSE_FLOW) {
         sight_line(*v, &b->seen[at], hash_key(v->secret, &r.key));
+        b->odd_kind[at] = ODD_PARSED;
+        b->spread[at] = hash_spread(v->secret, &r.key);
     } else if (r.kind == PARSE_QUOTE) {
         sight_line(*v, &b->seen[at], hash_key_reversed(v->secret, &r.key)); /* the VM sent the packet that is quoted (S6) */
         b->odd_kind[at] = ODD_QUOTE;
+        b->spread[at] = hash_spread(v->secret, &r.key); /* either direction has the same */
         b->quotes |= odd_bit(at);
     } else if (r.kind == PARSE_SPREAD) { /* as a flow that is not bound */
         b->seen[at] = (struct sighting){.hash = hash_key(v->secret, &r.key), .line = table_nowhere};
+        b->odd_kind[at] = ODD_PARSED;
+        b->spread[at] = hash_spread(v->secret, &r.key);
     } else {
         look_nowhere(v, &r, b, at);
     }
@@ -133,4 +135,17 @@ unsigned sight_sent_specials(const struct view *v, const struct flowq_pkt *pkts,
         sent_special(v, &rules, &pkts[at], &sent[at]);
     } while (++at < n && parse_fast(&pkts[at], v->udp_filter, true, word) == PLAIN_NOT);
     return at;
+}
+
+uint32_t sight_sent_spread(const struct flowq_vm *vm, const struct flowq_pkt *pkt)
+{
+    struct parse_rules rules;
+    struct parse_result r;
+    uint64_t word[5];
+    enum plain plain = parse_fast(pkt, u64_load_relaxed(&vm->udp_filter), true, word);
+    if (plain != PLAIN_NOT)
+        return plain == PLAIN_V4 ? hash_spread2(&vm->secret, word) : hash_spread5(&vm->secret, word);
+    vm_parse_rules(vm, &rules);
+    parse_packet(pkt, &rules, &r);
+    return r.kind == PARSE_KEYLESS ? 0 : hash_spread(&vm->secret, &r.key);
 }

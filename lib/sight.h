@@ -34,7 +34,7 @@ static inline bool in_a_row(const struct flowq_pkt *pkts, unsigned n)
  * later.
  */
 #define HEADERS_AHEAD 16
-#define HEADERS_STEP 8
+#define HEADERS_STEP  8
 
 /* Of packets from `at` on, up to n. (gcc leaves out calls of a function that only prefetches.) */
 static inline __attribute__((always_inline)) void fetch_headers(const struct flowq_pkt *pkts, unsigned at, unsigned n)
@@ -62,7 +62,15 @@ static inline __attribute__((always_inline)) unsigned fetch_next_headers(const s
 /* ---- Packets that go to the VM --------------------------------------------------------------------------------------------- */
 
 /* Packets that their own key does not send to the table. */
-enum odd { ODD_NOT, ODD_KEYLESS, ODD_LATER, ODD_QUOTE, ODD_SINGLE, ODD_RULED };
+enum odd {
+    ODD_NOT,    /* the packet is plain, */
+    ODD_PARSED, /* or took the complete parser: it has been sent there, after all */
+    ODD_KEYLESS,
+    ODD_LATER,
+    ODD_QUOTE,
+    ODD_SINGLE,
+    ODD_RULED
+};
 
 /* A packet that concerns the fragment cache; or (ODD_RULED) one whose queue RSS chose, which is in `later`. */
 struct special {
@@ -94,12 +102,14 @@ struct sighting {
 
 struct batch {
     struct sighting seen[BATCH];
+    const struct flowq_pkt *pkts;
     uint8_t odd_kind[BATCH]; /* enum odd; starts as zero */
     uint8_t reason[BATCH];   /* FLOWQ_REASON_BOUND unless written: starts as zero, too, where anybody reads it */
     struct special special[BATCH];
     unsigned n_special;
     uint32_t quotes; /* one vm: odd_bit() of each quote; it is looked up like a flow's packet, and answered then if at home */
-    uint64_t now_ns; /* read with the call's first special packet, by several vms with each; 0: not yet */
+    uint32_t spread[BATCH]; /* hash_spread() of ODD_PARSED, ODD_LATER, ODD_QUOTE; plain packets are read again if they need it */
+    uint64_t now_ns;        /* read with the call's first special packet, by several vms with each; 0: not yet */
 };
 
 /* A bit for each packet, the first one's highest. */
@@ -186,6 +196,14 @@ static inline uint64_t hash_plain(const struct flowq_vm *vm, enum plain plain, c
     return plain == PLAIN_V4 ? hash_brief(vm->brief, hash_least(&vm->brief), word) : hash_words5(&vm->secret, word);
 }
 
+/* hash_spread() of a packet that was found to be plain, from its header again; of one that has changed meanwhile, some value. */
+static inline __attribute__((always_inline)) uint32_t spread_again(const struct hash_secret *secret, const struct flowq_pkt *pkt)
+{
+    uint64_t word[5];
+    enum plain plain = parse_fast_again(pkt, word);
+    return plain == PLAIN_V4 ? hash_spread2(secret, word) : plain == PLAIN_V6 ? hash_spread5(secret, word) : 0;
+}
+
 /* Packets from `at` on, up to n, the first of which is not plain; returns where plain ones begin again. */
 unsigned sight_specials(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct batch *b);
 
@@ -235,6 +253,9 @@ struct sent {
 };
 
 enum { TO_THE_TABLE = 0xff }; /* besides FLOWQ_NOTE_* */
+
+/* hash_spread() of a packet that has been sighted, from its header again; 0 if it has no key (any more). */
+uint32_t sight_sent_spread(const struct flowq_vm *vm, const struct flowq_pkt *pkt);
 
 /* As sight_specials(). */
 unsigned sight_sent_specials(const struct view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct sent *sent);

@@ -27,6 +27,7 @@ typedef unsigned run_fn(const struct view *v, const struct flowq_pkt *pkts, unsi
 static inline __attribute__((always_inline)) void see(const struct view *v, const struct flowq_pkt *pkts, unsigned n, bool first,
                                                       unsigned n_next, struct batch *b, run_fn *run_v4, run_fn *run_v6)
 {
+    b->pkts = pkts;
     b->n_special = 0;
     b->quotes = 0;
     memset(b->odd_kind, ODD_NOT, sizeof(b->odd_kind));
@@ -118,32 +119,37 @@ static inline __attribute__((always_inline)) uint32_t look_sent(const struct vie
 static bool sent_missed(const struct sent *s) { return s->slot == &s->line->service; }
 
 /* A packet whose flow is not simply where it was found. */
-static __attribute__((noinline)) uint32_t note_odd(const struct note_context *c, const struct sent *s)
+static __attribute__((noinline)) uint32_t note_odd(const struct flowq_vm *vm, const struct note_context *c,
+                                                   const struct flowq_pkt *pkt, const struct sent *s)
 {
     if (s->flags == NOTE_NOTHING)
         return s->outcome;
+    const enum note_kind kind = note_strongest(s->flags);
+    uint32_t spread = note_begins(kind) ? sight_sent_spread(vm, pkt) : 0;
     if (sent_missed(s))
-        return note_missed(c, s->line, s->hash, note_strongest(s->flags));
-    return note_flow(c, s->hash, note_strongest(s->flags));
+        return note_missed(c, s->line, s->hash, spread, kind);
+    return note_flow(c, s->hash, spread, kind);
 }
 
 /* What was found is only where to look first: others may have changed it, earlier packets of the same batch, too. */
-static inline __attribute__((always_inline)) uint32_t note_sent(const struct note_context *c, const struct sent *s,
+static inline __attribute__((always_inline)) uint32_t note_sent(const struct flowq_vm *vm, const struct note_context *c,
+                                                                const struct flowq_pkt *pkt, const struct sent *s,
                                                                 uint64_t in_place)
 {
     uint64_t word = s->word, change = s->change;
     if (change & ~in_place)
-        return note_odd(c, s);
+        return note_odd(vm, c, pkt, s);
     if (change == 0 && u64_load_relaxed(s->slot) == word)
         return FLOWQ_NOTE_REFRESHED;
     if (!u64_cas(s->slot, &word, word ^ change))
-        return note_odd(c, s);
+        return note_odd(vm, c, pkt, s);
     return change >> WORD_QUEUE_SHIFT ? FLOWQ_NOTE_MOVED : FLOWQ_NOTE_REFRESHED;
 }
 
 /* In order, from the first packet on that changes something: what one changes in the table the next one finds. */
-static __attribute__((noinline)) void note_changes(const struct view *v, const struct note_context *c, const struct sent *sent,
-                                                   unsigned first, unsigned n)
+static __attribute__((noinline)) void note_changes(const struct view *v, const struct note_context *c,
+                                                   const struct flowq_pkt *pkts, const struct sent *sent, unsigned first,
+                                                   unsigned n)
 {
     const uint64_t in_place = note_in_place(c);
     size_t usual[FLOWQ_NOTE_MOVED + 1] = {0};
@@ -151,7 +157,7 @@ static __attribute__((noinline)) void note_changes(const struct view *v, const s
         if (sent_missed(s) && s->flags != NOTE_NOTHING)
             __builtin_prefetch(line_head(&v->vm->table, s->line, s->hash));
     for (const struct sent *s = sent + first; s != sent + n; s++) {
-        uint32_t outcome = note_sent(c, s, in_place);
+        uint32_t outcome = note_sent(v->vm, c, pkts + (s - sent), s, in_place);
         if (outcome <= FLOWQ_NOTE_MOVED)
             usual[outcome]++;
         else
@@ -196,7 +202,7 @@ static inline __attribute__((always_inline)) void note_stages(const struct view 
     if (first)
         count(v->vm, c, FLOWQ_NOTE_REFRESHED, first);
     if (first < n)
-        note_changes(v, c, sent, first, n);
+        note_changes(v, c, pkts, sent, first, n);
 }
 
 /* ---- With the instructions every machine has, and with wider ones: chosen once per burst ----------------------------------- */
@@ -390,23 +396,24 @@ void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, siz
         answer_count(&v, qids, n);
 }
 
-static __attribute__((noinline)) uint16_t steer_odd(struct flowq_vm *vm, const struct thread *thread, uint64_t hash)
+static __attribute__((noinline)) uint16_t steer_odd(struct flowq_vm *vm, const struct thread *thread, const struct flowq_pkt *pkt,
+                                                    uint64_t hash)
 {
     const struct view v = view_of(vm, caller_of(thread));
     uint8_t reason;
-    uint16_t qid = answer_odd(&v, ODD_NOT, hash, &reason);
+    uint16_t qid = answer_odd(&v, ODD_NOT, hash, pkt, NULL, &reason);
     tally_add(&v.tally, STAT_STEER + reason, 1);
     return qid;
 }
 
 /* A plain packet, alone: the same stages without a batch, out of the vm's first cache line. */
-static inline uint16_t steer_plain(struct flowq_vm *vm, struct thread *thread, uint64_t hash)
+static inline uint16_t steer_plain(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkt, uint64_t hash)
 {
     const struct tally tally = stats_tally(&vm->stats, thread);
     uint32_t qid;
     thread_enter(thread);
     if (__builtin_expect(not_answered(vm, line_in(vm, hash), &hash, &qid, line_home_of) != 0, 0))
-        qid = steer_odd(vm, thread, hash);
+        qid = steer_odd(vm, thread, pkt, hash);
     else
         tally_add(&tally, STAT_STEER + FLOWQ_REASON_BOUND, 1);
     thread_leave(thread);
@@ -422,7 +429,7 @@ uint16_t flowq_rx_steer(struct flowq_vm *vm, const struct flowq_pkt *pkt)
     if (thread && queues_by_flow(&vm->queues)) {
         enum plain plain = parse_fast(pkt, u64_load_relaxed(&vm->udp_filter), false, word);
         if (plain != PLAIN_NOT)
-            return steer_plain(vm, thread, hash_plain(vm, plain, word));
+            return steer_plain(vm, thread, pkt, hash_plain(vm, plain, word));
     }
     flowq_rx_steer_burst(vm, pkt, 1, &qid);
     return qid;
@@ -461,7 +468,6 @@ static struct note_context context_of(struct flowq_vm *vm, const struct tally *t
     struct note_context c = {
         .table = &vm->table,
         .queues = &vm->queues,
-        .secret = &vm->secret,
         .tally = *tally,
         .ages = vm_ages(vm),
         .now_ns = vm_now(vm),
@@ -516,7 +522,7 @@ uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_
     struct sent sent;
     sight_sent(v, pkt, &sent);
     find_sent(v, &c, &sent, line_home);
-    outcome = note_sent(&c, &sent, note_in_place(&c));
+    outcome = note_sent(vm, &c, pkt, &sent, note_in_place(&c));
     thread_leave(thread);
     count(vm, &c, outcome, 1);
     tidy(vm);

@@ -146,6 +146,7 @@ static void steer_mixed(const struct instance *is, const struct thread *thread, 
     const struct receivers to = {.vms = vms, .by = caller_of(thread)};
     struct batch b;
     bool counted;
+    b.pkts = pkts;
     b.n_special = 0;
     b.quotes = 0;
     memset(b.odd_kind, ODD_NOT, sizeof(b.odd_kind));

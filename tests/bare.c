@@ -109,7 +109,6 @@ static struct note_context context_of(struct bare *b, uint32_t qid)
     const struct settings *set = &b->vm->settings;
     struct note_context c = {.table = b->table,
                              .queues = b->queues,
-                             .secret = &b->vm->secret,
                              .tally = stats_tally(&b->vm->stats, thread_self()),
                              .ages = vm_ages(b->vm),
                              .now_ns = b->now_ns,
@@ -123,7 +122,7 @@ static struct note_context context_of(struct bare *b, uint32_t qid)
 uint32_t bare_note_inside(struct bare *b, uint64_t hash, uint32_t qid, enum note_kind kind)
 {
     struct note_context c = context_of(b, qid);
-    uint32_t outcome = note_flow(&c, hash_nonzero_tag(&b->vm->secret, hash), kind);
+    uint32_t outcome = note_flow(&c, hash_nonzero_tag(&b->vm->secret, hash), bare_spread(hash), kind);
     tally_add(&c.tally, STAT_NOTE + outcome, 1);
     return outcome;
 }

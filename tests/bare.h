@@ -45,6 +45,9 @@ bool bare_free(struct bare *b);
 /* 256 pairs. */
 void bare_make_sized(struct bare *b, uint32_t max_flows, uint32_t initial_flows);
 
+/* What notes here take for the flow's hash_spread(). */
+static inline uint32_t bare_spread(uint64_t hash) { return (uint32_t)(hash * UINT64_C(0x9e3779b97f4a7c15) >> 32); }
+
 /* One note of an established flow, in a section of its own, with what follows a note: counting, reclaiming. */
 uint32_t bare_note(struct bare *b, uint64_t hash, uint32_t qid);
 uint32_t bare_note_kind(struct bare *b, uint64_t hash, uint32_t qid, enum note_kind kind);

@@ -78,8 +78,8 @@ START_TEST(secrets_matter_and_repeat)
     hash_secret_expand(&c, two, table_tag_low(256));
     ck_assert_uint_eq(hash_key(&a, &k), hash_key(&b, &k));
     ck_assert_uint_ne(hash_key(&a, &k), hash_key(&c, &k));
-    ck_assert_uint_eq(hash_fallback(&a, 5), hash_fallback(&b, 5));
-    ck_assert_uint_ne(hash_fallback(&a, 5), hash_fallback(&c, 5));
+    ck_assert_uint_eq(hash_spread(&a, &k), hash_spread(&b, &k));
+    ck_assert_uint_ne(hash_spread(&a, &k), hash_spread(&c, &k));
 }
 END_TEST
 
@@ -105,14 +105,15 @@ START_TEST(what_is_taken_is_even)
     struct hash_secret s = random_secret(256);
     for (uint32_t i = 0; i < 400000; i++) {
         uint64_t word[2] = {UINT64_C(0x0100000a0100a8c0), 6ull << 32 | 4ull << 40 | (uint64_t)(i & 0xffff) << 16 | i >> 16};
-        uint64_t h = hash_words2(&s, word), f = hash_fallback(&s, h);
+        uint64_t h = hash_words2(&s, word);
+        uint32_t f = hash_spread2(&s, word);
         lines[h & 255]++;
         offsets[h >> 32 & 255]++;
         shards[h >> 56]++;
-        fallbacks[f >> 56]++; /* queue_pick() scales the upper half */
+        fallbacks[f >> 24]++; /* queue_pick() takes the highest bits */
         line_and_shard[(h & 63) << 6 | h >> 58]++;
-        line_and_fallback[(h & 63) << 6 | f >> 58]++;
-        shard_and_fallback[h >> 58 << 6 | f >> 58]++;
+        line_and_fallback[(h & 63) << 6 | f >> 26]++;
+        shard_and_fallback[h >> 58 << 6 | f >> 26]++;
     }
     must_be_even(lines, 256, "the line");
     must_be_even(offsets, 256, "the second line");

@@ -288,8 +288,9 @@ static bool queues_check(void *ctx)
 }
 
 /*
- * Mutations: queue_pick() does not look at in_use and setters store the summary before the list (either alone is made good by the
- * other); publish_locked() clears in_use before it sets it; setters do not lock; publish_locked() leaves the summary as it was.
+ * Mutations: queue_pick() does not look at in_use and setters store the summary before the slots (either alone is made good by
+ * the other); publish_locked() clears in_use before it sets it; setters do not lock; publish_locked() leaves the summary as it
+ * was.
  */
 START_TEST(setters_while_steering)
 {
@@ -357,6 +358,60 @@ START_TEST(reset_while_the_table_rules)
 }
 END_TEST
 
+/* A vm of its own, with two words of queues. The table names queue 101 alone, which is off; of the others queue 3 or queue 100 is
+   on at any time. */
+static struct flowq_vm *wide;
+
+static void ruled_by_queue_101(void *ctx)
+{
+    static const uint16_t table[] = {101};
+    const struct flowq_rss rss = {.size = sizeof(rss), .table = table, .table_length = 1, .unclassified = 101, .max_tx = 128};
+    const struct flowq_vm_config cfg = {
+        .size = sizeof(cfg), .max_queue_pairs = 128, .virtio_features = FLOWQ_VIRTIO_F_MQ | FLOWQ_VIRTIO_F_RSS, .secret = {1}};
+    (void)ctx;
+    if (flowq_vm_create(&cfg, &wide) != 0 || flowq_vm_set_rss(wide, &rss) != 0)
+        abort();
+    flowq_vm_set_queue_enabled(wide, 0, false);
+    flowq_vm_set_queue_enabled(wide, 101, false);
+    queues_set_named(&wide->queues, 1, (const uint16_t[]){100}, 1);
+    (void)flowq_synchronize();
+}
+
+/* At once, as another table of RSS does it. */
+static void change_places(void *ctx)
+{
+    static const uint16_t three = 3, hundred = 100;
+    (void)ctx;
+    for (unsigned i = 0; i < 4; i++)
+        queues_set_named(&wide->queues, 1, i & 1 ? &hundred : &three, 1);
+}
+
+static void steer_to_the_next(void *ctx)
+{
+    static const uint8_t bytes[64];
+    const struct flowq_pkt pkt = {.data = bytes, .len = sizeof(bytes)};
+    (void)ctx;
+    for (unsigned i = 0; i < 3; i++) {
+        uint16_t qid = flowq_rx_steer(wide, &pkt);
+        SCHED_CHECK(qid == 3 || qid == 100);
+    }
+}
+
+static bool queue_100_is_next(void *ctx)
+{
+    (void)ctx;
+    bool right = queue_next_in_use(&wide->queues, 101) == 100;
+    flowq_vm_destroy(wide);
+    return right;
+}
+
+/* Mutation: queue_next_in_use() ends with its scan. */
+START_TEST(the_next_queue_while_queues_change_places)
+{
+    MUST_HOLD("next in use", ruled_by_queue_101, queue_100_is_next, change_places, steer_to_the_next);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = orders_begin("check_orders_notes");
@@ -368,5 +423,6 @@ int main(void)
     tcase_add_test(tc, setters_while_steering);
     tcase_add_test(tc, setters_side_by_side);
     tcase_add_test(tc, reset_while_the_table_rules);
+    tcase_add_test(tc, the_next_queue_while_queues_change_places);
     return orders_end("check_orders_notes", tc);
 }

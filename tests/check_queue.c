@@ -1,6 +1,6 @@
 /*
- * check_queue: which queues are in use, beside three naive arrays; that all are switched at once; and that the fallback is even
- * over them.
+ * check_queue: which queues are in use, beside naive arrays; that all are switched at once; that the fallback is even over them,
+ * and that a change moves as little of it as it can.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -19,7 +19,7 @@
 static struct rng rng;
 static struct flowq_vm *vm;
 static uint32_t max, pairs;
-static bool *enabled, *resetting;
+static bool *enabled, *resetting, *named; /* named: in use beside the pairs */
 
 static void make_for(uint32_t n, uint32_t max_flows)
 {
@@ -29,7 +29,8 @@ static void make_for(uint32_t n, uint32_t max_flows)
     pairs = 1;
     enabled = malloc(n);
     resetting = calloc(n, 1);
-    ck_assert(enabled && resetting);
+    named = calloc(n, 1);
+    ck_assert(enabled && resetting && named);
     memset(enabled, true, n);
 }
 
@@ -40,9 +41,10 @@ static void unmake(void)
     flowq_vm_destroy(vm);
     free(enabled);
     free(resetting);
+    free(named);
 }
 
-static bool in_use(uint32_t qid) { return qid < pairs && enabled[qid] && !resetting[qid]; }
+static bool in_use(uint32_t qid) { return (qid < pairs || named[qid]) && enabled[qid] && !resetting[qid]; }
 
 static void must_agree(void)
 {
@@ -59,10 +61,10 @@ static void must_agree(void)
     ck_assert_uint_eq(queues_lowest(summary), lowest);
     ck_assert_uint_eq(queues_pairs(&vm->queues), pairs);
     for (unsigned i = 0; i < 20; i++) {
-        uint64_t hash = rng_next(&rng);
-        uint16_t qid = queue_pick(q, hash);
+        uint32_t spread = (uint32_t)rng_next(&rng);
+        uint16_t qid = queue_pick(q, spread);
         ck_assert(n == 0 ? qid == FLOWQ_DROP : in_use(qid));
-        ck_assert_uint_eq(queue_pick(q, hash), qid);
+        ck_assert_uint_eq(queue_pick(q, spread), qid);
     }
 }
 
@@ -81,6 +83,7 @@ static void set_one(void)
     case 0:
         ck_assert_int_eq(flowq_vm_set_queue_pairs(vm, n), 0);
         pairs = n;
+        memset(named, false, max);
         break;
     case 1:
         flowq_vm_reset(vm, FLOWQ_RESET_FLOWS);
@@ -90,6 +93,7 @@ static void set_one(void)
         pairs = 1;
         memset(enabled, true, max);
         memset(resetting, false, max);
+        memset(named, false, max);
         break;
     case 2:
     case 3:
@@ -122,8 +126,6 @@ START_TEST(the_most_queues)
     flowq_vm_set_queue_pairs(vm, FLOWQ_MAX_QUEUE_PAIRS);
     pairs = max;
     must_agree();
-    ck_assert_uint_eq(queue_pick(&vm->queues, UINT64_MAX), FLOWQ_MAX_QUEUE_PAIRS - 1);
-    ck_assert_uint_eq(queue_pick(&vm->queues, 0), 0);
     unmake();
 }
 END_TEST
@@ -136,7 +138,7 @@ START_TEST(the_fallback_is_even)
     flowq_vm_set_queue_pairs(vm, 8);
     flowq_vm_set_queue_enabled(vm, 2, false);
     for (uint32_t i = 0; i < N; i++)
-        counts[queue_pick(&vm->queues, rng_next(&rng))]++;
+        counts[queue_pick(&vm->queues, (uint32_t)rng_next(&rng))]++;
     ck_assert_uint_eq(counts[2], 0);
     for (uint32_t q = 0; q < 8; q++)
         if (q != 2)
@@ -144,6 +146,119 @@ START_TEST(the_fallback_is_even)
     unmake();
 }
 END_TEST
+
+/* ---- S10: steady --------------------------------------------------------------------------------------------------------- */
+
+/* As a table that RSS is configured with does. */
+static void name_some(void)
+{
+    uint16_t names[8];
+    uint32_t n = rng_below(&rng, 9);
+    pairs = rng_range(&rng, 1, max);
+    memset(named, false, max);
+    for (uint32_t i = 0; i < n; i++) {
+        names[i] = (uint16_t)rng_below(&rng, max);
+        named[names[i]] = true;
+    }
+    queues_set_named(&vm->queues, pairs, names, n);
+}
+
+/* The queue that each slot stands for. */
+static void pick_all(uint16_t *picks, uint32_t slots)
+{
+    for (uint32_t i = 0; i < slots; i++)
+        picks[i] = queue_pick(&vm->queues, (uint32_t)((uint64_t)i << 32 >> __builtin_ctz(slots)));
+}
+
+/* Each queue in use stands in as many slots as any other, or one fewer. */
+static void must_be_balanced(const uint16_t *picks, uint32_t slots, uint32_t n)
+{
+    static uint32_t count[FLOWQ_MAX_QUEUE_PAIRS];
+    uint32_t least = slots / n, n_more = 0;
+    memset(count, 0, max * sizeof(*count));
+    for (uint32_t i = 0; i < slots; i++)
+        count[picks[i]]++;
+    for (uint32_t q = 0; q < max; q++) {
+        ck_assert(in_use(q) ? count[q] == least || count[q] == least + 1 : count[q] == 0);
+        n_more += in_use(q) && count[q] > least;
+    }
+    ck_assert_uint_eq(n_more, slots % n);
+}
+
+/* was: in use before, when some were. A slot moves from a queue that went, or to one that came, and not otherwise. */
+static void must_be_steady(const bool *was, const uint16_t *before, const uint16_t *after, uint32_t slots)
+{
+    for (uint32_t i = 0; i < slots; i++) {
+        ck_assert(in_use(after[i]));
+        if (after[i] != before[i] && in_use(before[i]))
+            ck_assert_msg(!was[after[i]], "slot %u moved from queue %u to %u, which had been there", i, before[i], after[i]);
+    }
+}
+
+static const uint32_t steady_sizes[] = {1, 2, 3, 8, 9, 31, 63, 64, 65, 128, 200, 256, 257, 1000, 5000, FLOWQ_MAX_QUEUE_PAIRS};
+
+/* While none is in use, what was before counts: a return gives back. */
+START_TEST(changes_move_no_more_than_they_must)
+{
+    make(steady_sizes[_i]);
+    const uint32_t slots = UINT32_C(1) << (32 - vm->queues.slot_shift);
+    uint16_t *before = malloc(slots * sizeof(*before)), *after = malloc(slots * sizeof(*after));
+    bool *was = calloc(max, 1);
+    ck_assert(before && after && was);
+    ck_assert_uint_ge(slots, 32 * (max < 64 ? max : 64));
+    ck_assert_uint_ge(slots, 2 * max);
+    pick_all(before, slots);
+    was[0] = true;
+    for (uint32_t step = 0; step < 1000000 / (slots + max + 1000); step++) {
+        uint32_t n = 0;
+        if (rng_percent(&rng, 5))
+            name_some();
+        else
+            set_one();
+        for (uint32_t q = 0; q < max; q++)
+            n += in_use(q);
+        pick_all(after, slots);
+        if (n == 0) {
+            ck_assert_uint_eq(after[rng_below(&rng, slots)], FLOWQ_DROP);
+            continue;
+        }
+        must_be_steady(was, before, after, slots);
+        must_be_balanced(after, slots, n);
+        memcpy(before, after, slots * sizeof(*before));
+        for (uint32_t q = 0; q < max; q++)
+            was[q] = in_use(q);
+    }
+    free(before);
+    free(after);
+    free(was);
+    unmake();
+}
+END_TEST
+
+/* All go at once or one by one, and come back at once: that is as if nothing had happened, as long as none comes before all do.
+ */
+START_TEST(a_return_gives_back)
+{
+    enum { SLOTS = 2048 };
+    uint16_t before[SLOTS], after[SLOTS];
+    make(64);
+    flowq_vm_set_queue_pairs(vm, 64);
+    for (uint32_t q = 0; q < 64; q += 3)
+        flowq_vm_set_queue_enabled(vm, q, false);
+    pick_all(before, SLOTS);
+    flowq_vm_set_queue_resetting(vm, FLOWQ_ALL_QUEUES, true);
+    flowq_vm_set_queue_resetting(vm, FLOWQ_ALL_QUEUES, false);
+    pick_all(after, SLOTS);
+    ck_assert_int_eq(memcmp(before, after, sizeof(before)), 0);
+    flowq_vm_set_queue_pairs(vm, 2); /* queue 1 alone is in use */
+    flowq_vm_set_queue_pairs(vm, 64);
+    pick_all(after, SLOTS);
+    ck_assert_int_eq(memcmp(before, after, sizeof(before)), 0);
+    unmake();
+}
+END_TEST
+
+/* ---- Many at once ------------------------------------------------------------------------------------------------------- */
 
 /* What is set for all queues holds for those that come with more pairs later, and single ones are set again one by one. */
 START_TEST(all_queues)
@@ -179,7 +294,7 @@ static void *watch(void *arg)
     while (!atomic_load(stop)) {
         uint32_t summary = atomic_load(&vm->queues.summary), n = queues_n(summary);
         wrong += !(n == 0 && queues_lowest(summary) == FLOWQ_DROP) && !(n == max && queues_lowest(summary) == 0);
-        uint16_t qid = queue_pick(&vm->queues, UINT64_MAX);
+        uint16_t qid = queue_pick(&vm->queues, UINT32_MAX);
         wrong += qid != FLOWQ_DROP && qid >= max;
     }
     return (void *)wrong;
@@ -284,6 +399,8 @@ int main(void)
     tcase_add_loop_test(tc, beside_three_arrays, 0, (int)(sizeof(sizes) / sizeof(sizes[0])));
     tcase_add_test(tc, the_most_queues);
     tcase_add_test(tc, the_fallback_is_even);
+    tcase_add_loop_test(tc, changes_move_no_more_than_they_must, 0, (int)(sizeof(steady_sizes) / sizeof(steady_sizes[0])));
+    tcase_add_test(tc, a_return_gives_back);
     tcase_add_test(tc, all_queues);
     tcase_add_test(tc, all_queues_at_once);
     tcase_add_test(tc, bursts_answer_queues_in_use);

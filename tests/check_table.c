@@ -146,8 +146,8 @@ static void note_one(struct oracle_flow *f)
     static const enum note_kind kinds[] = {NOTE_DATAGRAM, NOTE_OPENS, NOTE_CARRIES, NOTE_CLOSES, NOTE_RESETS};
     enum note_kind kind = rng_percent(&rng, 60) ? NOTE_CARRIES : kinds[rng_below(&rng, 5)];
     uint32_t qid = rng_below(&rng, 256);
-    bool implied = !f->bound && (kind == NOTE_DATAGRAM || kind == NOTE_OPENS) &&
-                   queue_pick(b.queues, hash_fallback(&b.vm->secret, f->hash)) == qid;
+    bool implied =
+        !f->bound && (kind == NOTE_DATAGRAM || kind == NOTE_OPENS) && queue_pick(b.queues, bare_spread(f->hash)) == qid;
     struct losses before = losses_now();
     uint32_t outcome = bare_note_kind(&b, f->hash, qid, kind);
     if (f->bound)
@@ -245,7 +245,7 @@ static uint32_t oracle_rank(const struct oracle_flow *f)
 
 static void note_as(struct oracle_flow *f, enum note_kind kind)
 {
-    uint32_t qid = (queue_pick(b.queues, hash_fallback(&b.vm->secret, f->hash)) + 1) % 256;
+    uint32_t qid = (queue_pick(b.queues, bare_spread(f->hash)) + 1) % 256;
     ck_assert_uint_eq(bare_note_kind(&b, f->hash, qid, kind), FLOWQ_NOTE_BOUND);
     *f = (struct oracle_flow){.hash = f->hash, .bound = true, .queue = (uint16_t)qid, .tick = tick_now()};
     f->cls = kind == NOTE_CARRIES ? FLOWQ_CLASS_ESTABLISHED : kind == NOTE_CLOSES ? FLOWQ_CLASS_CLOSING : FLOWQ_CLASS_EMBRYONIC;

@@ -50,18 +50,36 @@ static uint64_t tick_of(uint64_t active_ns)
     return tick;
 }
 
+/* S10: both directions of a flow are one flow to the fallback. */
+static uint64_t *fallback_of(const struct model *m, uint32_t flow)
+{
+    uint32_t twin = m->twin[flow];
+    return &m->flow[twin < flow ? twin : flow].fallback;
+}
+
+/* S10: a flow moves only from a queue that went, or to one that came. While none is in use nothing moves. */
+static void move_fallbacks(struct model *m, uint64_t before, uint64_t now)
+{
+    for (uint32_t i = 0; i < m->n_flows; i++) {
+        uint64_t *may = &m->flow[i].fallback, went = *may & ~now;
+        *may = went ? now : *may | (now & ~before);
+    }
+}
+
 static void find_queues(struct model *m)
 {
-    uint16_t list[MODEL_MAX_PAIRS];
-    uint32_t n = 0;
-    for (uint32_t q = 0; q < m->pairs; q++)
-        if (m->enabled[q] && !m->resetting[q])
-            list[n++] = (uint16_t)q;
-    if (n == m->n_in_use && memcmp(list, m->in_use, n * sizeof(list[0])) == 0)
+    uint64_t now = 0;
+    m->n_in_use = 0;
+    for (uint32_t q = 0; q < m->pairs; q++) {
+        if (!model_in_use(m, q))
+            continue;
+        m->in_use[m->n_in_use++] = (uint16_t)q;
+        now |= UINT64_C(1) << q;
+    }
+    if (now == 0)
         return;
-    m->n_in_use = n;
-    memcpy(m->in_use, list, n * sizeof(list[0]));
-    m->sets++;
+    move_fallbacks(m, m->lately_in_use, now);
+    m->lately_in_use = now;
 }
 
 static void reset_queues(struct model *m)
@@ -74,10 +92,11 @@ static void reset_queues(struct model *m)
     find_queues(m);
 }
 
-void model_init(struct model *m, const struct flowq_vm_config *cfg, uint32_t n_flows, uint32_t n_datagrams)
+void model_init(struct model *m, const struct flowq_vm_config *cfg, uint32_t n_flows, const uint32_t *twin, uint32_t n_datagrams)
 {
     memset(m, 0, sizeof(*m));
     m->n_flows = n_flows;
+    m->twin = twin;
     m->flow = calloc(n_flows, sizeof(*m->flow));
     m->n_datagrams = n_datagrams;
     m->datagram = calloc(n_datagrams, sizeof(*m->datagram));
@@ -89,7 +108,6 @@ void model_init(struct model *m, const struct flowq_vm_config *cfg, uint32_t n_f
     m->events = 1;
     model_configure(m, cfg);
     m->tick_ns = tick_of(m->active_ns);
-    m->n_in_use = UINT32_MAX; /* no set yet */
     reset_queues(m);
 }
 
@@ -109,15 +127,22 @@ void model_set_pairs(struct model *m, uint32_t n)
     find_queues(m);
 }
 
+static void set_state(const struct model *m, bool *state, uint32_t qid, bool on)
+{
+    for (uint32_t q = 0; q < m->max_pairs; q++)
+        if (q == qid || qid == FLOWQ_ALL_QUEUES)
+            state[q] = on;
+}
+
 void model_set_enabled(struct model *m, uint32_t qid, bool on)
 {
-    m->enabled[qid] = on;
+    set_state(m, m->enabled, qid, on);
     find_queues(m);
 }
 
 void model_set_resetting(struct model *m, uint32_t qid, bool on)
 {
-    m->resetting[qid] = on;
+    set_state(m, m->resetting, qid, on);
     find_queues(m);
 }
 
@@ -254,16 +279,17 @@ static uint32_t note_bound(const struct model *m, const struct model_flow *f, co
 }
 
 /* S7, S9: a note of a flow that is not bound. */
-static uint32_t note_unknown(const struct model *m, const struct model_flow *f, const struct model_packet *p, uint32_t qid)
+static uint32_t note_unknown(const struct model *m, const struct model_packet *p, uint32_t qid)
 {
     if (p->tcp && p->tcp_flags & FRAME_RST)
         return bit(FLOWQ_NOTE_RESET);
     uint32_t stored = bit(FLOWQ_NOTE_BOUND) | (crowded(m) ? bit(FLOWQ_NOTE_REFUSED) : 0);
     if (class_after(p, 0) != FLOWQ_CLASS_EMBRYONIC)
         return stored;
-    if (f->fallback_sets != m->sets)
-        return stored | bit(FLOWQ_NOTE_IMPLIED);
-    return f->fallback == qid ? bit(FLOWQ_NOTE_IMPLIED) : stored;
+    uint64_t fallback = *fallback_of(m, p->flow), here = UINT64_C(1) << qid;
+    if (!(fallback & here))
+        return stored;
+    return fallback == here ? bit(FLOWQ_NOTE_IMPLIED) : stored | bit(FLOWQ_NOTE_IMPLIED);
 }
 
 uint32_t model_note(const struct model *m, const struct model_packet *p, uint32_t qid)
@@ -284,7 +310,7 @@ uint32_t model_note(const struct model *m, const struct model_packet *p, uint32_
         return bit(FLOWQ_NOTE_ICMP_ERROR);
     const struct model_flow *f = &m->flow[p->flow];
     enum model_sure bound = model_bound(m, p->flow);
-    return (bound != MODEL_NO ? note_bound(m, f, p, qid) : 0) | (bound != MODEL_YES ? note_unknown(m, f, p, qid) : 0);
+    return (bound != MODEL_NO ? note_bound(m, f, p, qid) : 0) | (bound != MODEL_YES ? note_unknown(m, p, qid) : 0);
 }
 
 static void noted_bound(struct model *m, struct model_flow *f, const struct model_packet *p, uint32_t qid, uint32_t outcome)
@@ -338,8 +364,7 @@ bool model_noted(struct model *m, const struct model_packet *p, uint32_t qid, ui
         break;
     case FLOWQ_NOTE_IMPLIED:
         set_held(m, f, false);
-        f->fallback = (uint16_t)qid;
-        f->fallback_sets = m->sets;
+        *fallback_of(m, p->flow) = UINT64_C(1) << qid;
         break;
     case FLOWQ_NOTE_REFUSED:
         set_held(m, f, false);
@@ -363,12 +388,6 @@ static void allow(struct model_answer *a, uint8_t reason, uint32_t qid)
     a->one[a->n++].qid = (uint16_t)qid;
 }
 
-static void allow_fallback(const struct model *m, struct model_answer *a, uint32_t flow)
-{
-    const struct model_flow *f = &m->flow[flow];
-    allow(a, FLOWQ_REASON_FALLBACK, f->fallback_sets == m->sets ? f->fallback : MODEL_ANY);
-}
-
 static void steer_flow(const struct model *m, struct model_answer *a, const struct model_packet *p)
 {
     const struct model_flow *f = &m->flow[p->flow];
@@ -376,7 +395,7 @@ static void steer_flow(const struct model *m, struct model_answer *a, const stru
     if (bound != MODEL_NO && model_in_use(m, f->qid))
         allow(a, p->kind == MODEL_ERROR ? FLOWQ_REASON_ICMP_ERROR : FLOWQ_REASON_BOUND, f->qid);
     if (bound != MODEL_YES || !model_in_use(m, f->qid))
-        allow_fallback(m, a, p->flow);
+        allow(a, FLOWQ_REASON_FALLBACK, MODEL_FALLBACK);
 }
 
 /* S5. */
@@ -392,7 +411,7 @@ static void steer_later(const struct model *m, struct model_answer *a, const str
     if (p->whole_key)
         steer_flow(m, a, p);
     else
-        allow_fallback(m, a, p->flow);
+        allow(a, FLOWQ_REASON_FALLBACK, MODEL_FALLBACK);
 }
 
 struct model_answer model_steer(const struct model *m, const struct model_packet *p)
@@ -417,8 +436,7 @@ static void learn_answer(struct model *m, const struct model_packet *p, uint8_t 
 {
     struct model_flow *f = &m->flow[p->flow];
     if (reason == FLOWQ_REASON_FALLBACK) {
-        f->fallback = qid;
-        f->fallback_sets = m->sets;
+        *fallback_of(m, p->flow) = UINT64_C(1) << qid;
         if (p->kind == MODEL_LATER && !p->whole_key)
             return;
         if (f->held && model_in_use(m, f->qid))
@@ -433,7 +451,8 @@ bool model_steered(struct model *m, const struct model_packet *p, int reason, ui
     struct model_answer a = model_steer(m, p);
     unsigned matches = 0, at = 0;
     for (unsigned i = 0; i < a.n; i++) {
-        bool right_queue = a.one[i].qid == qid || (a.one[i].qid == MODEL_ANY && model_in_use(m, qid));
+        bool right_queue = a.one[i].qid == qid ||
+                           (a.one[i].qid == MODEL_FALLBACK && model_in_use(m, qid) && *fallback_of(m, p->flow) >> qid & 1);
         if (right_queue && (reason < 0 || a.one[i].reason == reason)) {
             matches++;
             at = i;

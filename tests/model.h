@@ -6,9 +6,9 @@
  * its deadline. It reads no packet: whoever built a packet says what it means. Flows and datagrams are small numbers, chosen by
  * the caller.
  *
- * What the model leaves open, on purpose: which queue the fallback chooses (it learns that from the first answer, and then
- * insists, until the set of queues in use changes), which of several flows that may be displaced is, and how many places are
- * within a newcomer's reach.
+ * What the model leaves open, on purpose: which queue the fallback chooses (it learns that from the first answer, of either
+ * direction of a flow, and then insists: while the set of queues in use changes, that stays, unless it leaves or another comes),
+ * which of several flows that may be displaced is, and how many places are within a newcomer's reach.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -18,7 +18,7 @@
 #include "flowq.h"
 
 #define MODEL_MAX_PAIRS 64
-#define MODEL_ANY       0xfffeu /* some queue in use */
+#define MODEL_FALLBACK  0xfffeu /* one of those that the fallback may have chosen for the flow */
 
 enum model_kind {
     MODEL_FLOW,    /* it has a flow */
@@ -47,8 +47,7 @@ struct model_flow {
     uint64_t noted;                /* ns: the last note */
     uint64_t bound_from, bound_to; /* ns: when the note came that bound it to qid, at the earliest and the latest */
     uint64_t sure;                 /* events so far when it was last seen to be bound */
-    uint16_t fallback;             /* valid while ... */
-    uint64_t fallback_sets;        /* ... this equals model.sets */
+    uint64_t fallback;             /* a bit for each queue that may be this flow's and its reversed one's; see fallback_of() */
 };
 
 struct model_datagram {
@@ -62,7 +61,7 @@ struct model_answer {
     unsigned n;
     struct {
         uint8_t reason;
-        uint16_t qid; /* or MODEL_ANY */
+        uint16_t qid; /* or MODEL_FALLBACK */
     } one[4];
 };
 
@@ -78,10 +77,11 @@ struct model {
     bool enabled[MODEL_MAX_PAIRS], resetting[MODEL_MAX_PAIRS];
     uint32_t n_in_use;
     uint16_t in_use[MODEL_MAX_PAIRS]; /* ascending */
-    uint64_t sets;                    /* grows whenever the set of queues in use changes; starts at 1 */
+    uint64_t lately_in_use;           /* a bit for each: now, or if none is, when some were */
     /* flows */
     uint32_t n_flows, n_held;
     struct model_flow *flow;
+    const uint32_t *twin;   /* by flow: the one with source and destination swapped */
     uint64_t events;        /* times a binding may have lost its place */
     uint64_t event_at;      /* ns: the last */
     uint64_t crowded_event; /* the last one while half of max_flows or more were held */
@@ -93,11 +93,12 @@ struct model {
     uint64_t firsts;
 };
 
-/* cfg as given to flowq_vm_create, which took it. */
-void model_init(struct model *m, const struct flowq_vm_config *cfg, uint32_t n_flows, uint32_t n_datagrams);
+/* cfg as given to flowq_vm_create, which took it; twin: n_flows. */
+void model_init(struct model *m, const struct flowq_vm_config *cfg, uint32_t n_flows, const uint32_t *twin, uint32_t n_datagrams);
 void model_fini(struct model *m);
 
-/* Setters and resets; call after the same call of flowq. model_configure only for what flowq accepted. */
+/* Setters and resets; call after the same call of flowq. qid may be FLOWQ_ALL_QUEUES, or too large. model_configure only for what
+   flowq accepted. */
 void model_configure(struct model *m, const struct flowq_vm_config *cfg);
 void model_set_pairs(struct model *m, uint32_t n);
 void model_set_enabled(struct model *m, uint32_t qid, bool on);

@@ -7,6 +7,7 @@
 #define INDEX_SIZE       (1u << 16)
 #define ETHERNET_BYTES   14
 #define VM_ADDRESSES     6
+#define FLOWS_OF_ONE     12 /* numbers that a connection uses at most */
 #define REMOTE_ADDRESSES 40
 #define MULTICAST_V4     0xe0000101 /* 224.0.1.1 */
 
@@ -194,19 +195,28 @@ void universe_make(struct universe *u, struct rng *rng, uint32_t n_connections)
     memset(u, 0, sizeof(*u));
     u->n_connections = n_connections;
     u->connection = calloc(n_connections, sizeof(*u->connection));
-    u->flow = calloc(n_connections, 12 * sizeof(*u->flow));
+    u->flow = calloc(n_connections, 2 * FLOWS_OF_ONE * sizeof(*u->flow)); /* and their twins */
+    u->twin = calloc(n_connections, 2 * FLOWS_OF_ONE * sizeof(*u->twin));
     u->index = calloc(INDEX_SIZE, sizeof(*u->index));
     u->bytes = malloc((size_t)n_connections * UNIVERSE_N_PACKETS * FRAME_MAX);
-    if (!u->connection || !u->flow || !u->index || !u->bytes)
+    if (!u->connection || !u->flow || !u->twin || !u->index || !u->bytes)
         abort();
     for (uint32_t i = 0; i < n_connections; i++)
         make_connection(u, &u->connection[i], rng);
+    u->n_bindable = u->n_flows;
+    for (uint32_t i = 0; i < u->n_bindable; i++) {
+        struct flowq_tuple reversed = tuple_reverse(&u->flow[i]);
+        uint32_t twin = intern(u, &reversed);
+        u->twin[i] = twin;
+        u->twin[twin] = i;
+    }
 }
 
 void universe_free(struct universe *u)
 {
     free(u->connection);
     free(u->flow);
+    free(u->twin);
     free(u->index);
     free(u->bytes);
 }

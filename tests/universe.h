@@ -38,9 +38,10 @@ struct connection {
 };
 
 struct universe {
-    uint32_t n_connections, n_flows;
+    uint32_t n_connections, n_flows, n_bindable; /* of n_flows, those that a note may bind come first */
     struct connection *connection;
     struct flowq_tuple *flow; /* by number, as incoming packets carry it */
+    uint32_t *twin;           /* by number: that of the reversed tuple; a sensor is shown both */
     uint32_t *index;          /* open hash of flow numbers + 1 */
     uint8_t *bytes;
     size_t n_bytes;

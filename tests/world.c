@@ -50,9 +50,9 @@ static void wrong_flow(struct world *w, uint32_t flow, const char *what, unsigne
     record(w, "lookup of flow %u: %d, queue %u class %u age %u ms", flow, error, b.qid, b.cls, b.age_ms);
     world_wrong(w,
                 "%s: got %u, queue %u; flow %u bound %d class %u queue %u noted %" PRIu64 " bound %" PRIu64 "..%" PRIu64
-                " fallback %u%s",
+                " fallback %" PRIx64,
                 what, got, qid, flow, model_bound(&w->model, flow), f->cls, f->qid, f->noted, f->bound_from, f->bound_to,
-                f->fallback, f->fallback_sets == w->model.sets ? "" : " (old)");
+                w->model.flow[w->model.twin[flow] < flow ? w->model.twin[flow] : flow].fallback);
 }
 
 /* ---- Packets to choose from ------------------------------------------------------------------------------------------------ */
@@ -119,6 +119,15 @@ static struct chosen choose_tx(struct world *w)
     return c;
 }
 
+/* A packet of the other direction, as a mirror port shows it: what the VM itself would send. */
+static struct chosen choose_mirrored(struct world *w, uint32_t connection)
+{
+    bool error = has_errors(&w->universe->connection[connection]) && rng_percent(&w->rng, 20);
+    struct chosen c = choose(w, connection, error ? TX_ERROR : TX_ACK);
+    c.means.flow = w->universe->twin[error ? universe_meaning(w->universe, &w->rules, connection, RX_DATA).flow : c.means.flow];
+    return c;
+}
+
 static struct chosen choose_rx(struct world *w)
 {
     uint32_t percent = rng_below(&w->rng, 100), connection;
@@ -127,6 +136,8 @@ static struct chosen choose_rx(struct world *w)
     connection = pick_connection(w);
     if (percent < 16 && has_errors(&w->universe->connection[connection]))
         return choose(w, connection, RX_ERROR);
+    if (percent < 32)
+        return choose_mirrored(w, connection);
     return choose(w, connection, RX_DATA);
 }
 
@@ -310,13 +321,6 @@ void world_steer_burst(struct world *w, bool decide)
     }
 }
 
-static void model_set(struct model *m, void (*set)(struct model *m, uint32_t qid, bool on), uint32_t qid, bool on)
-{
-    for (uint32_t q = 0; q < m->max_pairs; q++)
-        if (q == qid || qid == FLOWQ_ALL_QUEUES)
-            set(m, q, on);
-}
-
 void world_change_queues(struct world *w)
 {
     uint32_t max = w->model.max_pairs, qid = rng_below(&w->rng, max + 3), n = rng_below(&w->rng, max + 2);
@@ -334,14 +338,14 @@ void world_change_queues(struct world *w)
     case 1:
         error = flowq_vm_set_queue_enabled(w->vm, qid, on);
         expected = qid >= max && qid != FLOWQ_ALL_QUEUES ? -EINVAL : 0;
-        model_set(&w->model, model_set_enabled, qid, on);
+        model_set_enabled(&w->model, qid, on);
         record(w, "%u enabled %u %d", w->operation, qid, on);
         break;
     default:
         on = !on;
         error = flowq_vm_set_queue_resetting(w->vm, qid, on);
         expected = qid >= max && qid != FLOWQ_ALL_QUEUES ? -EINVAL : 0;
-        model_set(&w->model, model_set_resetting, qid, on);
+        model_set_resetting(&w->model, qid, on);
         record(w, "%u resetting %u %d", w->operation, qid, on);
     }
     if (error != expected)
@@ -354,9 +358,9 @@ void world_open_queues(struct world *w)
     flowq_vm_set_queue_pairs(w->vm, w->model.max_pairs);
     model_set_pairs(&w->model, w->model.max_pairs);
     flowq_vm_set_queue_enabled(w->vm, FLOWQ_ALL_QUEUES, true);
-    model_set(&w->model, model_set_enabled, FLOWQ_ALL_QUEUES, true);
+    model_set_enabled(&w->model, FLOWQ_ALL_QUEUES, true);
     flowq_vm_set_queue_resetting(w->vm, FLOWQ_ALL_QUEUES, false);
-    model_set(&w->model, model_set_resetting, FLOWQ_ALL_QUEUES, false);
+    model_set_resetting(&w->model, FLOWQ_ALL_QUEUES, false);
     record(w, "%u all queues", w->operation);
 }
 
