@@ -44,6 +44,8 @@ static __attribute__((noinline)) void look_nowhere(const struct view *v, const s
         b->odd_kind[at] = ODD_KEYLESS;
     else
         b->spread[at] = hash_spread(v->secret, &r->key);
+    if (r->kind == PARSE_LATER && r->flags & PARSE_WHOLE_KEY) /* looked up if its first fragment is not known */
+        seen->hash = hash_key(v->secret, &r->key);
 }
 
 static __attribute__((noinline)) void fragment(const struct view *v, const struct parse_result *r, struct batch *b, unsigned at)
