@@ -10,18 +10,28 @@
 static size_t bitmap_bytes(uint32_t max) { return memory_round64(queues_words(max) * sizeof(uint64_t)); }
 static size_t control_bytes(void) { return memory_round64(sizeof(struct queue_control)); }
 
-size_t queues_bytes(uint32_t max) { return control_bytes() + 3 * bitmap_bytes(max) + memory_round64(max * sizeof(uint16_t)); }
+size_t queues_bytes(uint32_t max) { return control_bytes() + 5 * bitmap_bytes(max) + memory_round64(max * sizeof(uint16_t)); }
 
-/* Makes in_use, list and summary follow from pairs, named, enabled and resetting. Under lock. */
+/* Q-B */
+static void publish_states(struct queue_control *c, uint32_t w, uint64_t in_use)
+{
+    const uint64_t resetting = c->resetting[w], half = UINT32_MAX;
+    u64_store_release(&c->states[2 * w], (in_use & half) | (resetting & half) << QUEUES_A_STATE);
+    u64_store_release(&c->states[2 * w + 1], in_use >> QUEUES_A_STATE | (resetting & ~half));
+}
+
+/* Makes in_use, states, list and summary follow from pairs, named, enabled and resetting. Under lock. */
 static void publish_locked(struct queues *q)
 {
-    const struct queue_control *c = q->control;
+    struct queue_control *c = q->control;
     uint32_t n = 0;
     uint16_t lowest = FLOWQ_DROP;
     for (uint32_t w = 0; w < queues_words(q->max); w++) {
         uint32_t first = w * 64;
         uint64_t paired = c->pairs >= first + 64 ? UINT64_MAX : c->pairs > first ? (UINT64_C(1) << (c->pairs - first)) - 1 : 0;
-        u64_store_release(&q->in_use[w], (paired | c->named[w]) & c->enabled[w] & ~u64_load_relaxed(&c->resetting[w]));
+        uint64_t in_use = (paired | c->named[w]) & c->enabled[w] & ~c->resetting[w];
+        publish_states(c, w, in_use);
+        u64_store_release(&q->in_use[w], in_use);
     }
     u64_store_release(&q->few, u64_load_relaxed(&q->in_use[0]));
     for (uint32_t qid = 0; qid < q->max; qid++) {
@@ -39,7 +49,7 @@ static void start(struct queues *q)
 {
     for (uint32_t w = 0; w < queues_words(q->max); w++) {
         q->control->enabled[w] = UINT64_MAX;
-        u64_store_relaxed(&q->control->resetting[w], 0);
+        q->control->resetting[w] = 0;
         q->control->named[w] = 0;
     }
     q->control->pairs = 1;
@@ -56,7 +66,8 @@ int queues_init(struct queues *q, uint32_t max, atomic_u64 *many, void *mem)
     q->control->enabled = (void *)(at + control_bytes());
     q->control->resetting = (void *)(at + control_bytes() + bitmap_bytes(max));
     q->control->named = (void *)(at + control_bytes() + 2 * bitmap_bytes(max));
-    q->control->list = (void *)(at + control_bytes() + 3 * bitmap_bytes(max));
+    q->control->states = (void *)(at + control_bytes() + 3 * bitmap_bytes(max));
+    q->control->list = (void *)(at + control_bytes() + 5 * bitmap_bytes(max));
     if (pthread_mutex_init(&q->control->lock, NULL) != 0)
         return -ENOMEM;
     start(q);
@@ -79,6 +90,14 @@ void queues_set_named(struct queues *q, uint32_t pairs, const uint16_t *named, u
     mutex_unlock(&c->lock);
 }
 
+void queues_forget_named(struct queues *q)
+{
+    mutex_lock(&q->control->lock);
+    memset(q->control->named, 0, queues_words(q->max) * sizeof(*q->control->named));
+    publish_locked(q);
+    mutex_unlock(&q->control->lock);
+}
+
 /* The bits of word w of a bitmap that qid means. */
 static uint64_t bits_of(uint32_t qid, uint32_t w)
 {
@@ -99,10 +118,10 @@ void queues_set_enabled(struct queues *q, uint32_t qid, bool on)
 
 void queues_set_resetting(struct queues *q, uint32_t qid, bool on)
 {
-    atomic_u64 *resetting = q->control->resetting;
+    uint64_t *resetting = q->control->resetting;
     mutex_lock(&q->control->lock);
-    for (uint32_t w = 0; w < queues_words(q->max); w++) /* all before in_use: see queue_is_resetting() */
-        u64_store_release(&resetting[w], with_bits(u64_load_relaxed(&resetting[w]), bits_of(qid, w), on));
+    for (uint32_t w = 0; w < queues_words(q->max); w++)
+        resetting[w] = with_bits(resetting[w], bits_of(qid, w), on);
     publish_locked(q);
     mutex_unlock(&q->control->lock);
 }

@@ -19,6 +19,10 @@
  *        over is at least as new as its length, and entries beyond a newer, shorter list still hold valid queue numbers. That
  *        there are several, in `ways`, comes after the summary, too; a reader that saw it before there is but one finds that none
  *        of the others is in use.
+ *   Q-B  Whether a queue is in use and whether it is being reset stand together in one word, `states`, which a setter changes by
+ *        one store. Whoever finds a queue not in use, and must know why, loads that word once (queue_state()), and what it says
+ *        held at that instant of the call; in_use is not asked again. No order of two bitmaps would do: between a load of the one
+ *        and of the other a reset may begin or end, or the one end and the next begin.
  */
 #ifndef FLOWQ_LIB_QUEUE_H
 #define FLOWQ_LIB_QUEUE_H
@@ -28,11 +32,12 @@
 #include "atomic.h"
 #include "flowq.h"
 
-/* What only setters touch, and list. */
+/* What only setters touch, and list and states. */
 struct queue_control {
     atomic_u16 *list;    /* max */
-    atomic_u64 *resetting; /* queues_words(max); written under lock */
+    atomic_u64 *states;  /* 2 * queues_words(max): queue_state() */
     uint64_t *enabled;   /* queues_words(max); this and the rest under lock */
+    uint64_t *resetting; /* queues_words(max) */
     uint64_t *named;     /* queues_words(max): in use beside the pairs, as RSS names them */
     uint32_t pairs;
     pthread_mutex_t lock;
@@ -79,6 +84,7 @@ void queues_fini(struct queues *q);
    queues that are named. */
 void queues_set_pairs(struct queues *q, uint32_t n);
 void queues_set_named(struct queues *q, uint32_t pairs, const uint16_t *named, uint32_t n); /* queues beside the pairs */
+void queues_forget_named(struct queues *q);                                                 /* the pairs stay */
 void queues_set_enabled(struct queues *q, uint32_t qid, bool on);
 void queues_set_resetting(struct queues *q, uint32_t qid, bool on);
 void queues_reset(struct queues *q);
@@ -101,10 +107,15 @@ static inline const atomic_u64 *queues_bits(const struct queues *q)
 
 static inline bool queue_in_use(const struct queues *q, uint32_t qid) { return queue_in(queues_bits(q), qid); }
 
-/* qid: as above. Whoever finds a queue not in use may learn here why. */
-static inline bool queue_is_resetting(const struct queues *q, uint32_t qid)
+/* A queue's bits in its word of `states`, of QUEUES_A_STATE queues: in use in the lower half, being reset in the upper one. */
+#define QUEUES_A_STATE 32
+enum queue_state { QUEUE_OFF = 0, QUEUE_IN_USE = 1, QUEUE_RESETTING = 2 };
+
+/* qid: as above. One instant's truth (Q-B); RESETTING whatever else holds. */
+static inline enum queue_state queue_state(const struct queues *q, uint32_t qid)
 {
-    return u64_load_acquire(&q->control->resetting[qid / 64]) >> qid % 64 & 1;
+    uint64_t both = u64_load_acquire(&q->control->states[qid / QUEUES_A_STATE]) >> qid % QUEUES_A_STATE;
+    return both >> QUEUES_A_STATE & 1 ? QUEUE_RESETTING : both & 1 ? QUEUE_IN_USE : QUEUE_OFF;
 }
 
 /* The guest's table decides, not its flows (S0): then rss.c has the way of the packet. */
