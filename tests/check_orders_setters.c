@@ -229,7 +229,7 @@ static void replace_hash(void *ctx)
 
 /*
  * Mutations: rss_steer(), or rss_add_reports(), loads the configuration before it opens the section; replace_locked() takes the
- * stamp before it unlinks: memory is used after its end (V-A). flowq_rx_steer_burst_vms() opens no section: likewise.
+ * stamp before it unlinks: memory is used after its end (V-A).
  */
 START_TEST(configurations_are_replaced_while_steering)
 {
