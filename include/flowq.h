@@ -287,8 +287,10 @@ int flowq_vm_configure(struct flowq_vm *vm, const struct flowq_vm_config *cfg);
 #define FLOWQ_RESET_CONFIG 0x4u /* what the guest configured (RSS, hash types, tunnel hash) is off, as after a virtio reset */
 
 /*
- * Resets part of a vm: `what` is a combination of FLOWQ_RESET_*; unknown bits are ignored. A virtio device reset is all three. A
- * flow noted while this runs is forgotten or not. Needs no memory and cannot fail. NULL is fine. Thread-safe. Since 0.9.
+ * Resets part of a vm: `what` is a combination of FLOWQ_RESET_*; unknown bits are ignored. A virtio device reset is all three.
+ * CONFIG and QUEUES, alone or together, are one step for other setters. A flow noted while FLOWS runs is forgotten or not, and so
+ * is a first fragment that is steered meanwhile; but what later fragments follow afterwards was chosen when the flows were
+ * forgotten. Needs no memory and cannot fail. NULL is fine. Thread-safe. Since 0.9.
  */
 void flowq_vm_reset(struct flowq_vm *vm, uint32_t what);
 
@@ -376,7 +378,11 @@ struct flowq_decision {
  */
 uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_t qid);
 
-/* n packets on one queue, as n calls of flowq_tx_note() in order at one reading of the clock would do. Since 0.9. */
+/*
+ * n packets on one queue, as n calls of flowq_tx_note() in order at one reading of the clock would do, as long as nobody notes,
+ * sets, resets or maintains meanwhile. Beside others, each packet is noted as it would be alone at some instant of the call, and in
+ * order for each flow. Since 0.9.
+ */
 void flowq_tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint32_t qid);
 
 /*
@@ -387,8 +393,13 @@ void flowq_tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size
  */
 uint16_t flowq_rx_steer(struct flowq_vm *vm, const struct flowq_pkt *pkt);
 
-/* n packets; qids[i] is the answer for pkts[i], as n calls of flowq_rx_steer() in order would give. A call for hundreds of packets
-   takes less time for each than one for 32, where the table is larger than the caches. Since 0.9. */
+/*
+ * n packets; qids[i] is the answer for pkts[i], as n calls of flowq_rx_steer() in order would give, as long as nobody notes, sets,
+ * resets or maintains meanwhile. Beside others, each answer is what a call for this packet alone could have given that began when
+ * the burst began: all notes and setters that had returned by then are obeyed; of those that run meanwhile, one packet's answer may
+ * know a later one and the next packet's answer not yet an earlier one. A call for hundreds of packets takes less time for each
+ * than one for 32, where the table is larger than the caches. Since 0.9.
+ */
 void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids);
 
 /* The same, with the reason and the hash to report to the guest. Since 0.9. */

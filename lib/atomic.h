@@ -150,6 +150,7 @@ static inline void spin_unlock(struct spin *s) { u32_store_release(&s->held, 0);
 static inline void mutex_lock(pthread_mutex_t *m)
 {
 #ifdef FLOWQ_SCHED
+    sched_point(); /* what lies between two locks must be torn apart, too */
     while (pthread_mutex_trylock(m) != 0)
         sched_give_up();
 #else

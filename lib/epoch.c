@@ -33,8 +33,8 @@
  *
  *   G4  When a scan finds a floor above s, every section that may see what W unlinked has ended. Proof.
  *       Say R loads what W unlinked, the old value. Then F_R comes before F_W, or else R would have seen the unlinking (FACT);
- *       and F_W before F_P (G3). So the scan sees R's active = 1, or what was stored to that word later (FACT); R's record was
- * put into the list before R, and so is seen too.
+ *       and F_W before F_P (G3). So the scan sees R's active = 1, or what was stored to that word later (FACT); R's
+ *       record was put into the list before R, and so is seen too.
  *       - It saw active = 0: that is later than R's 1, so R has ended.
  *       - It saw active = 1 and since > s, stored by a later section of this record: then R has ended.
  *       - It saw active = 1 and since > s, stored by R or an earlier one: then R's owner had read now > s before R's loads, which
@@ -43,7 +43,10 @@
  *       An outdated since only delays: what an owner reads of now never falls. So the order of since and active does not matter.
  *   G5  What R did happens before epoch_passed() returns true: R's end stores since again (release), then active = 0 after a
  *       release fence; the scan reads both, and since with acquire; an acquire fence; done is raised (release) and read
- *       (acquire). libck's fences and its active are assembly that ThreadSanitizer cannot see; since and done tell it.
+ *       (acquire). The scan may see what a later section stored to since instead, of the same thread or of the next one whose
+ *       record this is: R's end comes before that store, in program order or by the lock under which the record changed hands,
+ *       and so every store of since is a release. libck's fences and its active are assembly that ThreadSanitizer cannot see;
+ *       since and done tell it.
  *
  * Progress. enter, leave and stamp are wait-free. epoch_passed() is lock-free, and stops at the first section that holds the
  * stamp up; it remembers which, so that asking again costs two loads. A thread stalled in a section delays the stamps taken since
@@ -99,10 +102,10 @@ void epoch_register(struct epoch_record *record)
     ptr_store_release(&epoch.records, record);
 }
 
-/* G1 */
+/* G1, G5 */
 void epoch_enter(struct epoch_record *record)
 {
-    u64_store_relaxed(&record->since, u64_load_acquire(&epoch.now));
+    u64_store_release(&record->since, u64_load_acquire(&epoch.now));
     sched_point();
     ck_epoch_begin(&record->ck, NULL);
 }

@@ -1,4 +1,8 @@
-/* frag: see frag.h. */
+/*
+ * frag: see frag.h.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
 #include "frag.h"
 
 #define QUEUE_MASK UINT64_C(0x7fff)
@@ -9,12 +13,14 @@
 void frags_init(struct frags *f, uint32_t n, void *mem)
 {
     f->entry = mem;
+    u64_store_relaxed(&f->generation, 0);
     f->off = n == 0;
     f->set_mask = n == 0 ? 0 : n / FRAG_WAYS - 1;
 }
 
 void frags_clear(struct frags *f)
 {
+    (void)u64_add_acq_rel(&f->generation, UINT64_C(1) << TAG_SHIFT); /* F-A */
     for (uint32_t i = 0; !f->off && i < (f->set_mask + 1) * FRAG_WAYS; i++)
         u64_store_relaxed(&f->entry[i], 0);
 }

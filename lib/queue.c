@@ -25,7 +25,7 @@ static uint32_t n_slots(uint32_t max)
 /* So many queues, the default, leave setters `gives` on their stack: 512 bytes. */
 enum { GIVES_ON_STACK = 256 };
 
-/* One behind the other in one block: struct queue_control with its slots, six bitmaps, `gives`. */
+/* One behind the other in one block: struct queue_control with its slots, eight bitmaps, `gives`. */
 static size_t control_bytes(uint32_t max)
 {
     size_t bytes = sizeof(struct queue_control) + n_slots(max) * sizeof(uint16_t);
@@ -34,7 +34,7 @@ static size_t control_bytes(uint32_t max)
 static size_t bitmap_bytes(uint32_t max) { return queues_words(max) * sizeof(uint64_t); }
 static size_t gives_bytes(uint32_t max) { return max > GIVES_ON_STACK ? max * sizeof(uint16_t) : 0; }
 
-size_t queues_bytes(uint32_t max) { return memory_round64(control_bytes(max) + 6 * bitmap_bytes(max) + gives_bytes(max)); }
+size_t queues_bytes(uint32_t max) { return memory_round64(control_bytes(max) + 8 * bitmap_bytes(max) + gives_bytes(max)); }
 
 /* ---- Slots: see STEADINESS in queue.h -------------------------------------------------------------------------------------- */
 
@@ -151,16 +151,25 @@ static void share_locked(struct queues *q, uint32_t n)
 
 /* ---- The set --------------------------------------------------------------------------------------------------------------- */
 
-/* Makes in_use, slot and summary follow from pairs, named, enabled and resetting. Under lock. */
+/* Q-B */
+static void publish_states(struct queue_control *c, uint32_t w, uint64_t in_use)
+{
+    const uint64_t resetting = c->resetting[w], half = UINT32_MAX;
+    u64_store_release(&c->states[2 * w], (in_use & half) | (resetting & half) << QUEUES_A_STATE);
+    u64_store_release(&c->states[2 * w + 1], in_use >> QUEUES_A_STATE | (resetting & ~half));
+}
+
+/* Makes in_use, states, slot and summary follow from pairs, named, enabled and resetting. Under lock. */
 static void publish_locked(struct queues *q)
 {
-    const struct queue_control *c = q->control;
+    struct queue_control *c = q->control;
     uint32_t n = 0;
     uint16_t lowest = FLOWQ_DROP;
     for (uint32_t w = 0; w < queues_words(q->max); w++) {
         uint32_t first = w * 64;
         uint64_t paired = c->pairs >= first + 64 ? UINT64_MAX : c->pairs > first ? (UINT64_C(1) << (c->pairs - first)) - 1 : 0;
-        uint64_t in_use = (paired | c->named[w]) & c->enabled[w] & ~u64_load_relaxed(&c->resetting[w]);
+        uint64_t in_use = (paired | c->named[w]) & c->enabled[w] & ~c->resetting[w];
+        publish_states(c, w, in_use);
         u64_store_release(&q->in_use[w], in_use);
         if (n == 0 && in_use)
             lowest = (uint16_t)(first + (uint32_t)__builtin_ctzll(in_use));
@@ -177,7 +186,7 @@ static void start(struct queues *q)
 {
     for (uint32_t w = 0; w < queues_words(q->max); w++) {
         q->control->enabled[w] = UINT64_MAX;
-        u64_store_relaxed(&q->control->resetting[w], 0);
+        q->control->resetting[w] = 0;
         q->control->named[w] = 0;
     }
     q->control->pairs = 1;
@@ -211,7 +220,8 @@ int queues_init(struct queues *q, uint32_t max, atomic_u64 *many, void *mem)
     c->sharing = (void *)(at + 3 * step);
     c->more = (void *)(at + 4 * step);
     c->gets_more = (void *)(at + 5 * step);
-    c->gives = max > GIVES_ON_STACK ? (void *)(at + 6 * step) : NULL;
+    c->states = (void *)(at + 6 * step);
+    c->gives = max > GIVES_ON_STACK ? (void *)(at + 8 * step) : NULL;
     if (pthread_mutex_init(&c->lock, NULL) != 0)
         return -ENOMEM;
     deal_slots(q);
@@ -235,6 +245,14 @@ void queues_set_named(struct queues *q, uint32_t pairs, const uint16_t *named, u
     mutex_unlock(&c->lock);
 }
 
+void queues_forget_named(struct queues *q)
+{
+    mutex_lock(&q->control->lock);
+    memset(q->control->named, 0, queues_words(q->max) * sizeof(*q->control->named));
+    publish_locked(q);
+    mutex_unlock(&q->control->lock);
+}
+
 /* The bits of word w of a bitmap that qid means. */
 static uint64_t bits_of(uint32_t qid, uint32_t w)
 {
@@ -255,10 +273,10 @@ void queues_set_enabled(struct queues *q, uint32_t qid, bool on)
 
 void queues_set_resetting(struct queues *q, uint32_t qid, bool on)
 {
-    atomic_u64 *resetting = q->control->resetting;
+    uint64_t *resetting = q->control->resetting;
     mutex_lock(&q->control->lock);
-    for (uint32_t w = 0; w < queues_words(q->max); w++) /* all before in_use: see queue_is_resetting() */
-        u64_store_release(&resetting[w], with_bits(u64_load_relaxed(&resetting[w]), bits_of(qid, w), on));
+    for (uint32_t w = 0; w < queues_words(q->max); w++)
+        resetting[w] = with_bits(resetting[w], bits_of(qid, w), on);
     publish_locked(q);
     mutex_unlock(&q->control->lock);
 }

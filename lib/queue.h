@@ -27,19 +27,23 @@
  * none that stay give, or none that stay take. Then
  *
  *   - if queues only went, what they gave must have gone to those that stay; these take, so none of them gives: the slots of
- * those that went are all that move;
+ *     those that went are all that move;
  *   - if queues only came, S mod m is S - m * g, and g <= f. If g < f all that stay hold more than g, and none takes. If g = f,
- * those that hold one more are S - n * g > S - m * g: there are too few for a taker. What moves goes to those that came;
+ *     those that hold one more are S - n * g > S - m * g: there are too few for a taker. What moves goes to those that came;
  *   - if some went and some came, no slot goes from one that stays to one that stays.
  *
  * While one queue is in use it has all flows, whatever the slots say, and while none is in use there is no fallback. What the
  * slots then still say only decides which flows those that come next take from it.
  *
  * ORDERING
- *   Q-A  setters store in_use, then slot, then summary, each by release. A reader loads the slot (acquire), then the queue's bit:
- * one that sees a slot as a setter left it sees the queues that this setter brought, too, and any number that ever was in a slot
- *        is valid. A reader that finds the queue not in use looks again, and at last loads the summary (acquire): as that was
- *        stored last, its lowest queue was in use, and it says that none is only if a setter left none.
+ *   Q-A  setters store in_use, then slot, then summary, each by release. A reader loads the slot (acquire), then the queue's
+ *        bit: one that sees a slot as a setter left it sees the queues that this setter brought, too, and any number that ever was
+ *        in a slot is valid. A reader that finds the queue not in use looks again, and at last loads the summary (acquire): as that
+ *        was stored last, its lowest queue was in use, and it says that none is only if a setter left none.
+ *   Q-B  Whether a queue is in use and whether it is being reset stand together in one word, `states`, which a setter changes by
+ *        one store. Whoever finds a queue not in use, and must know why, loads that word once (queue_state()), and what it says
+ *        held at that instant of the call; in_use is not asked again. No order of two bitmaps would do: between a load of the one
+ *        and of the other a reset may begin or end, or the one end and the next begin.
  */
 #ifndef FLOWQ_LIB_QUEUE_H
 #define FLOWQ_LIB_QUEUE_H
@@ -49,10 +53,11 @@
 #include "atomic.h"
 #include "flowq.h"
 
-/* Bits per queue are queues_words(max) words; all but slot and resetting is of use under lock only. */
+/* Bits per queue are queues_words(max) words; all but slot and states is of use under lock only. */
 struct queue_control {
-    atomic_u64 *resetting; /* written under lock */
+    atomic_u64 *states; /* 2 * queues_words(max): queue_state() */
     uint64_t *enabled;
+    uint64_t *resetting;
     uint64_t *named;     /* in use beside the pairs, as RSS names them */
     uint64_t *sharing;   /* among which slots are shared out; in use when last there were two or more */
     uint64_t *more;      /* those of them that hold slots_each + 1; the others hold slots_each */
@@ -106,6 +111,7 @@ void queues_fini(struct queues *q);
    queues that are named. */
 void queues_set_pairs(struct queues *q, uint32_t n);
 void queues_set_named(struct queues *q, uint32_t pairs, const uint16_t *named, uint32_t n); /* queues beside the pairs */
+void queues_forget_named(struct queues *q);                                                 /* the pairs stay */
 void queues_set_enabled(struct queues *q, uint32_t qid, bool on);
 void queues_set_resetting(struct queues *q, uint32_t qid, bool on);
 void queues_reset(struct queues *q);
@@ -128,10 +134,15 @@ static inline const atomic_u64 *queues_bits(const struct queues *q)
 
 static inline bool queue_in_use(const struct queues *q, uint32_t qid) { return queue_in(queues_bits(q), qid); }
 
-/* qid: as above. Whoever finds a queue not in use may learn here why. */
-static inline bool queue_is_resetting(const struct queues *q, uint32_t qid)
+/* A queue's bits in its word of `states`, of QUEUES_A_STATE queues: in use in the lower half, being reset in the upper one. */
+#define QUEUES_A_STATE 32
+enum queue_state { QUEUE_OFF = 0, QUEUE_IN_USE = 1, QUEUE_RESETTING = 2 };
+
+/* qid: as above. One instant's truth (Q-B); RESETTING whatever else holds. */
+static inline enum queue_state queue_state(const struct queues *q, uint32_t qid)
 {
-    return u64_load_acquire(&q->control->resetting[qid / 64]) >> qid % 64 & 1;
+    uint64_t both = u64_load_acquire(&q->control->states[qid / QUEUES_A_STATE]) >> qid % QUEUES_A_STATE;
+    return both >> QUEUES_A_STATE & 1 ? QUEUE_RESETTING : both & 1 ? QUEUE_IN_USE : QUEUE_OFF;
 }
 
 /* The guest's table decides, not its flows (S0): then rss.c has the way of the packet. */

@@ -155,11 +155,13 @@ static void hash_packets(struct rss *r, const struct parse_rules *rules, const s
 
 /* ---- Steering -------------------------------------------------------------------------------------------------------------- */
 
-/* The queue that was chosen is not in use. One that is being reset drops; for others the next one in use stands in. */
+/* The queue that was chosen was not in use. One that is being reset drops; for one that is off the next one in use stands in; and
+   it may just have come back (Q-B). */
 static __attribute__((noinline)) uint16_t instead_of(struct flowq_vm *vm, const struct tally *tally, uint16_t qid)
 {
-    if (queue_is_resetting(&vm->queues, qid))
-        return FLOWQ_DROP;
+    enum queue_state state = queue_state(&vm->queues, qid);
+    if (state != QUEUE_OFF)
+        return state == QUEUE_IN_USE ? qid : FLOWQ_DROP;
     qid = queue_next_in_use(&vm->queues, qid);
     if (qid != FLOWQ_DROP)
         tally_add(tally, STAT_RSS_ELSEWHERE, 1);

@@ -48,16 +48,18 @@ static __attribute__((noinline)) void look_nowhere(const struct view *v, const s
         seen->hash = hash_key(v->secret, &r->key);
 }
 
+/* What is known of datagrams by now counts, nothing later: the lines have not been looked at (F-A). */
 static __attribute__((noinline)) void fragment(const struct view *v, const struct parse_result *r, struct batch *b, unsigned at)
 {
     const struct hash_secret *secret = v->secret;
+    const struct frags *frags = &v->vm->frags;
     struct special *s = &b->special[b->n_special++];
     s->at = (uint8_t)at;
     s->n_first = r->n_first;
     s->whole_key = r->kind == PARSE_LATER && r->flags & PARSE_WHOLE_KEY;
-    s->later = r->kind == PARSE_LATER ? hash_frag(secret, &r->later) : 0;
+    s->later = r->kind == PARSE_LATER ? frag_hash(frags, hash_frag(secret, &r->later)) : 0;
     for (unsigned i = 0; i < r->n_first; i++)
-        s->first[i] = hash_frag(secret, &r->first[i]);
+        s->first[i] = frag_hash(frags, hash_frag(secret, &r->first[i]));
 }
 
 static inline __attribute__((always_inline)) void special(const struct view *v, const struct parse_rules *rules,

@@ -199,6 +199,16 @@ static uint64_t clear_locked(struct table *t, struct shard *s)
     return n;
 }
 
+/* Shards that are superseded, all of them frozen, are still looked at by calls that began before: they must not tell those what is
+   forgotten (F-A in frag.h). Nobody writes to them any more; under the grow lock they are not freed. */
+static void clear_superseded(struct table *t)
+{
+    for (struct shard *s = t->grow.retired_first; s; s = shard_head(t, s)->retired_next)
+        for (uint32_t l = 0; l <= t->line_mask; l++)
+            for (uint32_t i = 0; i < LINE_SLOTS; i++)
+                u64_store_relaxed(&s->line[l].slot[i], 0);
+}
+
 uint64_t table_clear(struct table *t)
 {
     uint64_t n = 0, at = 0;
@@ -213,6 +223,7 @@ uint64_t table_clear(struct table *t)
         n += clear_locked(t, s);
         spin_unlock(&shard_head(t, s)->lock);
     } while (at);
+    clear_superseded(t);
     spin_unlock(&t->grow.lock);
     return n;
 }

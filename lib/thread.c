@@ -16,6 +16,13 @@
  * would give back what it registered then. What remains is a thread whose first call of all comes from a destructor in one of the
  * last rounds: its struct thread is not given back, and a section it leaves open stays open.
  *
+ * The end of the code. The shared library is never unloaded (-z nodelete); but the archive may be part of a plugin that is. A
+ * thread that lives on then must not call our destructor when it ends: the key goes with the code (unload()). Values of a key that
+ * was deleted mean nothing to one that gets its number later, and a thread-local pointer of a plugin loaded again begins as NULL:
+ * what such a thread had is simply left, its struct thread and its record, as nobody can tell an unloading from the end of the
+ * process, where other threads may be using theirs. There, calls go on being served; but no thread is given back any more. fork()
+ * handlers go with the code, too: pthread_atfork() binds them to whoever called it (glibc; musl never unloads).
+ *
  * Lock order: `registry` alone; it covers the list, `taken`, `lowest` and the setting up. No memory is allocated under it,
  * because fork() takes it too and an allocator may have fork handlers with a lock of its own. fork() holds it so that the child
  * finds the list whole; the child's handler then takes everything back.
@@ -46,6 +53,7 @@ static struct thread **end = &threads;
 static struct thread *lowest; /* all before this one are taken; NULL: all are */
 static uint32_t n_threads;
 static bool fork_handled, key_made;
+static bool unloaded; /* the key is gone for good */
 static pthread_key_t exit_key; /* value: how many more calls of the destructor; NULL on threads that never called us */
 
 /* ---- The list -------------------------------------------------------------------------------------------------------------- */
@@ -137,9 +145,29 @@ static bool set_up_locked(void)
 {
     if (!fork_handled)
         fork_handled = pthread_atfork(fork_prepare, fork_parent, fork_child) == 0;
-    if (fork_handled && !key_made)
+    if (fork_handled && !key_made && !unloaded)
         key_made = pthread_key_create(&exit_key, thread_exits) == 0;
-    return key_made;
+    return key_made || unloaded;
+}
+
+/* Runs when the code is about to go, or the process. Whoever is giving its struct thread back is waited for. */
+__attribute__((destructor)) static void unload(void)
+{
+    mutex_lock(&registry);
+    if (key_made)
+        (void)pthread_key_delete(exit_key);
+    key_made = false;
+    unloaded = true;
+    mutex_unlock(&registry);
+}
+
+/* Makes the calling thread's end call thread_exits(). Not under the lock: it may take memory. */
+static bool watch_end(void)
+{
+    mutex_lock(&registry);
+    bool gone = unloaded;
+    mutex_unlock(&registry);
+    return gone || pthread_getspecific(exit_key) != NULL || pthread_setspecific(exit_key, (void *)EXIT_ROUNDS) == 0;
 }
 
 static struct thread *take(void)
@@ -172,7 +200,7 @@ struct thread *thread_register_slow(void)
         return NULL;
     t->depth = 0;
     t->held = 0;
-    if (pthread_getspecific(exit_key) == NULL && pthread_setspecific(exit_key, (void *)EXIT_ROUNDS) != 0) {
+    if (!watch_end()) {
         unregister(t);
         return NULL;
     }

@@ -54,7 +54,7 @@ static inline struct thread *thread_self(void)
     return thread_is_registered(t) ? t : thread_register_slow();
 }
 
-/* Opens a section; sections nest, and only the outermost one costs (PERF.md: 13 ns with its end). */
+/* Opens a section; sections nest, and only the outermost one costs. */
 static inline void thread_enter(struct thread *t)
 {
     if (t->depth++ == 0)

@@ -290,13 +290,17 @@ void virtio_fini(struct flowq_vm *vm)
     pthread_mutex_destroy(&v->lock);
 }
 
-void virtio_reset(struct flowq_vm *vm)
+void virtio_reset(struct flowq_vm *vm, uint32_t what)
 {
     struct virtio *v = &vm->virtio;
     mutex_lock(&v->lock);
-    replace_locked(vm, NULL, false);
-    u32_store_release(&v->tunnels, 0);
-    queues_set_pairs(&vm->queues, queues_pairs(&vm->queues)); /* those that the table named besides are in use no longer */
+    if (what & FLOWQ_RESET_CONFIG) {
+        replace_locked(vm, NULL, false);
+        u32_store_release(&v->tunnels, 0);
+        queues_forget_named(&vm->queues);
+    }
+    if (what & FLOWQ_RESET_QUEUES)
+        queues_reset(&vm->queues);
     mutex_unlock(&v->lock);
 }
 

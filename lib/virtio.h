@@ -5,8 +5,10 @@
  *
  * The last accepted command decides the mode. In RSS mode `decides` names the configuration; `reports` names it in either mode if
  * VIRTIO_NET_F_HASH_REPORT was negotiated; both are read by steering threads inside a section. `last` is the same, seen by the
- * control path: hash types and key outlive the mode. Setters work under `lock`, which comes before that of the queues. All of
- * them but those that bring a new configuration need no memory.
+ * control path: hash types and key outlive the mode. Setters work under `lock`, which comes before that of the queues: those of
+ * the pairs and the resets, too, so that of any setters side by side there remains what some order of the calls leaves. (Switching
+ * a queue on or off, or saying that it is being reset, is one step under the queues' own lock.) All of them but those that bring a
+ * new configuration need no memory.
  *
  * ORDERING
  *   V-A  A configuration is unlinked from both pointers by seq_cst exchanges before its stamp is taken, and freed when the stamp
@@ -45,8 +47,8 @@ struct virtio {
 int virtio_init(struct flowq_vm *vm, const struct flowq_vm_config *cfg);
 void virtio_fini(struct flowq_vm *vm);
 void virtio_configure_locked(struct flowq_vm *vm, const struct flowq_vm_config *cfg);
-/* What the guest configured is off. */
-void virtio_reset(struct flowq_vm *vm);
+/* FLOWQ_RESET_CONFIG: what the guest configured is off; FLOWQ_RESET_QUEUES. Both together are one step for other setters. */
+void virtio_reset(struct flowq_vm *vm, uint32_t what);
 /* The pairs, and automatic steering. */
 void virtio_set_pairs(struct flowq_vm *vm, uint32_t n);
 /* Frees what is free to go, unless a setter is at work. */

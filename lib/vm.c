@@ -249,15 +249,13 @@ void flowq_vm_reset(struct flowq_vm *vm, uint32_t what)
 {
     if (!vm)
         return;
-    if (what & FLOWQ_RESET_CONFIG)
-        virtio_reset(vm);
-    if (what & FLOWQ_RESET_QUEUES)
-        queues_reset(&vm->queues);
+    if (what & (FLOWQ_RESET_CONFIG | FLOWQ_RESET_QUEUES))
+        virtio_reset(vm, what);
     if (what & FLOWQ_RESET_FLOWS) {
         /* Does not register: that takes memory. */
         struct tally tally = stats_tally(&vm->stats, thread_is_registered(thread_tls) ? thread_tls : NULL);
-        frags_clear(&vm->frags);
         tally_add(&tally, STAT_FORGOTTEN, table_clear(&vm->table));
+        frags_clear(&vm->frags); /* F-A: last */
     }
 }
 

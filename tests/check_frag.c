@@ -56,6 +56,26 @@ START_TEST(life_of_an_entry)
 }
 END_TEST
 
+/* A first fragment that was parsed before the cache was cleared, and put afterwards; and whose entry was moved up beside it. */
+START_TEST(what_came_before_a_reset_does_not_count)
+{
+    struct frags f = make(8);
+    uint64_t now = 1000 * SECOND, hash = (UINT64_C(77) << 40) + 5, known[100];
+    for (unsigned i = 0; i < 100; i++) {
+        known[i] = frag_hash(&f, hash);
+        ck_assert_uint_eq((uint32_t)known[i], (uint32_t)hash); /* its set stays */
+        frag_put(&f, known[i], 3, now);
+        ck_assert_uint_eq(frag_get(&f, frag_hash(&f, hash), now), 3);
+        frags_clear(&f);
+        for (unsigned k = 0; k <= i; k++) {
+            frag_put(&f, known[k], 4, now);
+            ck_assert_uint_eq(frag_get(&f, frag_hash(&f, hash), now), FLOWQ_DROP);
+        }
+    }
+    free(f.entry);
+}
+END_TEST
+
 /* A datagram that the list knows; among those of its set, the eight that were put last are in the cache. */
 struct datagram {
     uint64_t hash, when, order;
@@ -145,6 +165,7 @@ int main(void)
     tcase_set_timeout(tc, 300);
     tcase_add_test(tc, off);
     tcase_add_test(tc, life_of_an_entry);
+    tcase_add_test(tc, what_came_before_a_reset_does_not_count);
     tcase_add_test(tc, beside_a_list);
     tcase_add_test(tc, threads_on_one_set);
     suite_add_tcase(s, tc);

@@ -195,6 +195,23 @@ START_TEST(read_while_memory_is_retired)
 }
 END_TEST
 
+/* A reader that has just taken the directory, and stops there likewise. Its flow stays where it is. */
+static void hold_directory(void *ctx)
+{
+    struct thread *t = thread_self();
+    (void)ctx;
+    thread_enter(t);
+    const struct directory *d = ptr_load_acquire(&x.b.table->directory);
+    sched_give_up();
+    bool whole = d->depth >= 1 && d->depth <= 8 && d->shift == 64 - d->depth;
+    SCHED_CHECK(whole);
+    if (whole) {
+        struct place p = shard_find(x.b.table, ptr_load_acquire(&d->shard[x.f[0]->hash >> d->shift]), x.f[0]->hash);
+        SCHED_CHECK(p.slot && word_queue(x.b.table, p.word) == 1);
+    }
+    thread_leave(t);
+}
+
 /* The same two levels deeper, where the directory, no longer the smallest, has to double. */
 static void about_to_widen(void *ctx)
 {
@@ -222,10 +239,25 @@ static bool widen_check(void *ctx)
     return quiet();
 }
 
+static bool widen_alone_check(void *ctx)
+{
+    x.outcome[0] = note(x.f[0], 2);
+    x.outcome[1] = note(x.f[1], 2);
+    return widen_check(ctx);
+}
+
 /* Mutation: table_retire_directory() stamps with 0: the old directory is read after its end (T-E). */
 START_TEST(rebind_and_steer_while_the_directory_doubles)
 {
     MUST_HOLD("directory doubles", about_to_widen, widen_check, newcomer_2, rebind_0, rebind_1, watch_0, watch_1);
+}
+END_TEST
+
+/* Mutation: split_locked() retires the old directory before it unlinks it: whoever comes in between reads it after its end (T-E). */
+START_TEST(read_while_the_directory_doubles)
+{
+    n_runs *= 5; /* no more than a few steps of some hundreds matter */
+    MUST_HOLD_WITHIN(2, "directory doubles, retiring", about_to_widen, widen_alone_check, newcomer_2, hold_directory);
 }
 END_TEST
 
@@ -271,6 +303,95 @@ END_TEST
 START_TEST(rebind_and_steer_alone_while_merging)
 {
     MUST_HOLD("merging, alone", about_to_merge, merge_check, maintain, rebind_0, rebind_1, watch_alone_0, watch_alone_1);
+}
+END_TEST
+
+/* The directory is one that doubled; of its deepest shards only two flows are not stale, so that it can be halved again. */
+static void about_to_narrow(void *ctx)
+{
+    about_to_widen(ctx);
+    if (note(x.f[2], 1) != FLOWQ_NOTE_BOUND || ((struct directory *)atomic_load(&x.b.table->directory))->depth != 3)
+        abort();
+    x.b.now_ns += 1900 * BARE_SECOND;
+    note(x.f[0], 1);
+    note(x.f[1], 1);
+    flowq_synchronize();
+    table_reclaim(x.b.table);
+}
+
+static bool narrow_check(void *ctx)
+{
+    (void)ctx;
+    came_out(x.f[0], x.outcome[0]);
+    came_out(x.f[1], x.outcome[1]);
+    for (unsigned i = 0; i < 4; i++) /* if the first found a lock taken */
+        flowq_vm_maintain(x.b.vm);
+    SCHED_CHECK(((struct directory *)atomic_load(&x.b.table->directory))->depth < 3);
+    return quiet();
+}
+
+static bool narrow_alone_check(void *ctx)
+{
+    x.outcome[0] = note(x.f[0], 2);
+    x.outcome[1] = note(x.f[1], 2);
+    return narrow_check(ctx);
+}
+
+START_TEST(rebind_and_steer_while_the_directory_halves)
+{
+    MUST_HOLD("directory halves", about_to_narrow, narrow_check, maintain, rebind_0, rebind_1, watch_0, watch_1);
+}
+END_TEST
+
+/* Mutation: narrow() retires the directory before it unlinks it: whoever comes in between reads it after its end (T-E). */
+START_TEST(read_while_the_directory_halves)
+{
+    n_runs *= 5;
+    MUST_HOLD_WITHIN(2, "directory halves, retiring", about_to_narrow, narrow_alone_check, maintain, hold_directory);
+}
+END_TEST
+
+/* One shard, and nothing in it any more. */
+static void about_to_drop_the_last(void *ctx)
+{
+    (void)ctx;
+    make(0, 0);
+    x.f[0] = &pool[0][0][0][0];
+    if (note(x.f[0], 1) != FLOWQ_NOTE_BOUND)
+        abort();
+    flowq_vm_reset(x.b.vm, FLOWQ_RESET_FLOWS);
+    flowq_synchronize();
+    table_reclaim(x.b.table);
+}
+
+/* A reader that has taken that shard, and stops there; every place in it is and stays empty. */
+static void hold_the_last(void *ctx)
+{
+    struct thread *t = thread_self();
+    bool empty = true;
+    (void)ctx;
+    thread_enter(t);
+    struct shard *s = table_shard(x.b.table, x.f[0]->hash);
+    sched_give_up();
+    for (unsigned i = 0; i < LINE_SLOTS; i++)
+        empty = empty && u64_load_relaxed(&s->line[0].slot[i]) == 0;
+    SCHED_CHECK(empty);
+    thread_leave(t);
+}
+
+static bool dropped_check(void *ctx)
+{
+    (void)ctx;
+    flowq_vm_maintain(x.b.vm);
+    SCHED_CHECK(x.b.table->grow.n_shards == 0);
+    return quiet();
+}
+
+/* Mutation: drop_last() retires the shard before it unlinks it: whoever comes in between reads it after its end (T-E). */
+START_TEST(read_while_the_last_shard_goes)
+{
+    MUST_HOLD_WITHIN(2, "last shard", about_to_drop_the_last, dropped_check, maintain, hold_the_last, hold_the_last,
+                     hold_the_last);
 }
 END_TEST
 
@@ -377,7 +498,11 @@ int main(void)
     tcase_add_test(tc, steer_for_several_while_splitting);
     tcase_add_test(tc, read_while_memory_is_retired);
     tcase_add_test(tc, rebind_and_steer_while_the_directory_doubles);
+    tcase_add_test(tc, read_while_the_directory_doubles);
     tcase_add_test(tc, rebind_and_steer_while_merging);
+    tcase_add_test(tc, rebind_and_steer_while_the_directory_halves);
+    tcase_add_test(tc, read_while_the_directory_halves);
+    tcase_add_test(tc, read_while_the_last_shard_goes);
     tcase_add_test(tc, rebind_and_steer_alone_while_merging);
     tcase_add_test(tc, revival_while_merging);
     tcase_add_test(tc, rebind_and_steer_while_a_merge_fails);

@@ -1,13 +1,14 @@
 /*
  * check_stress: everything at once on real threads, for ThreadSanitizer and AddressSanitizer, and for the races that only
- * processors make: noters, steerers, setters of queues, a table that grows and is trimmed under a clock that runs fast, resets,
- * look-ups, walks, statistics, threads that end inside a section, vms that come and go.
+ * processors make: noters, steerers, setters of queues, RSS that comes and goes, a table that grows and is trimmed under a clock
+ * that runs fast, fragments, resets, look-ups, walks, statistics, threads that end inside a section, vms that come and go.
  *
  * What must hold meanwhile: each answer was in use at some instant of the call. What must hold afterwards: bare_wrong().
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include <check.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -16,18 +17,18 @@
 #include "frames.h"
 #include "seed.h"
 
-#define PAIRS       16
 #define N_FLOWS     6000
 #define BURST       48
 #define MAX_THREADS 16
 
 static uint64_t seed;
+static uint32_t n_pairs;
 static struct bare b;
 static struct flowq_vm *other; /* second vm of mixed bursts */
 static struct frame sent[N_FLOWS], arriving[N_FLOWS];
 static atomic_bool over;
 static atomic_uint n_wrong;
-static atomic_u64 n_notes, n_steers, n_bound, n_queue_changes, n_resets, n_walks, n_threads_ended, n_vms;
+static atomic_u64 n_notes, n_steers, n_bound, n_queue_changes, n_rss, n_resets, n_walks, n_threads_ended, n_vms;
 
 static void wrong(const char *what)
 {
@@ -37,75 +38,153 @@ static void wrong(const char *what)
 
 /* ---- Which queues may be in use ----------------------------------------------------------------------------------------- */
 
-#define NONE_IN_USE (UINT64_C(1) << 63)
-#define VERSIONS    4096
+#define MAX_PAIRS 128
+#define VERSIONS  4096
 
-/* The setter's diary: what may be in use, by version. While it sets, what was and what will be both may. */
-static atomic_u64 diary[VERSIONS], version;
+/* What answers may be: queues, and whether FLOWQ_DROP. */
+struct answers {
+    uint64_t queue[MAX_PAIRS / 64], drop;
+};
 
-static void write_diary(uint64_t may)
+enum { ANSWER_WORDS = sizeof(struct answers) / sizeof(uint64_t) };
+
+/* The setter's diary: what may be answered, by version. While it sets, what was and what will be both may. */
+static atomic_u64 diary[VERSIONS][ANSWER_WORDS], version;
+
+static struct answers either(struct answers one, struct answers other_ones)
 {
-    uint64_t next = atomic_load(&version) + 1;
-    atomic_store(&diary[next % VERSIONS], may);
+    for (unsigned w = 0; w < MAX_PAIRS / 64; w++)
+        one.queue[w] |= other_ones.queue[w];
+    one.drop |= other_ones.drop;
+    return one;
+}
+
+static void write_diary(struct answers may)
+{
+    uint64_t next = atomic_load(&version) + 1, words[ANSWER_WORDS];
+    memcpy(words, &may, sizeof(words));
+    for (unsigned w = 0; w < ANSWER_WORDS; w++)
+        atomic_store(&diary[next % VERSIONS][w], words[w]);
     atomic_store(&version, next);
 }
 
 static uint64_t read_version(void) { return atomic_fetch_add(&version, 0); }
 
-/* What may have been in use since `from`; everything, if that was too long ago. */
-static uint64_t may_since(uint64_t from)
+/* May this have been answered since `from`? Anything may, if that was too long ago. */
+static bool may_since(uint64_t from, uint32_t word, uint32_t bit)
 {
     uint64_t may = 0, to = read_version();
     for (uint64_t v = from; v <= to; v++)
-        may |= atomic_load(&diary[v % VERSIONS]);
-    return read_version() - from < VERSIONS - 2 ? may : UINT64_MAX;
+        may |= atomic_load(&diary[v % VERSIONS][word]);
+    return read_version() - from >= VERSIONS - 2 || may >> bit & 1;
 }
 
 static void was_in_use(uint64_t from, uint16_t qid)
 {
-    uint64_t may = may_since(from);
-    if (!(may & (qid == FLOWQ_DROP ? NONE_IN_USE : UINT64_C(1) << (qid & 63))) || (qid >= PAIRS && qid != FLOWQ_DROP))
+    if (qid == FLOWQ_DROP ? !may_since(from, MAX_PAIRS / 64, 0) : qid >= n_pairs || !may_since(from, qid / 64, qid % 64))
         wrong("an answer was not in use at any instant of the call");
+}
+
+/* What the setter has set. */
+struct set {
+    uint64_t enabled[MAX_PAIRS / 64], resetting[MAX_PAIRS / 64], named[MAX_PAIRS / 64];
+    uint32_t pairs;
+    bool rss;
+};
+
+static void set_bit(uint64_t *words, uint32_t bit, bool on)
+{
+    words[bit / 64] = on ? words[bit / 64] | UINT64_C(1) << bit % 64 : words[bit / 64] & ~(UINT64_C(1) << bit % 64);
+}
+
+static struct answers answers_of(const struct set *s)
+{
+    struct answers a = {.drop = 0};
+    bool any = false, resetting = false;
+    for (uint32_t q = 0; q < n_pairs; q++) {
+        uint64_t bit = UINT64_C(1) << q % 64;
+        bool in_use = (q < s->pairs || s->named[q / 64] & bit) && s->enabled[q / 64] & bit && !(s->resetting[q / 64] & bit);
+        set_bit(a.queue, q, in_use);
+        any = any || in_use;
+        resetting = resetting || s->resetting[q / 64] & bit;
+    }
+    a.drop = !any || (s->rss && resetting);
+    return a;
+}
+
+/* RSS, with a table that names some queues beside the pairs. False: no memory now, nothing has changed. */
+static bool rule(const struct set *s, const uint16_t *table, uint32_t n)
+{
+    const struct flowq_rss rss = {.size = sizeof(rss),
+                                  .table = table,
+                                  .table_length = n,
+                                  .unclassified = table[0],
+                                  .max_tx = s->pairs,
+                                  .hash_types = FLOWQ_HASH_TYPE_IPV4 | FLOWQ_HASH_TYPE_TCPV4,
+                                  .key = "some forty bytes that are hashed with...",
+                                  .key_length = 40};
+    int r = flowq_vm_set_rss(b.vm, &rss);
+    if (r != 0 && r != -ENOMEM)
+        wrong("flowq_vm_set_rss() failed");
+    atomic_fetch_add(&n_rss, r == 0);
+    return r == 0;
+}
+
+/* Changes one thing, of which `next` is to tell, and the diary before it happens. */
+static void change_queues(struct rng *rng, struct set *is)
+{
+    struct set next = *is;
+    uint32_t what = rng_below(rng, 6), qid = rng_below(rng, n_pairs);
+    uint16_t table[8];
+    bool on = rng_percent(rng, 80);
+    if (what == 0 || what == 4) {
+        next.pairs = rng_range(rng, rng_percent(rng, 10) ? 1 : n_pairs / 2, n_pairs);
+        memset(next.named, 0, sizeof(next.named));
+        next.rss = what == 4;
+        for (unsigned i = 0; i < 8; i++) {
+            table[i] = (uint16_t)rng_below(rng, n_pairs);
+            if (what == 4)
+                set_bit(next.named, table[i], true);
+        }
+    } else if (what == 1) {
+        set_bit(next.enabled, qid, on);
+    } else if (what == 2) {
+        set_bit(next.resetting, qid, !on);
+    } else if (what == 3) {
+        memset(next.enabled, 0xff, sizeof(next.enabled));
+        memset(next.resetting, 0, sizeof(next.resetting));
+    } else {
+        next.rss = false;
+        memset(next.named, 0, sizeof(next.named));
+    }
+    struct set between = *is; /* of what == 3: two setters, one after the other */
+    memcpy(between.enabled, next.enabled, sizeof(between.enabled));
+    write_diary(either(either(answers_of(is), answers_of(&next)), answers_of(&between)));
+    if (what == 0)
+        flowq_vm_set_queue_pairs(b.vm, next.pairs);
+    else if (what == 1)
+        flowq_vm_set_queue_enabled(b.vm, qid, on);
+    else if (what == 2)
+        flowq_vm_set_queue_resetting(b.vm, qid, !on);
+    else if (what == 3) {
+        flowq_vm_set_queue_enabled(b.vm, FLOWQ_ALL_QUEUES, true);
+        flowq_vm_set_queue_resetting(b.vm, FLOWQ_ALL_QUEUES, false);
+    } else if (what == 5)
+        flowq_vm_reset(b.vm, FLOWQ_RESET_CONFIG);
+    else if (!rule(&next, table, 8))
+        next = *is;
+    *is = next;
+    write_diary(answers_of(is));
+    atomic_fetch_add(&n_queue_changes, 1);
 }
 
 static void *set_queues(void *arg)
 {
     struct rng rng = {seed ^ (uintptr_t)arg};
-    uint64_t enabled = (1u << PAIRS) - 1, resetting = 0, is = enabled;
-    uint32_t pairs = PAIRS;
+    struct set is = {.pairs = n_pairs};
+    memset(is.enabled, 0xff, sizeof(is.enabled));
     while (!atomic_load(&over)) {
-        uint64_t between = 0;
-        uint32_t what = rng_below(&rng, 4), qid = rng_below(&rng, PAIRS),
-                 n = rng_range(&rng, rng_percent(&rng, 10) ? 1 : 10, PAIRS);
-        bool on = rng_percent(&rng, 80);
-        if (what == 0)
-            pairs = n;
-        else if (what == 1)
-            enabled = on ? enabled | UINT64_C(1) << qid : enabled & ~(UINT64_C(1) << qid);
-        else if (what == 2)
-            resetting = on ? resetting | UINT64_C(1) << qid : resetting & ~(UINT64_C(1) << qid);
-        else { /* several setters, one after the other */
-            between = (enabled | is | 3) & ~resetting;
-            pairs = PAIRS;
-            enabled = is == NONE_IN_USE ? 3 : is | 3;
-        }
-        uint64_t becomes = enabled & ~resetting & ((UINT64_C(1) << pairs) - 1);
-        becomes = becomes ? becomes : NONE_IN_USE;
-        write_diary(is | becomes | between);
-        if (what == 0)
-            flowq_vm_set_queue_pairs(b.vm, n);
-        else if (what == 1)
-            flowq_vm_set_queue_enabled(b.vm, qid, on);
-        else if (what == 2)
-            flowq_vm_set_queue_resetting(b.vm, qid, on);
-        else {
-            flowq_vm_set_queue_pairs(b.vm, PAIRS);
-            for (uint32_t q = 0; q < PAIRS; q++)
-                flowq_vm_set_queue_enabled(b.vm, q, enabled >> q & 1);
-        }
-        is = becomes;
-        write_diary(is);
-        atomic_fetch_add(&n_queue_changes, 1);
+        change_queues(&rng, &is);
         if (rng_percent(&rng, 10))
             nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
     }
@@ -128,7 +207,7 @@ static void *note_flows(void *arg)
     struct rng rng = {seed ^ (uintptr_t)arg};
     struct flowq_pkt pkts[BURST];
     while (!atomic_load(&over)) {
-        uint32_t n = some_packets(&rng, sent, pkts), qid = rng_below(&rng, PAIRS);
+        uint32_t n = some_packets(&rng, sent, pkts), qid = rng_below(&rng, n_pairs);
         bool section = rng_percent(&rng, 20);
         if (section)
             flowq_enter();
@@ -191,7 +270,7 @@ static void *keep_house(void *arg)
                 flowq_vm_maintain(b.vm);
         }
         if (rng_below(&rng, 3000) == 0) {
-            flowq_vm_reset(b.vm, FLOWQ_RESET_FLOWS | FLOWQ_RESET_CONFIG);
+            flowq_vm_reset(b.vm, FLOWQ_RESET_FLOWS);
             atomic_fetch_add(&n_resets, 1);
         }
         if (rng_percent(&rng, 20))
@@ -202,7 +281,7 @@ static void *keep_house(void *arg)
 
 static int see(void *ctx, const struct flowq_binding *binding)
 {
-    if (binding->qid >= PAIRS || binding->cls < FLOWQ_CLASS_EMBRYONIC || binding->cls > FLOWQ_CLASS_CLOSING || binding->id == 0)
+    if (binding->qid >= n_pairs || binding->cls < FLOWQ_CLASS_EMBRYONIC || binding->cls > FLOWQ_CLASS_CLOSING || binding->id == 0)
         wrong("a binding that makes no sense");
     ++*(uint64_t *)ctx;
     return 0;
@@ -238,7 +317,7 @@ static void *end_inside(void *arg)
     struct rng rng = {seed ^ (uintptr_t)arg};
     struct flowq_pkt pkts[BURST];
     flowq_enter();
-    flowq_tx_note_burst(b.vm, pkts, some_packets(&rng, sent, pkts), rng_below(&rng, PAIRS));
+    flowq_tx_note_burst(b.vm, pkts, some_packets(&rng, sent, pkts), rng_below(&rng, n_pairs));
     flowq_enter();
     flowq_rx_steer(b.vm, pkts);
     return NULL; /* with two sections open */
@@ -271,9 +350,9 @@ static void *make_vms(void *arg)
             wrong("flowq_vm_create() failed");
             continue;
         }
-        flowq_vm_set_queue_pairs(vm, PAIRS);
+        flowq_vm_set_queue_pairs(vm, n_pairs);
         for (unsigned i = 0; i < 40; i++)
-            flowq_tx_note_burst(vm, pkts, some_packets(&rng, sent, pkts), rng_below(&rng, PAIRS));
+            flowq_tx_note_burst(vm, pkts, some_packets(&rng, sent, pkts), rng_below(&rng, n_pairs));
         flowq_rx_steer(vm, pkts);
         flowq_vm_maintain(vm);
         flowq_vm_destroy(vm);
@@ -287,11 +366,12 @@ static void *make_vms(void *arg)
 static void prepare(const struct flowq_vm_config *with)
 {
     struct flowq_vm_config cfg = *with, plain = {.size = sizeof(plain)};
-    cfg.max_queue_pairs = PAIRS;
+    n_pairs = cfg.max_queue_pairs;
+    cfg.virtio_features = FLOWQ_VIRTIO_F_MQ | FLOWQ_VIRTIO_F_RSS | FLOWQ_VIRTIO_F_HASH_REPORT | FLOWQ_VIRTIO_F_VERSION_1;
     cfg.queue_stats = FLOWQ_ON;
-    ck_assert_int_eq(bare_make(&b, &cfg, PAIRS), 0);
+    ck_assert_int_eq(bare_make(&b, &cfg, n_pairs), 0);
     ck_assert_int_eq(flowq_vm_create(&plain, &other), 0);
-    flowq_vm_set_queue_pairs(other, PAIRS);
+    flowq_vm_set_queue_pairs(other, n_pairs);
     for (uint32_t i = 0; i < N_FLOWS; i++) {
         struct flowq_tuple t =
             tuple_v4(i % 3 ? FRAME_PROTO_TCP : FRAME_PROTO_UDP, 0x0a000001, 80, 0xc0a80001, (uint16_t)(10000 + i));
@@ -303,7 +383,9 @@ static void prepare(const struct flowq_vm_config *with)
             frame_fragment(&arriving[i], &back, i / 100, i % 100 ? 800 : 0, true);
         }
     }
-    write_diary((1u << PAIRS) - 1);
+    struct set all = {.pairs = n_pairs};
+    memset(all.enabled, 0xff, sizeof(all.enabled));
+    write_diary(answers_of(&all));
 }
 
 static void all_at_once(const struct flowq_vm_config *cfg, double seconds)
@@ -322,15 +404,17 @@ static void all_at_once(const struct flowq_vm_config *cfg, double seconds)
         pthread_join(id[i], NULL);
     struct flowq_stats s = {.size = sizeof(s)};
     flowq_vm_stats(b.vm, &s);
-    printf("%llu notes, %llu packets steered (%llu bound), %llu changes of queues, %llu resets, %llu walks, %llu threads ended, "
+    printf("%llu notes, %llu packets steered (%llu bound), %llu changes of queues (%llu times RSS), %llu resets, %llu walks, %llu threads ended, "
            "%llu vms; "
            "%llu inserted, %llu displaced, %llu reclaimed, %llu forgotten, %llu grown, %llu shrunk, %llu busy\n",
            (unsigned long long)n_notes, (unsigned long long)n_steers, (unsigned long long)n_bound,
-           (unsigned long long)n_queue_changes, (unsigned long long)n_resets, (unsigned long long)n_walks,
+           (unsigned long long)n_queue_changes, (unsigned long long)n_rss, (unsigned long long)n_resets, (unsigned long long)n_walks,
            (unsigned long long)n_threads_ended, (unsigned long long)n_vms, (unsigned long long)s.inserted,
            (unsigned long long)bare_displaced(&b), (unsigned long long)s.reclaimed, (unsigned long long)s.forgotten,
            (unsigned long long)s.grown, (unsigned long long)s.shrunk, (unsigned long long)s.note[FLOWQ_NOTE_BUSY]);
     fflush(stdout);
+    flowq_vm_reset(b.vm, FLOWQ_RESET_CONFIG); /* its memory is none of the table's */
+    flowq_vm_maintain(b.vm);
     const char *left = bare_wrong(&b);
     ck_assert_msg(left == NULL, "%s", left);
     ck_assert_uint_eq(n_wrong, 0);
@@ -342,9 +426,10 @@ static void all_at_once(const struct flowq_vm_config *cfg, double seconds)
 }
 
 static const struct flowq_vm_config configs[] = {
-    {.max_flows = 65536},                                                            /* grows and is trimmed */
-    {.max_flows = 16, .initial_flows = 16, .active_ms = 1000, .fragments = 8},       /* crowded */
-    {.max_flows = 2048, .rebind_min_tcp_us = 20000, .rebind_min_other_us = 1000000}, /* with binding times */
+    {.max_queue_pairs = 16, .max_flows = 65536},                                                            /* grows, is trimmed */
+    {.max_queue_pairs = 16, .max_flows = 16, .initial_flows = 16, .active_ms = 1000, .fragments = 8},       /* crowded */
+    {.max_queue_pairs = 16, .max_flows = 2048, .rebind_min_tcp_us = 20000, .rebind_min_other_us = 1000000}, /* binding times */
+    {.max_queue_pairs = MAX_PAIRS - 8, .max_flows = 65536, .fragments = 8},                                 /* many queues */
 };
 
 START_TEST(everything_at_once) { all_at_once(&configs[_i], seed_long() ? 60 : 1.5); }
