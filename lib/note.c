@@ -48,9 +48,12 @@ static uint32_t first_class(enum note_kind kind)
     }
 }
 
-static uint64_t first_word(const struct note_context *c, uint64_t hash, enum note_kind kind)
+/* Of a flow that was noted before, and not stored (S9). */
+static uint32_t second_class(enum note_kind kind) { return note_class[kind][FLOWQ_CLASS_EMBRYONIC]; }
+
+static uint64_t first_word(const struct note_context *c, uint64_t hash, uint32_t cls)
 {
-    return (hash & c->table->tag_mask) | c->idle | first_class(kind);
+    return (hash & c->table->tag_mask) | c->idle | cls;
 }
 
 static bool opens_anew(uint32_t cls, enum note_kind kind) { return cls == FLOWQ_CLASS_CLOSING && kind == NOTE_OPENS; }
@@ -273,10 +276,10 @@ static uint32_t grow(const struct note_context *c, struct shard *s, uint64_t has
 
 /* Finds a place, in the order of S9: a free or a stale one, one that another flow can leave, a larger table, the least of the
    flows within reach. */
-static uint32_t insert_locked(const struct note_context *c, struct shard *s, uint64_t hash, enum note_kind kind)
+static uint32_t insert_locked(const struct note_context *c, struct shard *s, uint64_t hash, uint32_t cls)
 {
     const struct table *t = c->table;
-    uint64_t word = first_word(c, hash, kind);
+    uint64_t word = first_word(c, hash, cls);
     uint32_t first = home_line(t->line_mask, hash), second = other_line(t->line_mask, hash, first), rank, other_rank;
     struct line *home = &s->line[first];
     struct place left, best = empty_slot(s, first);
@@ -304,7 +307,7 @@ static uint32_t insert_locked(const struct note_context *c, struct shard *s, uin
 
 /* What most new flows take: an empty slot at home. False: it may be known by now, or must go elsewhere. The shard is locked. */
 static inline bool insert_at_home(const struct note_context *c, struct shard *s, struct shard_head *head, uint64_t hash,
-                                  enum note_kind kind)
+                                  uint32_t cls)
 {
     const struct table *t = c->table;
     struct line *home = &s->line[home_line(t->line_mask, hash)];
@@ -315,12 +318,12 @@ static inline bool insert_at_home(const struct note_context *c, struct shard *s,
         return false;
     if (t->plane_at)
         u16_store_relaxed(shard_plane(t, s) + home_line(t->line_mask, hash) * LINE_SLOTS + at, bind_stamp(c)); /* N-A */
-    u64_store_release(&home->slot[at], first_word(c, hash, kind)); /* nobody else fills empty slots */
+    u64_store_release(&home->slot[at], first_word(c, hash, cls)); /* nobody else fills empty slots */
     count_live(head);
     return true;
 }
 
-static uint32_t insert(const struct note_context *c, uint64_t hash, enum note_kind kind)
+static uint32_t insert(const struct note_context *c, uint64_t hash, uint32_t cls)
 {
     struct shard *s = table_shard(c->table, hash);
     if (s == nowhere())
@@ -330,10 +333,10 @@ static uint32_t insert(const struct note_context *c, uint64_t hash, enum note_ki
         return FLOWQ_NOTE_BUSY;
     uint32_t outcome = AGAIN;
     if (!head->superseded) {
-        if (insert_at_home(c, s, head, hash, kind))
+        if (insert_at_home(c, s, head, hash, cls))
             outcome = FLOWQ_NOTE_BOUND;
         else if (!shard_find(c->table, s, hash).slot)
-            outcome = insert_locked(c, s, hash, kind);
+            outcome = insert_locked(c, s, hash, cls);
     }
     spin_unlock(&head->lock);
     return outcome;
@@ -351,6 +354,7 @@ static bool let_move(const struct note_context *c, const struct place *p)
     return done;
 }
 
+/* Embryonic, and on the queue that the fallback chooses anyway. */
 static bool implied(const struct note_context *c, uint64_t hash, enum note_kind kind)
 {
     return first_class(kind) == FLOWQ_CLASS_EMBRYONIC && queue_pick(c->queues, hash_fallback(c->secret, hash)) == c->qid;
@@ -368,9 +372,9 @@ uint32_t note_flow(const struct note_context *c, uint64_t hash, enum note_kind k
         else if (kind == NOTE_RESETS)
             outcome = FLOWQ_NOTE_RESET;
         else if (implied(c, hash, kind))
-            outcome = FLOWQ_NOTE_IMPLIED;
+            outcome = implied_again(c->implied, hash, c->now_ns) ? insert(c, hash, second_class(kind)) : FLOWQ_NOTE_IMPLIED;
         else
-            outcome = insert(c, hash, kind);
+            outcome = insert(c, hash, first_class(kind));
         if (outcome != AGAIN)
             return outcome;
     }
@@ -392,7 +396,7 @@ uint32_t note_missed(const struct note_context *c, const struct line *home, uint
     /* A short cut to insert(), which looks again under the lock. Not where the answer hangs on the flow being unknown: the line
        may be of a shard that an earlier packet of the batch has split. */
     if ((kind == NOTE_CARRIES || kind == NOTE_CLOSES) && !line_may_be_away(home, hash)) {
-        uint32_t outcome = insert(c, hash, kind);
+        uint32_t outcome = insert(c, hash, first_class(kind));
         if (outcome != AGAIN)
             return outcome;
     }

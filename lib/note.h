@@ -19,6 +19,7 @@
 #define FLOWQ_LIB_NOTE_H
 
 #include "hash.h"
+#include "implied.h"
 #include "queue.h"
 #include "stats.h"
 #include "table.h"
@@ -62,6 +63,7 @@ struct note_context {
     struct table *table;
     const struct queues *queues;
     const struct hash_secret *secret;
+    const struct implied *implied;
     struct tally tally;
     struct note_ages ages;
     uint64_t now_ns;

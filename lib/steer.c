@@ -462,6 +462,7 @@ static struct note_context context_of(struct flowq_vm *vm, const struct tally *t
         .table = &vm->table,
         .queues = &vm->queues,
         .secret = &vm->secret,
+        .implied = &vm->implied,
         .tally = *tally,
         .ages = vm_ages(vm),
         .now_ns = vm_now(vm),

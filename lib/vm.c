@@ -115,7 +115,7 @@ void vm_parse_rules(const struct flowq_vm *vm, struct parse_rules *r)
 /* The block of memory: struct flowq_vm, and behind it, each at a multiple of 64 bytes: */
 struct parts {
     uint32_t n_fragments;
-    size_t in_use, queues, frags, noted, counted, end;
+    size_t in_use, queues, frags, implied, noted, counted, end;
 };
 
 static struct parts lay_out(const struct flowq_vm_config *cfg)
@@ -128,7 +128,8 @@ static struct parts lay_out(const struct flowq_vm_config *cfg)
     if (cfg->max_queue_pairs > QUEUES_FEW)
         p.queues += memory_round64(queues_words(cfg->max_queue_pairs) * sizeof(atomic_u64));
     p.frags = p.queues + queues_bytes(cfg->max_queue_pairs);
-    p.noted = p.frags + memory_round64(p.n_fragments * sizeof(atomic_u64));
+    p.implied = p.frags + memory_round64(p.n_fragments * sizeof(atomic_u64));
+    p.noted = p.implied + implied_bytes(cfg->max_flows);
     p.counted = p.noted + memory_round64(cfg->max_queue_pairs * sizeof(atomic_u32));
     p.end = p.counted;
     if (cfg->queue_stats)
@@ -175,6 +176,7 @@ static int fill(struct flowq_vm *vm, const struct flowq_vm_config *cfg, const st
     choose_clock(vm, cfg);
     apply(vm, cfg);
     frags_init(&vm->frags, p->n_fragments, base + p->frags);
+    implied_init(&vm->implied, cfg->max_flows, base + p->implied);
     int r = config_check_times(cfg, vm->clock_resolution_ns);
     if (r == 0)
         r = make_secret(vm, cfg);
@@ -275,6 +277,7 @@ void flowq_vm_reset(struct flowq_vm *vm, uint32_t what)
         /* Does not register: that takes memory. */
         struct tally tally = stats_tally(&vm->stats, thread_is_registered(thread_tls) ? thread_tls : NULL);
         frags_clear(&vm->frags);
+        implied_clear(&vm->implied);
         tally_add(&tally, STAT_FORGOTTEN, table_clear(&vm->table));
     }
 }

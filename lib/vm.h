@@ -10,6 +10,7 @@
 
 #include "frag.h"
 #include "hash.h"
+#include "implied.h"
 #include "memory.h"
 #include "note.h"
 #include "ports.h"
@@ -48,6 +49,7 @@ struct flowq_vm {
     struct settings settings;
     struct virtio virtio;
     struct frags frags;
+    struct implied implied;
     struct note_ages ages; /* fixed at creation; but active and idle are settings */
     bool can_rebind_late;  /* made with a rebind_min: shards have a plane */
     uint64_t clock_resolution_ns;

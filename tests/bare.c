@@ -110,6 +110,7 @@ static struct note_context context_of(struct bare *b, uint32_t qid)
     struct note_context c = {.table = b->table,
                              .queues = b->queues,
                              .secret = &b->vm->secret,
+                             .implied = &b->vm->implied,
                              .tally = stats_tally(&b->vm->stats, thread_self()),
                              .ages = vm_ages(b->vm),
                              .now_ns = b->now_ns,

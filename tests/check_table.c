@@ -141,6 +141,8 @@ static void must_be_surrounded(uint64_t hash)
     ck_assert_uint_eq(b.table->grow.n_shards, b.table->max_shards);
 }
 
+static uint64_t n_stored_at_first;
+
 static void note_one(struct oracle_flow *f)
 {
     static const enum note_kind kinds[] = {NOTE_DATAGRAM, NOTE_OPENS, NOTE_CARRIES, NOTE_CLOSES, NOTE_RESETS};
@@ -154,16 +156,19 @@ static void note_one(struct oracle_flow *f)
         ck_assert_uint_eq(outcome, f->queue == qid ? FLOWQ_NOTE_REFRESHED : FLOWQ_NOTE_MOVED);
     else if (kind == NOTE_RESETS)
         ck_assert_uint_eq(outcome, FLOWQ_NOTE_RESET);
-    else if (implied)
-        ck_assert_uint_eq(outcome, FLOWQ_NOTE_IMPLIED);
+    else if (implied && outcome == FLOWQ_NOTE_IMPLIED)
+        f->implied_ns = b.now_ns;
     else if (outcome == FLOWQ_NOTE_REFUSED)
         must_be_surrounded(f->hash);
     else
         ck_assert_uint_eq(outcome, FLOWQ_NOTE_BOUND);
+    if (implied && outcome == FLOWQ_NOTE_BOUND) /* noted again, but for one mistake in a million (check_implied.c) */
+        n_stored_at_first += f->implied_ns == 0 || b.now_ns - f->implied_ns > 6 * BARE_SECOND;
+    ck_assert_uint_le(n_stored_at_first, 2);
     find_losses(before);
     if (outcome > FLOWQ_NOTE_MOVED)
         return;
-    f->cls = oracle_class(f, kind);
+    f->cls = implied && kind == NOTE_DATAGRAM ? FLOWQ_CLASS_ESTABLISHED : oracle_class(f, kind);
     f->queue = (uint16_t)qid;
     f->tick = tick_now();
     f->bound = true;
