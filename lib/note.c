@@ -85,7 +85,7 @@ static uint16_t bind_stamp(const struct note_context *c)
 
 static atomic_u16 *plane_slot(const struct table *t, const struct place *p)
 {
-    size_t line = (size_t)(p->line - p->shard->line);
+    size_t line = (size_t)(p->line - shard_line(p->shard, 0));
     return shard_plane(t, p->shard) + line * LINE_SLOTS + (size_t)(p->slot - p->line->slot);
 }
 
@@ -149,7 +149,7 @@ static uint32_t update(const struct note_context *c, const struct place *p, enum
 /* The slot of a line that gives way first. */
 static struct place best_slot(const struct note_context *c, struct shard *s, uint32_t line, uint32_t *rank)
 {
-    struct place best = {.shard = s, .line = &s->line[line], .slot = &s->line[line].slot[0]};
+    struct place best = {.shard = s, .line = shard_line(s, line), .slot = &shard_line(s, line)->slot[0]};
     *rank = UINT32_MAX;
     for (uint32_t i = 0; i < LINE_SLOTS && *rank != RANK_EMPTY; i++) {
         uint64_t word = u64_load_acquire(&best.line->slot[i]);
@@ -166,7 +166,7 @@ static struct place best_slot(const struct note_context *c, struct shard *s, uin
 /* An empty slot of a line; slot NULL: there is none. */
 static struct place empty_slot(struct shard *s, uint32_t line)
 {
-    struct place p = {.shard = s, .line = &s->line[line]};
+    struct place p = {.shard = s, .line = shard_line(s, line)};
     unsigned at = line_match(p.line, 0, UINT64_MAX);
     p.slot = at < LINE_SLOTS ? &p.line->slot[at] : NULL;
     return p;
@@ -180,8 +180,8 @@ static void write_off(const struct note_context *c, const struct place *p, uint3
     const struct table *t = c->table;
     tally_add(&c->tally, rank >> 16 == RANK_STALE ? STAT_RECLAIMED : STAT_DISPLACED + word_class(p->word), 1);
     if (p->word & WORD_SECONDARY) {
-        uint32_t line = (uint32_t)(p->line - p->shard->line);
-        line_uncount_away(&p->shard->line[other_line(t->line_mask, p->word, line)]);
+        uint32_t line = (uint32_t)(p->line - shard_line(p->shard, 0));
+        line_uncount_away(shard_line(p->shard, other_line(t->line_mask, p->word, line)));
     }
 }
 
@@ -221,7 +221,7 @@ static bool move_aside(const struct note_context *c, struct shard *s, uint32_t l
 {
     const struct table *t = c->table;
     for (uint32_t i = 0; i < LINE_SLOTS; i++) {
-        atomic_u64 *slot = &s->line[line].slot[i];
+        atomic_u64 *slot = &shard_line(s, line)->slot[i];
         uint64_t word = u64_load_acquire(slot);
         uint32_t rank;
         if (word & WORD_SECONDARY)
@@ -229,7 +229,7 @@ static bool move_aside(const struct note_context *c, struct shard *s, uint32_t l
         struct place to = best_slot(c, s, other_line(t->line_mask, word, line), &rank);
         if (rank >> 16 > RANK_STALE)
             continue;
-        *left = (struct place){.shard = s, .line = &s->line[line], .slot = slot};
+        *left = (struct place){.shard = s, .line = shard_line(s, line), .slot = slot};
         word = slot_freeze(slot); /* T-A */
         left->word = word & ~WORD_CLASS_MASK;
         uint16_t stamp = t->plane_at ? u16_load_relaxed(plane_slot(t, left)) : 0;
@@ -281,7 +281,7 @@ static uint32_t insert_locked(const struct note_context *c, struct shard *s, uin
     const struct table *t = c->table;
     uint64_t word = first_word(c, hash, cls);
     uint32_t first = home_line(t->line_mask, hash), second = other_line(t->line_mask, hash, first), rank, other_rank;
-    struct line *home = &s->line[first];
+    struct line *home = shard_line(s, first);
     struct place left, best = empty_slot(s, first);
     if (!best.slot)
         best = empty_slot(s, second);
@@ -310,7 +310,7 @@ static inline bool insert_at_home(const struct note_context *c, struct shard *s,
                                   uint32_t cls)
 {
     const struct table *t = c->table;
-    struct line *home = &s->line[home_line(t->line_mask, hash)];
+    struct line *home = shard_line(s, home_line(t->line_mask, hash));
     if (line_match(home, hash & t->tag_mask, t->tag_mask | WORD_SECONDARY) != LINE_SLOTS || line_may_be_away(home, hash))
         return false;
     unsigned at = line_match(home, 0, UINT64_MAX);

@@ -126,11 +126,11 @@ struct place shard_find(const struct table *t, struct shard *s, uint64_t hash)
 {
     uint64_t mask = t->tag_mask | WORD_SECONDARY, probe = hash & t->tag_mask;
     uint32_t home = home_line(t->line_mask, hash);
-    struct place p = {.shard = s, .line = &s->line[home]};
+    struct place p = {.shard = s, .line = shard_line(s, home)};
     p.slot = line_slot(p.line, probe, mask, &p.word);
     if (p.slot || !line_may_be_away(p.line, hash)) /* T-B */
         return p;
-    p.line = &s->line[other_line(t->line_mask, hash, home)];
+    p.line = shard_line(s, other_line(t->line_mask, hash, home));
     p.slot = line_slot(p.line, probe | WORD_SECONDARY, mask, &p.word);
     return p;
 }
@@ -163,7 +163,7 @@ static int each_in(struct shard *s, uint32_t n_lines, uint64_t secondary, int (*
 {
     for (uint32_t l = 0; l < n_lines; l++)
         for (uint32_t i = 0; i < LINE_SLOTS; i++) {
-            uint64_t word = u64_load_acquire(&s->line[l].slot[i]);
+            uint64_t word = u64_load_acquire(&shard_line(s, l)->slot[i]);
             int r = word && (word & WORD_SECONDARY) == secondary ? fn(ctx, word) : 0;
             if (r)
                 return r;
@@ -191,9 +191,9 @@ static uint64_t clear_locked(struct table *t, struct shard *s)
     uint64_t n = 0;
     for (uint32_t l = 0; l <= t->line_mask; l++) {
         for (uint32_t i = 0; i < LINE_SLOTS; i++)
-            if (u64_load_relaxed(&s->line[l].slot[i]) != 0) /* nobody but us fills an empty one */
-                n += u64_xchg_seq_cst(&s->line[l].slot[i], 0) != 0;
-        u64_store_release(&s->line[l].service, 0);
+            if (u64_load_relaxed(&shard_line(s, l)->slot[i]) != 0) /* nobody but us fills an empty one */
+                n += u64_xchg_seq_cst(&shard_line(s, l)->slot[i], 0) != 0;
+        u64_store_release(&shard_line(s, l)->service, 0);
     }
     u32_store_relaxed(&shard_head(t, s)->live, 0);
     return n;

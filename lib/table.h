@@ -91,7 +91,9 @@ _Static_assert(sizeof(struct line) == 64, "a line is a cache line");
 
 _Static_assert(LINE_AWAY_BITS + LINE_FILTER_BITS <= WORD_QUEUE_SHIFT + 1, "no service word looks like a tag");
 
-/* A shard lies in memory as lines[], plane[] (or nothing), this. */
+/* A shard lies in memory as lines[], plane[] (or nothing), this. So it has no C type: shard_line(), shard_plane(), shard_head(). */
+struct shard;
+
 struct shard_head {
     struct spin lock;
     atomic_u32 live;      /* slots that hold a flow; written under lock */
@@ -104,9 +106,6 @@ struct shard_head {
     uint64_t retired_stamp;
 };
 
-struct shard {
-    struct line line[1]; /* table.n_lines of them */
-};
 
 struct directory {
     uint32_t depth; /* at least 1, which saves look-ups a shift by 64 */
@@ -181,6 +180,8 @@ static inline struct shard *table_shard(const struct table *t, uint64_t hash)
 {
     return directory_shard(ptr_load_acquire(&t->directory), hash);
 }
+
+static inline struct line *shard_line(struct shard *s, size_t i) { return (struct line *)(void *)s + i; }
 
 static inline struct shard_head *shard_head(const struct table *t, struct shard *s)
 {

@@ -82,18 +82,18 @@ static void send_home(const struct table *t, struct shard *s)
 {
     for (uint32_t l = 0; l <= t->line_mask; l++) {
         for (uint32_t i = 0; i < LINE_SLOTS; i++) {
-            uint64_t word = u64_load_relaxed(&s->line[l].slot[i]);
+            uint64_t word = u64_load_relaxed(&shard_line(s, l)->slot[i]);
             if (!(word & WORD_SECONDARY))
                 continue;
             uint32_t home = other_line(t->line_mask, word, l);
-            uint32_t at = line_empty_slot(&s->line[home]);
+            uint32_t at = line_empty_slot(shard_line(s, home));
             if (at == LINE_SLOTS) {
-                line_count_away(&s->line[home], word);
+                line_count_away(shard_line(s, home), word);
                 continue;
             }
-            u64_store_relaxed(&s->line[home].slot[at], word & ~WORD_SECONDARY);
+            u64_store_relaxed(&shard_line(s, home)->slot[at], word & ~WORD_SECONDARY);
             shard_copy_stamp(t, s, home * LINE_SLOTS + at, s, l * LINE_SLOTS + i);
-            u64_store_relaxed(&s->line[l].slot[i], 0);
+            u64_store_relaxed(&shard_line(s, l)->slot[i], 0);
         }
     }
 }
@@ -148,17 +148,17 @@ static void split_flows(struct table *t, struct shard *s, struct shard *half[2])
     for (uint32_t l = 0; l <= t->line_mask; l++) {
         uint64_t words[LINE_SLOTS]; /* a compare-and-swap waits for all stores before it: those of a line come together */
         for (uint32_t i = 0; i < LINE_SLOTS; i++)
-            words[i] = slot_freeze(&s->line[l].slot[i]);
+            words[i] = slot_freeze(&shard_line(s, l)->slot[i]);
         for (uint32_t i = 0; i < LINE_SLOTS; i++) {
             uint64_t word = words[i];
             uint32_t to = (uint32_t)(word >> bit) & 1;
-            u64_store_relaxed(&half[to]->line[l].slot[i], word);
-            u64_store_relaxed(&half[!to]->line[l].slot[i], 0);
+            u64_store_relaxed(&shard_line(half[to], l)->slot[i], word);
+            u64_store_relaxed(&shard_line(half[!to], l)->slot[i], 0);
             shard_copy_stamp(t, half[to], l * LINE_SLOTS + i, s, l * LINE_SLOTS + i);
             live[to] += word != 0;
         }
-        u64_store_relaxed(&half[0]->line[l].service, 0);
-        u64_store_relaxed(&half[1]->line[l].service, 0);
+        u64_store_relaxed(&shard_line(half[0], l)->service, 0);
+        u64_store_relaxed(&shard_line(half[1], l)->service, 0);
     }
     for (int h = 0; h < 2; h++) {
         u32_store_relaxed(&shard_head(t, half[h])->live, live[h]);

@@ -16,17 +16,17 @@
 static bool place_flow(const struct table *t, struct shard *s, struct shard *from, uint32_t line, uint32_t slot, uint64_t word)
 {
     uint32_t home = word & WORD_SECONDARY ? other_line(t->line_mask, word, line) : line, to = home;
-    uint32_t at = line_empty_slot(&s->line[to]);
+    uint32_t at = line_empty_slot(shard_line(s, to));
     word &= ~WORD_SECONDARY;
     if (at == LINE_SLOTS) {
         to = other_line(t->line_mask, word, home);
-        at = line_empty_slot(&s->line[to]);
+        at = line_empty_slot(shard_line(s, to));
         if (at == LINE_SLOTS)
             return false;
-        line_count_away(&s->line[home], word);
+        line_count_away(shard_line(s, home), word);
         word |= WORD_SECONDARY;
     }
-    u64_store_relaxed(&s->line[to].slot[at], word);
+    u64_store_relaxed(&shard_line(s, to)->slot[at], word);
     shard_copy_stamp(t, s, to * LINE_SLOTS + at, from, line * LINE_SLOTS + slot);
     return true;
 }
@@ -37,7 +37,7 @@ static bool take_over(const struct table *t, struct table_trim *trim, struct sha
     uint32_t live = u32_load_relaxed(&shard_head(t, to)->live);
     for (uint32_t l = 0; l <= t->line_mask; l++)
         for (uint32_t i = 0; i < LINE_SLOTS; i++)
-            words[l * LINE_SLOTS + i] = slot_freeze(&from->line[l].slot[i]);
+            words[l * LINE_SLOTS + i] = slot_freeze(&shard_line(from, l)->slot[i]);
     for (uint32_t n = 0; n < (t->line_mask + 1) * LINE_SLOTS; n++) {
         if (words[n] == 0)
             continue;
@@ -55,7 +55,7 @@ static bool take_over(const struct table *t, struct table_trim *trim, struct sha
 static void thaw(const struct table *t, struct shard *s, const uint64_t *words)
 {
     for (uint32_t n = 0; n < (t->line_mask + 1) * LINE_SLOTS; n++)
-        u64_store_release(&s->line[n / LINE_SLOTS].slot[n % LINE_SLOTS], words[n]);
+        u64_store_release(&shard_line(s, n / LINE_SLOTS)->slot[n % LINE_SLOTS], words[n]);
 }
 
 /*
@@ -117,7 +117,7 @@ static bool few_wanted(const struct table *t, const struct table_trim *trim, str
     uint32_t wanted = 0;
     for (uint32_t l = 0; l <= t->line_mask && wanted <= room; l++, *n_lines += 2)
         for (uint32_t i = 0; i < 2 * LINE_SLOTS; i++) {
-            uint64_t word = u64_load_relaxed(&pair[i & 1]->line[l].slot[i / 2]);
+            uint64_t word = u64_load_relaxed(&shard_line(pair[i & 1], l)->slot[i / 2]);
             wanted += word && !trim->stale(trim->ctx, word);
         }
     return wanted <= room;

@@ -190,7 +190,7 @@ static const char *wrong_flow(struct bare *b, struct shard *s, uint32_t line, ui
     if (depth && (word ^ prefix) >> (64 - depth))
         return "a flow is in a shard that is not its own";
     const uint32_t away = other_line(t->line_mask, tag, home);
-    if (copies_in(b, &s->line[home], tag) + copies_in(b, &s->line[away], tag | WORD_SECONDARY) != 1)
+    if (copies_in(b, shard_line(s, home), tag) + copies_in(b, shard_line(s, away), tag | WORD_SECONDARY) != 1)
         return "a flow is there twice";
     return NULL;
 }
@@ -201,7 +201,7 @@ static const char *wrong_shard(struct bare *b, struct shard *s, uint64_t prefix,
     uint64_t n = 0, away[SHARD_MAX_LINES] = {0}, bits[SHARD_MAX_LINES] = {0};
     for (uint32_t l = 0; l <= t->line_mask; l++) {
         for (unsigned i = 0; i < LINE_SLOTS; i++) {
-            uint64_t word = atomic_load(&s->line[l].slot[i]);
+            uint64_t word = atomic_load(&shard_line(s, l)->slot[i]);
             const char *wrong = word ? wrong_flow(b, s, l, word, prefix) : NULL;
             if (wrong)
                 return wrong;
@@ -213,7 +213,7 @@ static const char *wrong_shard(struct bare *b, struct shard *s, uint64_t prefix,
         }
     }
     for (uint32_t l = 0; l <= t->line_mask; l++) {
-        uint64_t service = atomic_load(&s->line[l].service), n_away = away[l] < LINE_AWAY_MAX ? away[l] : LINE_AWAY_MAX;
+        uint64_t service = atomic_load(&shard_line(s, l)->service), n_away = away[l] < LINE_AWAY_MAX ? away[l] : LINE_AWAY_MAX;
         if ((service & LINE_AWAY_MAX) != n_away || (service & bits[l]) != bits[l] || (away[l] == 0 && service != 0))
             return "a service word does not tell of the flows that are away";
     }

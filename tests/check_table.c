@@ -133,7 +133,7 @@ static void must_be_surrounded(uint64_t hash)
     struct shard *s = table_shard(b.table, hash);
     uint32_t home = home_line(b.table->line_mask, hash), lines[2] = {home, other_line(b.table->line_mask, hash, home)};
     for (unsigned i = 0; i < 2 * LINE_SLOTS; i++) {
-        uint64_t word = atomic_load(&s->line[lines[i / LINE_SLOTS]].slot[i % LINE_SLOTS]);
+        uint64_t word = atomic_load(&shard_line(s, lines[i / LINE_SLOTS])->slot[i % LINE_SLOTS]);
         ck_assert_uint_eq(word_class(word), FLOWQ_CLASS_ESTABLISHED);
         uint64_t age = (tick_now() - word_tick(word)) % 2048;
         ck_assert(age <= 10 || age >= 2032);
