@@ -288,16 +288,23 @@ static bool stale_now(const void *ctx, uint64_t word)
     return note_stale(&c->ages, note_tick(c), word);
 }
 
-/* Tells the log, once for each call of maintain that finds more of them, that flows found no room. */
+/* How many more there are of this than the log has been told of. */
+static uint64_t untold(const struct flowq_vm *vm, unsigned stat, atomic_u64 *told)
+{
+    uint64_t n = stats_sum(&vm->stats, stat), before = u64_xchg_seq_cst(told, n);
+    return n > before ? n - before : 0;
+}
+
+/* Tells the log, once for each call of maintain that finds more of them, that flows found no room, and why. */
 static void tell_refused(struct flowq_vm *vm)
 {
     char line[96];
-    uint64_t refused = stats_sum(&vm->stats, STAT_NOTE + FLOWQ_NOTE_REFUSED);
-    uint64_t told = u64_xchg_seq_cst(&vm->refused_told, refused);
-    if (!vm->log || refused <= told)
+    uint64_t refused = untold(vm, STAT_NOTE + FLOWQ_NOTE_REFUSED, &vm->refused_told);
+    uint64_t failed = untold(vm, STAT_GROW_FAILED, &vm->failed_told), delayed = untold(vm, STAT_GROW_DELAYED, &vm->delayed_told);
+    if (!vm->log || refused == 0)
         return;
-    (void)snprintf(line, sizeof(line), "%llu notes found no room among active flows: max_flows is too small",
-                   (unsigned long long)(refused - told));
+    const char *cause = failed ? "memory was refused" : delayed ? "an open section delays growth" : "max_flows is too small";
+    (void)snprintf(line, sizeof(line), "%llu notes found no room among active flows: %s", (unsigned long long)refused, cause);
     vm->log(vm->log_ctx, FLOWQ_LOG_WARNING, line);
 }
 

@@ -60,7 +60,7 @@ struct flowq_vm {
     void (*log)(void *ctx, int32_t level, const char *message);
     void *log_ctx;
     size_t bytes;            /* of this block */
-    atomic_u64 refused_told; /* refusals that the log has been told of */
+    atomic_u64 refused_told, failed_told, delayed_told; /* refusals and their causes that the log has been told of */
     struct stats stats;
 };
 _Static_assert(offsetof(struct flowq_vm, queues) + offsetof(struct queues, in_use) <= 64, "plain IPv4 needs the first line only");
