@@ -699,7 +699,7 @@ struct flowq_stats {
     uint64_t grown;                 /* times a shard was split in two, or the first one made */
     uint64_t shrunk;                /* times two shards were merged, or the last one given back */
     uint64_t grow_failed;           /* times memory to grow was refused */
-    uint64_t grow_delayed;          /* times a shard could not grow yet: what its last growth superseded is still unreclaimed */
+    uint64_t grow_delayed;          /* times a shard could not grow yet: more is superseded and unreclaimed than the table has */
     uint64_t table_bytes;           /* allocated for the flow table, retired_bytes included */
     uint64_t retired_bytes;         /* superseded, waiting for sections to close */
     uint64_t vm_bytes;              /* allocated for the vm in all, table included */

@@ -3,7 +3,17 @@
 
 #include "probe.h"
 
-enum { AGAIN = 0xffff }; /* besides FLOWQ_NOTE_*: something changed under us, start again */
+/* Besides FLOWQ_NOTE_*: */
+enum {
+    AGAIN = 0xffff,     /* something changed under us, start again */
+    GET_MEMORY = 0xfffe /* growth wants some, and start again */
+};
+
+/* How the table may still grow for one note. */
+struct growth {
+    unsigned splits;        /* so many times; 0: the note has to do with what there is */
+    struct table_want want; /* with GET_MEMORY */
+};
 
 /* ---- Class and age (S8) ---------------------------------------------------------------------------------------------------- */
 
@@ -251,22 +261,23 @@ static void take_left(const struct note_context *c, const struct place *left, st
     u64_store_release(left->slot, secondary ? word | WORD_SECONDARY : word);
 }
 
-static uint32_t grow(const struct note_context *c, struct shard *s, uint64_t hash)
+static uint32_t grow(const struct note_context *c, struct shard *s, uint64_t hash, struct growth *g)
 {
-    enum table_grown grown = table_grow(c->table, s, hash);
-    switch (grown) {
+    if (g->splits == 0)
+        return FLOWQ_NOTE_REFUSED;
+    switch (table_grow(c->table, s, hash, &g->want, c->tries_left)) {
     case TABLE_GROWN:
         tally_add(&c->tally, STAT_GROWN, 1);
+        g->splits -= s != nowhere();
         return AGAIN;
     case TABLE_CHANGED:
         return AGAIN;
     case TABLE_BUSY:
         return FLOWQ_NOTE_BUSY;
+    case TABLE_WANTS:
+        return GET_MEMORY;
     case TABLE_DELAYED:
         tally_add(&c->tally, STAT_GROW_DELAYED, 1);
-        break;
-    case TABLE_NO_MEMORY:
-        tally_add(&c->tally, STAT_GROW_FAILED, 1);
         break;
     case TABLE_AT_LIMIT:
         break;
@@ -274,9 +285,20 @@ static uint32_t grow(const struct note_context *c, struct shard *s, uint64_t has
     return FLOWQ_NOTE_REFUSED;
 }
 
+/* No lock is held. */
+static uint32_t get_memory(const struct note_context *c, struct growth *g)
+{
+    enum table_got got = table_get(c->table, &g->want, c->tries_left);
+    if (got == TABLE_GOT_NONE) {
+        tally_add(&c->tally, STAT_GROW_FAILED, 1);
+        g->splits = 0;
+    }
+    return got == TABLE_GOT_BUSY ? FLOWQ_NOTE_BUSY : AGAIN;
+}
+
 /* Finds a place, in the order of S9: a free or a stale one, one that another flow can leave, a larger table, the least of the
    flows within reach. */
-static uint32_t insert_locked(const struct note_context *c, struct shard *s, uint64_t hash, uint32_t cls)
+static uint32_t insert_locked(const struct note_context *c, struct shard *s, uint64_t hash, uint32_t cls, struct growth *g)
 {
     const struct table *t = c->table;
     uint64_t word = first_word(c, hash, cls);
@@ -299,7 +321,7 @@ static uint32_t insert_locked(const struct note_context *c, struct shard *s, uin
         take_left(c, &left, home, word);
         return FLOWQ_NOTE_BOUND;
     }
-    uint32_t grown = grow(c, s, hash);
+    uint32_t grown = grow(c, s, hash, g);
     if (grown != FLOWQ_NOTE_REFUSED || rank == UINT32_MAX)
         return grown;
     return put(c, &best, rank, home, word, bind_stamp(c)) ? FLOWQ_NOTE_BOUND : AGAIN;
@@ -323,23 +345,27 @@ static inline bool insert_at_home(const struct note_context *c, struct shard *s,
     return true;
 }
 
-static uint32_t insert(const struct note_context *c, uint64_t hash, uint32_t cls)
+static uint32_t insert_in(const struct note_context *c, struct shard *s, uint64_t hash, uint32_t cls, struct growth *g)
 {
-    struct shard *s = table_shard(c->table, hash);
-    if (s == nowhere())
-        return grow(c, s, hash);
     struct shard_head *head = shard_head(c->table, s);
-    if (!spin_try_for(&head->lock, TABLE_TRIES))
+    if (!spin_try_within(&head->lock, c->tries_left))
         return FLOWQ_NOTE_BUSY;
     uint32_t outcome = AGAIN;
     if (!head->superseded) {
         if (insert_at_home(c, s, head, hash, cls))
             outcome = FLOWQ_NOTE_BOUND;
         else if (!shard_find(c->table, s, hash).slot)
-            outcome = insert_locked(c, s, hash, cls);
+            outcome = insert_locked(c, s, hash, cls, g);
     }
     spin_unlock(&head->lock);
     return outcome;
+}
+
+static uint32_t insert(const struct note_context *c, uint64_t hash, uint32_t cls, struct growth *g)
+{
+    struct shard *s = table_shard(c->table, hash);
+    uint32_t outcome = s == nowhere() ? grow(c, s, hash, g) : insert_in(c, s, hash, cls, g);
+    return outcome == GET_MEMORY ? get_memory(c, g) : outcome;
 }
 
 /* ---- One note -------------------------------------------------------------------------------------------------------------- */
@@ -348,7 +374,7 @@ static uint32_t insert(const struct note_context *c, uint64_t hash, uint32_t cls
 static bool let_move(const struct note_context *c, const struct place *p)
 {
     struct spin *lock = &shard_head(c->table, p->shard)->lock;
-    bool done = spin_try_for(lock, TABLE_TRIES);
+    bool done = spin_try_within(lock, c->tries_left);
     if (done)
         spin_unlock(lock);
     return done;
@@ -362,6 +388,7 @@ static bool implied(const struct note_context *c, uint64_t hash, enum note_kind 
 
 uint32_t note_flow(const struct note_context *c, uint64_t hash, enum note_kind kind)
 {
+    struct growth g = {.splits = NOTE_SPLITS};
     for (unsigned tries = 0; tries < NOTE_TRIES; tries++) {
         struct place p = table_find(c->table, hash);
         uint32_t outcome;
@@ -372,9 +399,9 @@ uint32_t note_flow(const struct note_context *c, uint64_t hash, enum note_kind k
         else if (kind == NOTE_RESETS)
             outcome = FLOWQ_NOTE_RESET;
         else if (implied(c, hash, kind))
-            outcome = implied_again(c->implied, hash, c->now_ns) ? insert(c, hash, second_class(kind)) : FLOWQ_NOTE_IMPLIED;
+            outcome = implied_again(c->implied, hash, c->now_ns) ? insert(c, hash, second_class(kind), &g) : FLOWQ_NOTE_IMPLIED;
         else
-            outcome = insert(c, hash, first_class(kind));
+            outcome = insert(c, hash, first_class(kind), &g);
         if (outcome != AGAIN)
             return outcome;
     }
@@ -396,7 +423,8 @@ uint32_t note_missed(const struct note_context *c, const struct line *home, uint
     /* A short cut to insert(), which looks again under the lock. Not where the answer hangs on the flow being unknown: the line
        may be of a shard that an earlier packet of the batch has split. */
     if ((kind == NOTE_CARRIES || kind == NOTE_CLOSES) && !line_may_be_away(home, hash)) {
-        uint32_t outcome = insert(c, hash, first_class(kind));
+        struct growth g = {.splits = NOTE_SPLITS};
+        uint32_t outcome = insert(c, hash, first_class(kind), &g);
         if (outcome != AGAIN)
             return outcome;
     }

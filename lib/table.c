@@ -16,6 +16,12 @@ struct line table_nowhere[SHARD_MAX_LINES];
 /* A table that may need more shards than this has shards of the full size from the first one on. */
 #define MAX_SMALL_SHARDS 64
 
+/* Hashes spread unevenly: a shard may be split so many times more often than all would be if they were split alike. A sixteenth
+   of its share of the hashes would then have to fill it. Beyond that it is at its limit, so that the directory is bounded by
+   max_flows whatever hashes come. (Top bits of the hash that a directory uses must lie in every tag, above the bits that choose
+   the second line, which end at bit 39. The deepest ones imply bits of line_away_bit(), too, which then filters less.) */
+#define SPARE_DEPTH 4
+
 static uint32_t round_up_power(uint32_t n)
 {
     uint32_t p = 1;
@@ -71,6 +77,9 @@ static void lay_out(struct table *t, const struct table_sizes *z)
     /* An eighth more than the flows need when they spread evenly: for shards that got more than their share. But a table that
        begins with all its shards has promised not to allocate any more; it does without. */
     t->max_shards = z->initial_flows == z->max_flows ? shards : shards + (shards + 7) / 8;
+    t->grow.max_depth = SPARE_DEPTH; /* at most 22: max_flows is at most 2^27 */
+    while (UINT32_C(1) << (t->grow.max_depth - SPARE_DEPTH) < t->max_shards)
+        t->grow.max_depth++;
 }
 
 int table_init(struct table *t, const struct table_sizes *z, const struct memory *memory, atomic_ptr *sole)
@@ -105,11 +114,7 @@ int table_init(struct table *t, const struct table_sizes *z, const struct memory
     return 0;
 }
 
-void table_fini(struct table *t)
-{
-    slabs_free(t);
-    directories_free(t);
-}
+void table_fini(struct table *t) { table_free(t); }
 
 /* ---- Look-up of one flow --------------------------------------------------------------------------------------------------- */
 

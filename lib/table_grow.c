@@ -3,15 +3,11 @@
  *
  * A shard that has no room becomes two (T-D): two new ones are made, the old one is frozen slot by slot while it is copied, the
  * directory names the new ones, and the old one is retired (T-E). All of it happens under the lock of the shard and the grow lock
- * and moves at most 256 lines. The way back is in table_trim.c.
+ * and moves at most 256 lines. The memory for it is there before (slab.h). The way back is in table_trim.c.
  */
 #include "table.h"
 
 #include "slab.h"
-
-/* Top bits of the hash that a directory may use: they lie in every tag, above the bits that choose the second line. (The
-   deepest ones imply bits of line_away_bit(), too, which then filters less.) */
-#define MAX_DEPTH 24
 
 /* ---- What has been superseded (T-E) ---------------------------------------------------------------------------------------- */
 
@@ -26,6 +22,7 @@ void table_retire_shard(struct table *t, struct shard *s)
     else
         t->grow.retired_first = s;
     t->grow.retired_last = s;
+    t->grow.n_retired++;
     u32_add_relaxed(&t->grow.pending, 1);
     u64_add_relaxed(&t->grow.retired_bytes, t->shard_bytes);
 }
@@ -44,14 +41,15 @@ void table_retire_directory(struct table *t, struct directory *d)
 }
 
 /* The lists are in the order of their stamps: the first that has not passed ends the round. */
-static void reclaim_locked(struct table *t)
+static void reclaim_locked(struct table *t, struct garbage *g)
 {
     struct shard *s;
     while ((s = t->grow.retired_first) && epoch_passed(shard_head(t, s)->retired_stamp)) {
         t->grow.retired_first = shard_head(t, s)->retired_next;
         if (!t->grow.retired_first)
             t->grow.retired_last = NULL;
-        shard_free(t, s);
+        shard_free(t, s, g);
+        t->grow.n_retired--;
         u32_sub_relaxed(&t->grow.pending, 1);
         u64_sub_relaxed(&t->grow.retired_bytes, t->shard_bytes);
     }
@@ -61,17 +59,19 @@ static void reclaim_locked(struct table *t)
         if (!t->grow.directories_first)
             t->grow.directories_last = NULL;
         u64_sub_relaxed(&t->grow.retired_bytes, directory_counted(t, d));
-        directory_free(t, d);
+        directory_drop(t, d, g);
         u32_sub_relaxed(&t->grow.pending, 1);
     }
 }
 
 void table_reclaim(struct table *t)
 {
+    struct garbage garbage = {NULL, NULL};
     if (!spin_try(&t->grow.lock))
-        return; /* whoever holds it reclaims, or the next note does */
-    reclaim_locked(t);
+        return; /* the next note does it */
+    reclaim_locked(t, &garbage);
     spin_unlock(&t->grow.lock);
+    garbage_free(t, &garbage);
 }
 
 /* ---- Copying --------------------------------------------------------------------------------------------------------------- */
@@ -100,10 +100,10 @@ static void send_home(const struct table *t, struct shard *s)
 
 /* ---- Directory (T-D) ------------------------------------------------------------------------------------------------------- */
 
-/* The directory with twice the entries; those of `s` are set by the caller. NULL: no memory. */
+/* The directory with twice the entries. NULL: no memory at hand. */
 static struct directory *doubled(struct table *t, const struct directory *old)
 {
-    struct directory *d = directory_make(t, old->depth + 1);
+    struct directory *d = directory_take(t, old->depth + 1);
     for (size_t i = 0; d && i < (size_t)1 << d->depth; i++)
         ptr_store_release(&d->shard[i], ptr_load_relaxed(&old->shard[i / 2]));
     return d;
@@ -125,14 +125,15 @@ void directory_name(const struct table *t, struct directory *d, struct shard *s,
 
 /* ---- Growth ---------------------------------------------------------------------------------------------------------------- */
 
-static enum table_grown first_shard_locked(struct table *t)
+static enum table_grown first_shard_locked(struct table *t, struct table_want *want)
 {
     struct directory *d = ptr_load_acquire(&t->directory);
     if (directory_shard(d, 0) != nowhere())
         return TABLE_CHANGED;
-    struct shard *s = shard_make(t, 0);
+    table_want_shards(t, 1, want);
+    struct shard *s = table_wants(want) ? NULL : shard_take(t, 0);
     if (!s)
-        return TABLE_NO_MEMORY;
+        return TABLE_WANTS;
     shard_wipe(t, s);
     shard_head(t, s)->born = t->grow.dropped;
     directory_name(t, d, s, 0);
@@ -166,37 +167,33 @@ static void split_flows(struct table *t, struct shard *s, struct shard *half[2])
     }
 }
 
-/* Everything a split needs, got before anything is changed. */
-static enum table_grown split_prepare(struct table *t, struct shard_head *head, struct shard *half[2], struct directory **wider)
+/* Everything a split needs, before anything is changed. */
+static enum table_grown split_prepare(struct table *t, struct shard_head *head, struct shard *half[2], struct directory **wider,
+                                      struct table_want *want)
 {
     struct directory *d = ptr_load_acquire(&t->directory);
-    if (t->grow.n_shards >= t->max_shards || head->depth >= MAX_DEPTH)
-        return TABLE_AT_LIMIT;
     bool widen = head->depth == d->depth;
-    if (!head->settled && !epoch_passed(head->born))
+    if (t->grow.n_shards >= t->max_shards || head->depth >= t->grow.max_depth)
+        return TABLE_AT_LIMIT;
+    if (t->grow.n_retired > t->grow.n_shards)
         return TABLE_DELAYED; /* T-F */
-    head->settled = true;
-    reclaim_locked(t);
-    if (widen && t->grow.directories_first)
-        return TABLE_DELAYED; /* T-F, for directories */
+    table_want_shards(t, 2, want);
+    if (widen)
+        table_want_directory(t, d->depth + 1, want);
+    if (table_wants(want))
+        return TABLE_WANTS;
     *wider = widen ? doubled(t, d) : NULL;
-    half[0] = widen && !*wider ? NULL : shard_make(t, head->depth + 1);
-    half[1] = half[0] ? shard_make(t, head->depth + 1) : NULL;
-    if (half[1])
-        return TABLE_GROWN;
-    if (half[0])
-        shard_free(t, half[0]);
-    if (*wider)
-        directory_free(t, *wider);
-    return TABLE_NO_MEMORY;
+    half[0] = shard_take(t, head->depth + 1);
+    half[1] = shard_take(t, head->depth + 1);
+    return TABLE_GROWN;
 }
 
-static enum table_grown split_locked(struct table *t, struct shard *s, uint64_t hash)
+static enum table_grown split_locked(struct table *t, struct shard *s, uint64_t hash, struct table_want *want)
 {
     struct shard_head *head = shard_head(t, s);
     struct shard *half[2];
     struct directory *wider, *d = ptr_load_acquire(&t->directory);
-    enum table_grown prepared = split_prepare(t, head, half, &wider);
+    enum table_grown prepared = split_prepare(t, head, half, &wider, want);
     if (prepared != TABLE_GROWN)
         return prepared;
     split_flows(t, s, half);
@@ -213,11 +210,12 @@ static enum table_grown split_locked(struct table *t, struct shard *s, uint64_t 
     return TABLE_GROWN;
 }
 
-enum table_grown table_grow(struct table *t, struct shard *s, uint64_t hash)
+enum table_grown table_grow(struct table *t, struct shard *s, uint64_t hash, struct table_want *want, uint32_t *tries_left)
 {
-    if (!spin_try_for(&t->grow.lock, TABLE_TRIES))
+    *want = (struct table_want){.n_slabs = 0};
+    if (!spin_try_within(&t->grow.lock, tries_left))
         return TABLE_BUSY;
-    enum table_grown r = s == nowhere() ? first_shard_locked(t) : split_locked(t, s, hash);
+    enum table_grown r = s == nowhere() ? first_shard_locked(t, want) : split_locked(t, s, hash, want);
     spin_unlock(&t->grow.lock);
     return r;
 }

@@ -71,8 +71,10 @@ int bare_make(struct bare *b, struct flowq_vm_config *cfg, uint32_t pairs)
     b->now_ns = 100000 * BARE_SECOND;
     cfg->size = sizeof(*cfg);
     memcpy(cfg->secret, "any will do", 12);
-    cfg->alloc = counting_alloc;
-    cfg->free = counting_free;
+    if (!cfg->alloc) {
+        cfg->alloc = counting_alloc;
+        cfg->free = counting_free;
+    }
     cfg->alloc_ctx = cfg->clock_ctx = b;
     cfg->clock_ns = clock_of;
     int r = flowq_vm_create(cfg, &b->vm);
@@ -104,7 +106,7 @@ void bare_make_sized(struct bare *b, uint32_t max_flows, uint32_t initial_flows)
 
 /* ---- Notes -------------------------------------------------------------------------------------------------------------- */
 
-static struct note_context context_of(struct bare *b, uint32_t qid)
+static struct note_context context_of(struct bare *b, uint32_t qid, uint32_t *tries_left)
 {
     const struct settings *set = &b->vm->settings;
     struct note_context c = {.table = b->table,
@@ -116,17 +118,24 @@ static struct note_context context_of(struct bare *b, uint32_t qid)
                              .now_ns = b->now_ns,
                              .qid = qid,
                              .rebind_tcp = atomic_load(&set->rebind_tcp),
-                             .rebind_other = atomic_load(&set->rebind_other)};
+                             .rebind_other = atomic_load(&set->rebind_other),
+                             .tries_left = tries_left};
     c.idle = word_make(0, qid, note_tick(&c), 0);
     return c;
 }
 
-uint32_t bare_note_inside(struct bare *b, uint64_t hash, uint32_t qid, enum note_kind kind)
+uint32_t bare_note_within(struct bare *b, uint64_t hash, uint32_t qid, enum note_kind kind, uint32_t *tries_left)
 {
-    struct note_context c = context_of(b, qid);
+    struct note_context c = context_of(b, qid, tries_left);
     uint32_t outcome = note_flow(&c, hash_nonzero_tag(&b->vm->secret, hash), kind);
     tally_add(&c.tally, STAT_NOTE + outcome, 1);
     return outcome;
+}
+
+uint32_t bare_note_inside(struct bare *b, uint64_t hash, uint32_t qid, enum note_kind kind)
+{
+    uint32_t tries_left = TABLE_TRIES;
+    return bare_note_within(b, hash, qid, kind, &tries_left);
 }
 
 uint32_t bare_note_kind(struct bare *b, uint64_t hash, uint32_t qid, enum note_kind kind)

@@ -16,10 +16,11 @@
 #define FRAGMENT_LIFE   (30 * SECOND) /* S5 */
 #define FRAGMENT_WAYS   8             /* so many other datagrams may come before the oldest of a set is overwritten */
 #define WRAPPED_TICKS                                                                                                            \
-    2000                /* ages beyond may be taken for smaller ones: they rank wrongly, and may put off a move by rebind_min */
-#define IMPLIED_WAYS 15 /* so many other flows may be noted where the fallback puts them before the first of them is forgotten   \
-                         */
-#define LEAST_REACH 7   /* a newcomer looks at this many places at the least */
+    2000 /* ages beyond may be taken for smaller ones: they rank wrongly, and may put off a move by rebind_min */
+#define IMPLIED_WAYS                                                                                                             \
+    15                /* so many other flows may be noted where the fallback puts them before the first of them is forgotten     \
+                       */
+#define LEAST_REACH 7 /* a newcomer looks at this many places at the least */
 
 /* ---- Settings -------------------------------------------------------------------------------------------------------------- */
 
