@@ -333,7 +333,7 @@ enum {
     FLOWQ_NOTE_REFRESHED = 1,  /* bound to this queue already */
     FLOWQ_NOTE_MOVED = 2,      /* was bound to another queue, is bound to this one now */
     FLOWQ_NOTE_SUPPRESSED = 3, /* stays on its queue: rebind_min has not passed */
-    FLOWQ_NOTE_IMPLIED = 4,    /* embryonic, and on the queue that the fallback chooses anyway: not stored (S9) */
+    FLOWQ_NOTE_IMPLIED = 4,    /* embryonic, on the queue that the fallback chooses anyway: not stored the first time (S9) */
     FLOWQ_NOTE_REFUSED = 5, /* not learned: every place within reach holds an active flow, or there is no memory to grow (S9) */
     FLOWQ_NOTE_BUSY = 6,    /* not learned this time: others were changing the same part of the table (S12) */
     FLOWQ_NOTE_NOT_IN_USE = 7,   /* qid names a queue that is not in use: nothing changed (S1) */
@@ -715,7 +715,7 @@ struct flowq_stats {
     uint64_t grown;                 /* times a shard was split in two, or the first one made */
     uint64_t shrunk;                /* times two shards were merged, or the last one given back */
     uint64_t grow_failed;           /* times memory to grow was refused */
-    uint64_t grow_delayed;          /* times a shard could not grow yet: what its last growth superseded is still unreclaimed */
+    uint64_t grow_delayed;          /* times a shard could not grow yet: more is superseded and unreclaimed than the table has */
     uint64_t table_bytes;           /* allocated for the flow table, retired_bytes included */
     uint64_t retired_bytes;         /* superseded, waiting for sections to close */
     uint64_t vm_bytes;              /* allocated for the vm in all, table included */

@@ -136,6 +136,18 @@ static inline bool spin_try_for(struct spin *s, unsigned tries)
     return false;
 }
 
+/* The same out of a budget that several locks share: once it is spent, each is tried once. */
+static inline bool spin_try_within(struct spin *s, uint32_t *tries_left)
+{
+    while (!spin_try(s)) {
+        if (*tries_left == 0)
+            return false;
+        --*tries_left;
+        cpu_relax();
+    }
+    return true;
+}
+
 /* The control path's way: waits. The holder may have lost its processor, so after a while ours is offered. */
 static inline void spin_lock(struct spin *s)
 {

@@ -3,7 +3,17 @@
 
 #include "probe.h"
 
-enum { AGAIN = 0xffff }; /* besides FLOWQ_NOTE_*: something changed under us, start again */
+/* Besides FLOWQ_NOTE_*: */
+enum {
+    AGAIN = 0xffff,     /* something changed under us, start again */
+    GET_MEMORY = 0xfffe /* growth wants some, and start again */
+};
+
+/* How the table may still grow for one note. */
+struct growth {
+    unsigned splits;        /* so many times; 0: the note has to do with what there is */
+    struct table_want want; /* with GET_MEMORY */
+};
 
 /* ---- Class and age (S8) ---------------------------------------------------------------------------------------------------- */
 
@@ -48,9 +58,12 @@ static uint32_t first_class(enum note_kind kind)
     }
 }
 
-static uint64_t first_word(const struct note_context *c, uint64_t hash, enum note_kind kind)
+/* Of a flow that was noted before, and not stored (S9). */
+static uint32_t second_class(enum note_kind kind) { return note_class[kind][FLOWQ_CLASS_EMBRYONIC]; }
+
+static uint64_t first_word(const struct note_context *c, uint64_t hash, uint32_t cls)
 {
-    return (hash & c->table->tag_mask) | c->idle | first_class(kind);
+    return (hash & c->table->tag_mask) | c->idle | cls;
 }
 
 static bool opens_anew(uint32_t cls, enum note_kind kind) { return cls == FLOWQ_CLASS_CLOSING && kind == NOTE_OPENS; }
@@ -82,7 +95,7 @@ static uint16_t bind_stamp(const struct note_context *c)
 
 static atomic_u16 *plane_slot(const struct table *t, const struct place *p)
 {
-    size_t line = (size_t)(p->line - p->shard->line);
+    size_t line = (size_t)(p->line - shard_line(p->shard, 0));
     return shard_plane(t, p->shard) + line * LINE_SLOTS + (size_t)(p->slot - p->line->slot);
 }
 
@@ -146,7 +159,7 @@ static uint32_t update(const struct note_context *c, const struct place *p, enum
 /* The slot of a line that gives way first. */
 static struct place best_slot(const struct note_context *c, struct shard *s, uint32_t line, uint32_t *rank)
 {
-    struct place best = {.shard = s, .line = &s->line[line], .slot = &s->line[line].slot[0]};
+    struct place best = {.shard = s, .line = shard_line(s, line), .slot = &shard_line(s, line)->slot[0]};
     *rank = UINT32_MAX;
     for (uint32_t i = 0; i < LINE_SLOTS && *rank != RANK_EMPTY; i++) {
         uint64_t word = u64_load_acquire(&best.line->slot[i]);
@@ -163,7 +176,7 @@ static struct place best_slot(const struct note_context *c, struct shard *s, uin
 /* An empty slot of a line; slot NULL: there is none. */
 static struct place empty_slot(struct shard *s, uint32_t line)
 {
-    struct place p = {.shard = s, .line = &s->line[line]};
+    struct place p = {.shard = s, .line = shard_line(s, line)};
     unsigned at = line_match(p.line, 0, UINT64_MAX);
     p.slot = at < LINE_SLOTS ? &p.line->slot[at] : NULL;
     return p;
@@ -177,8 +190,8 @@ static void write_off(const struct note_context *c, const struct place *p, uint3
     const struct table *t = c->table;
     tally_add(&c->tally, rank >> 16 == RANK_STALE ? STAT_RECLAIMED : STAT_DISPLACED + word_class(p->word), 1);
     if (p->word & WORD_SECONDARY) {
-        uint32_t line = (uint32_t)(p->line - p->shard->line);
-        line_uncount_away(&p->shard->line[other_line(t->line_mask, p->word, line)]);
+        uint32_t line = (uint32_t)(p->line - shard_line(p->shard, 0));
+        line_uncount_away(shard_line(p->shard, other_line(t->line_mask, p->word, line)));
     }
 }
 
@@ -218,7 +231,7 @@ static bool move_aside(const struct note_context *c, struct shard *s, uint32_t l
 {
     const struct table *t = c->table;
     for (uint32_t i = 0; i < LINE_SLOTS; i++) {
-        atomic_u64 *slot = &s->line[line].slot[i];
+        atomic_u64 *slot = &shard_line(s, line)->slot[i];
         uint64_t word = u64_load_acquire(slot);
         uint32_t rank;
         if (word & WORD_SECONDARY)
@@ -226,7 +239,7 @@ static bool move_aside(const struct note_context *c, struct shard *s, uint32_t l
         struct place to = best_slot(c, s, other_line(t->line_mask, word, line), &rank);
         if (rank >> 16 > RANK_STALE)
             continue;
-        *left = (struct place){.shard = s, .line = &s->line[line], .slot = slot};
+        *left = (struct place){.shard = s, .line = shard_line(s, line), .slot = slot};
         word = slot_freeze(slot); /* T-A */
         left->word = word & ~WORD_CLASS_MASK;
         uint16_t stamp = t->plane_at ? u16_load_relaxed(plane_slot(t, left)) : 0;
@@ -248,22 +261,23 @@ static void take_left(const struct note_context *c, const struct place *left, st
     u64_store_release(left->slot, secondary ? word | WORD_SECONDARY : word);
 }
 
-static uint32_t grow(const struct note_context *c, struct shard *s, uint64_t hash)
+static uint32_t grow(const struct note_context *c, struct shard *s, uint64_t hash, struct growth *g)
 {
-    enum table_grown grown = table_grow(c->table, s, hash);
-    switch (grown) {
+    if (g->splits == 0)
+        return FLOWQ_NOTE_REFUSED;
+    switch (table_grow(c->table, s, hash, &g->want, c->tries_left)) {
     case TABLE_GROWN:
         tally_add(&c->tally, STAT_GROWN, 1);
+        g->splits -= s != nowhere();
         return AGAIN;
     case TABLE_CHANGED:
         return AGAIN;
     case TABLE_BUSY:
         return FLOWQ_NOTE_BUSY;
+    case TABLE_WANTS:
+        return GET_MEMORY;
     case TABLE_DELAYED:
         tally_add(&c->tally, STAT_GROW_DELAYED, 1);
-        break;
-    case TABLE_NO_MEMORY:
-        tally_add(&c->tally, STAT_GROW_FAILED, 1);
         break;
     case TABLE_AT_LIMIT:
         break;
@@ -271,14 +285,25 @@ static uint32_t grow(const struct note_context *c, struct shard *s, uint64_t has
     return FLOWQ_NOTE_REFUSED;
 }
 
+/* No lock is held. */
+static uint32_t get_memory(const struct note_context *c, struct growth *g)
+{
+    enum table_got got = table_get(c->table, &g->want, c->tries_left);
+    if (got == TABLE_GOT_NONE) {
+        tally_add(&c->tally, STAT_GROW_FAILED, 1);
+        g->splits = 0;
+    }
+    return got == TABLE_GOT_BUSY ? FLOWQ_NOTE_BUSY : AGAIN;
+}
+
 /* Finds a place, in the order of S9: a free or a stale one, one that another flow can leave, a larger table, the least of the
    flows within reach. */
-static uint32_t insert_locked(const struct note_context *c, struct shard *s, uint64_t hash, enum note_kind kind)
+static uint32_t insert_locked(const struct note_context *c, struct shard *s, uint64_t hash, uint32_t cls, struct growth *g)
 {
     const struct table *t = c->table;
-    uint64_t word = first_word(c, hash, kind);
+    uint64_t word = first_word(c, hash, cls);
     uint32_t first = home_line(t->line_mask, hash), second = other_line(t->line_mask, hash, first), rank, other_rank;
-    struct line *home = &s->line[first];
+    struct line *home = shard_line(s, first);
     struct place left, best = empty_slot(s, first);
     if (!best.slot)
         best = empty_slot(s, second);
@@ -296,7 +321,7 @@ static uint32_t insert_locked(const struct note_context *c, struct shard *s, uin
         take_left(c, &left, home, word);
         return FLOWQ_NOTE_BOUND;
     }
-    uint32_t grown = grow(c, s, hash);
+    uint32_t grown = grow(c, s, hash, g);
     if (grown != FLOWQ_NOTE_REFUSED || rank == UINT32_MAX)
         return grown;
     return put(c, &best, rank, home, word, bind_stamp(c)) ? FLOWQ_NOTE_BOUND : AGAIN;
@@ -304,10 +329,10 @@ static uint32_t insert_locked(const struct note_context *c, struct shard *s, uin
 
 /* What most new flows take: an empty slot at home. False: it may be known by now, or must go elsewhere. The shard is locked. */
 static inline bool insert_at_home(const struct note_context *c, struct shard *s, struct shard_head *head, uint64_t hash,
-                                  enum note_kind kind)
+                                  uint32_t cls)
 {
     const struct table *t = c->table;
-    struct line *home = &s->line[home_line(t->line_mask, hash)];
+    struct line *home = shard_line(s, home_line(t->line_mask, hash));
     if (line_match(home, hash & t->tag_mask, t->tag_mask | WORD_SECONDARY) != LINE_SLOTS || line_may_be_away(home, hash))
         return false;
     unsigned at = line_match(home, 0, UINT64_MAX);
@@ -315,28 +340,32 @@ static inline bool insert_at_home(const struct note_context *c, struct shard *s,
         return false;
     if (t->plane_at)
         u16_store_relaxed(shard_plane(t, s) + home_line(t->line_mask, hash) * LINE_SLOTS + at, bind_stamp(c)); /* N-A */
-    u64_store_release(&home->slot[at], first_word(c, hash, kind)); /* nobody else fills empty slots */
+    u64_store_release(&home->slot[at], first_word(c, hash, cls)); /* nobody else fills empty slots */
     count_live(head);
     return true;
 }
 
-static uint32_t insert(const struct note_context *c, uint64_t hash, enum note_kind kind)
+static uint32_t insert_in(const struct note_context *c, struct shard *s, uint64_t hash, uint32_t cls, struct growth *g)
 {
-    struct shard *s = table_shard(c->table, hash);
-    if (s == nowhere())
-        return grow(c, s, hash);
     struct shard_head *head = shard_head(c->table, s);
-    if (!spin_try_for(&head->lock, TABLE_TRIES))
+    if (!spin_try_within(&head->lock, c->tries_left))
         return FLOWQ_NOTE_BUSY;
     uint32_t outcome = AGAIN;
     if (!head->superseded) {
-        if (insert_at_home(c, s, head, hash, kind))
+        if (insert_at_home(c, s, head, hash, cls))
             outcome = FLOWQ_NOTE_BOUND;
         else if (!shard_find(c->table, s, hash).slot)
-            outcome = insert_locked(c, s, hash, kind);
+            outcome = insert_locked(c, s, hash, cls, g);
     }
     spin_unlock(&head->lock);
     return outcome;
+}
+
+static uint32_t insert(const struct note_context *c, uint64_t hash, uint32_t cls, struct growth *g)
+{
+    struct shard *s = table_shard(c->table, hash);
+    uint32_t outcome = s == nowhere() ? grow(c, s, hash, g) : insert_in(c, s, hash, cls, g);
+    return outcome == GET_MEMORY ? get_memory(c, g) : outcome;
 }
 
 /* ---- One note -------------------------------------------------------------------------------------------------------------- */
@@ -345,13 +374,13 @@ static uint32_t insert(const struct note_context *c, uint64_t hash, enum note_ki
 static bool let_move(const struct note_context *c, const struct place *p)
 {
     struct spin *lock = &shard_head(c->table, p->shard)->lock;
-    bool done = spin_try_for(lock, TABLE_TRIES);
+    bool done = spin_try_within(lock, c->tries_left);
     if (done)
         spin_unlock(lock);
     return done;
 }
 
-/* Steering chooses this queue anyway. */
+/* Embryonic, and on the queue that steering chooses anyway. */
 static bool implied(const struct note_context *c, uint32_t spread, enum note_kind kind)
 {
     return note_begins(kind) && queue_pick(c->queues, spread) == c->qid;
@@ -359,6 +388,7 @@ static bool implied(const struct note_context *c, uint32_t spread, enum note_kin
 
 uint32_t note_flow(const struct note_context *c, uint64_t hash, uint32_t spread, enum note_kind kind)
 {
+    struct growth g = {.splits = NOTE_SPLITS};
     for (unsigned tries = 0; tries < NOTE_TRIES; tries++) {
         struct place p = table_find(c->table, hash);
         uint32_t outcome;
@@ -369,9 +399,9 @@ uint32_t note_flow(const struct note_context *c, uint64_t hash, uint32_t spread,
         else if (kind == NOTE_RESETS)
             outcome = FLOWQ_NOTE_RESET;
         else if (implied(c, spread, kind))
-            outcome = FLOWQ_NOTE_IMPLIED;
+            outcome = implied_again(c->implied, hash, c->now_ns) ? insert(c, hash, second_class(kind), &g) : FLOWQ_NOTE_IMPLIED;
         else
-            outcome = insert(c, hash, kind);
+            outcome = insert(c, hash, first_class(kind), &g);
         if (outcome != AGAIN)
             return outcome;
     }
@@ -393,7 +423,8 @@ uint32_t note_missed(const struct note_context *c, const struct line *home, uint
     /* A short cut to insert(), which looks again under the lock. Not where the answer hangs on the flow being unknown: the line
        may be of a shard that an earlier packet of the batch has split. */
     if ((kind == NOTE_CARRIES || kind == NOTE_CLOSES) && !line_may_be_away(home, hash)) {
-        uint32_t outcome = insert(c, hash, kind);
+        struct growth g = {.splits = NOTE_SPLITS};
+        uint32_t outcome = insert(c, hash, first_class(kind), &g);
         if (outcome != AGAIN)
             return outcome;
     }

@@ -19,6 +19,7 @@
 #define FLOWQ_LIB_NOTE_H
 
 #include "hash.h"
+#include "implied.h"
 #include "queue.h"
 #include "stats.h"
 #include "table.h"
@@ -27,6 +28,8 @@
 #define NOTE_EMBRYONIC_STALE_NS UINT64_C(5000000000)
 #define NOTE_CLOSING_STALE_NS UINT64_C(10000000000)
 #define NOTE_BIND_SHIFT 16
+/* Shards that a note may split to find room: all 14 flows of two lines go to the same half of one once in 2^13 times. */
+#define NOTE_SPLITS 2
 #define NOTE_TRIES 64 /* times a note starts again before it is given up as busy (S12) */
 
 /* What the packet says about its flow: by its three lowest TCP flags (RFC 9293), the strongest of which decides. */
@@ -61,12 +64,14 @@ struct note_ages note_ages_from(uint32_t tick_shift, uint64_t active_ns, uint64_
 struct note_context {
     struct table *table;
     const struct queues *queues;
+    const struct implied *implied;
     struct tally tally;
     struct note_ages ages;
     uint64_t now_ns;
     uint64_t idle; /* a word on this queue, noted now, but for tag and class */
     uint32_t qid;
     uint32_t rebind_tcp, rebind_other; /* ticks of 2^NOTE_BIND_SHIFT ns; 0: at once */
+    uint32_t *tries_left;              /* for locks: of the whole call (S12), at first TABLE_TRIES */
 };
 
 static inline uint32_t note_tick(const struct note_context *c) { return (uint32_t)(c->now_ns >> c->ages.tick_shift); }

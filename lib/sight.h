@@ -179,7 +179,7 @@ static inline const struct view *view_in(const struct receivers *to, unsigned i,
 static inline struct line *line_of(const struct view v, uint64_t hash)
 {
     struct shard *s = ptr_load_acquire(&v.shards[hash >> v.shift]);
-    return &s->line[home_line(v.line_mask, hash)];
+    return shard_line(s, home_line(v.line_mask, hash));
 }
 
 /* As line_of(), from the vm's first cache line, unless its table has more than one shard. */
@@ -188,7 +188,7 @@ static inline struct line *line_in(const struct flowq_vm *vm, uint64_t hash)
     struct shard *s = ptr_load_acquire(&vm->sole);
     if (__builtin_expect(!s, 0))
         s = table_shard(&vm->table, hash);
-    return &s->line[home_line(vm->line_mask, hash)];
+    return shard_line(s, home_line(vm->line_mask, hash));
 }
 
 static inline uint64_t hash_plain(const struct flowq_vm *vm, enum plain plain, const uint64_t word[5])

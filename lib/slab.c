@@ -39,9 +39,8 @@ static size_t slab_bytes(const struct table *t)
     return bytes < MEMORY_HUGE ? bytes : MEMORY_HUGE;
 }
 
-static struct slab *slab_make(struct table *t)
+static struct slab *slab_alloc(struct table *t, size_t bytes)
 {
-    size_t bytes = slab_bytes(t);
     bool huge = bytes == MEMORY_HUGE;
     uint32_t n = (uint32_t)((bytes - sizeof(struct slab)) / t->shard_bytes);
     char *base = memory_alloc(t->memory, bytes, huge ? MEMORY_HUGE : 64);
@@ -55,9 +54,32 @@ static struct slab *slab_make(struct table *t)
     b->bytes = bytes;
     b->n_shards = n < SLAB_MAX_SHARDS ? n : SLAB_MAX_SHARDS;
     b->huge = !huge || t->grow.to_make;
-    push_front(t, b);
-    count_bytes(t, bytes);
     return b;
+}
+
+static void slab_add(struct table *t, struct slab *b)
+{
+    push_front(t, b);
+    count_bytes(t, b->bytes);
+}
+
+/* Nobody uses it any more; garbage_free() gives it back. */
+static void slab_drop(struct table *t, struct slab *b, struct garbage *g)
+{
+    unlink_slab(t, b);
+    uncount_bytes(t, b->bytes);
+    b->next = g->slabs;
+    g->slabs = b;
+}
+
+static bool has_room(const struct slab *b) { return b->n_used < b->n_shards; }
+
+/* One to take a shard from, from b on. Not a large one while the table is small, so that it can go: the table was larger once. */
+static struct slab *slab_with_room(const struct table *t, struct slab *b)
+{
+    while (b && has_room(b) && b->bytes == MEMORY_HUGE && is_small(t) && !t->grow.to_make)
+        b = b->next;
+    return b && has_room(b) ? b : NULL;
 }
 
 static uint32_t take_first_free(struct slab *b)
@@ -71,13 +93,9 @@ static uint32_t take_first_free(struct slab *b)
     return w * 64 + bit;
 }
 
-struct shard *shard_make(struct table *t, uint32_t depth)
+struct shard *shard_take(struct table *t, uint32_t depth)
 {
-    struct slab *b = t->grow.slabs;
-    bool leave =
-        b && b->bytes == MEMORY_HUGE && is_small(t) && !t->grow.to_make; /* so that it can go: the table was larger once */
-    if (!b || b->n_used == b->n_shards || leave)
-        b = slab_make(t);
+    struct slab *b = slab_with_room(t, t->grow.slabs);
     if (!b)
         return NULL;
     uint32_t at = take_first_free(b);
@@ -96,21 +114,32 @@ struct shard *shard_make(struct table *t, uint32_t depth)
     return s;
 }
 
+struct shard *shard_make(struct table *t, uint32_t depth)
+{
+    struct slab *b = slab_with_room(t, t->grow.slabs);
+    if (!b) {
+        b = slab_alloc(t, slab_bytes(t));
+        if (!b)
+            return NULL;
+        slab_add(t, b);
+    }
+    return shard_take(t, depth);
+}
+
 void shard_wipe(const struct table *t, struct shard *s) { memset(s, 0, t->head_at); }
 
-void shard_free(struct table *t, struct shard *s)
+void shard_free(struct table *t, struct shard *s, struct garbage *g)
 {
     struct slab *b = shard_head(t, s)->slab;
     uint32_t at = (uint32_t)((size_t)((char *)s - (char *)b->base) / t->shard_bytes);
     b->used[at / 64] &= ~(UINT64_C(1) << at % 64);
     b->n_used--;
-    unlink_slab(t, b);
-    if (b->n_used > 0) {
-        push_front(t, b);
+    if (b->n_used == 0) {
+        slab_drop(t, b, g);
         return;
     }
-    uncount_bytes(t, b->bytes);
-    memory_free(t->memory, b->base, b->bytes);
+    unlink_slab(t, b);
+    push_front(t, b);
 }
 
 void *slab_wanting_huge(struct table *t)
@@ -136,15 +165,20 @@ size_t directory_counted(const struct table *t, const struct directory *d)
 
 _Static_assert(sizeof(struct directory) + 2 * sizeof(atomic_ptr) <= sizeof(((struct table *)0)->small_directory), "depth 1 fits");
 
+static void directory_set_up(struct directory *d, uint32_t depth)
+{
+    memset(d, 0, sizeof(*d));
+    d->depth = depth;
+    d->shift = 64 - depth;
+}
+
 struct directory *directory_make(struct table *t, uint32_t depth)
 {
     bool small = depth == 1 && !t->grow.small_used;
     struct directory *d = small ? (void *)t->small_directory : memory_alloc(t->memory, directory_bytes(depth), 64);
     if (!d)
         return NULL;
-    memset(d, 0, sizeof(*d));
-    d->depth = depth;
-    d->shift = 64 - depth;
+    directory_set_up(d, depth);
     if (small)
         t->grow.small_used = true;
     else
@@ -152,33 +186,132 @@ struct directory *directory_make(struct table *t, uint32_t depth)
     return d;
 }
 
-void directory_free(struct table *t, struct directory *d)
+struct directory *directory_take(struct table *t, uint32_t depth)
+{
+    struct directory *d = t->grow.spare;
+    if (depth == 1 && !t->grow.small_used)
+        return directory_make(t, depth);
+    if (!d || d->depth != depth)
+        return NULL;
+    t->grow.spare = NULL;
+    return d;
+}
+
+void directory_drop(struct table *t, struct directory *d, struct garbage *g)
 {
     if (d == (void *)t->small_directory) {
         t->grow.small_used = false;
         return;
     }
     uncount_bytes(t, directory_bytes(d->depth));
-    memory_free(t->memory, d, directory_bytes(d->depth));
+    d->retired_next = g->directories;
+    g->directories = d;
 }
 
-void slabs_free(struct table *t)
+/* ---- Memory that is got and given back while no lock is held --------------------------------------------------------------- */
+
+void table_want_shards(const struct table *t, uint32_t n, struct table_want *w)
 {
-    while (t->grow.slabs) {
-        struct slab *b = t->grow.slabs;
-        unlink_slab(t, b);
-        uncount_bytes(t, b->bytes);
+    uint32_t n_free = 0;
+    for (struct slab *b = t->grow.slabs; n_free < n && (b = slab_with_room(t, b)); b = b->next)
+        n_free += b->n_shards - b->n_used;
+    if (n_free >= n)
+        return;
+    w->slab_bytes = slab_bytes(t);
+    w->n_slabs = is_small(t) ? n - n_free : 1;
+}
+
+void table_want_directory(const struct table *t, uint32_t depth, struct table_want *w)
+{
+    bool have = depth == 1 ? !t->grow.small_used : t->grow.spare && t->grow.spare->depth == depth;
+    if (!have)
+        w->depth = depth;
+}
+
+/* All, or nothing: then it is garbage. */
+static bool get_all(struct table *t, const struct table_want *w, struct garbage *got)
+{
+    for (uint32_t i = 0; i < w->n_slabs; i++) {
+        struct slab *b = slab_alloc(t, w->slab_bytes);
+        if (!b)
+            return false;
+        b->next = got->slabs;
+        got->slabs = b;
+    }
+    if (w->depth == 0)
+        return true;
+    got->directories = memory_alloc(t->memory, directory_bytes(w->depth), 64);
+    if (got->directories)
+        directory_set_up(got->directories, w->depth);
+    return got->directories != NULL;
+}
+
+enum table_got table_get(struct table *t, const struct table_want *w, uint32_t *tries_left)
+{
+    struct garbage got = {NULL, NULL};
+    enum table_got r = !get_all(t, w, &got)                         ? TABLE_GOT_NONE
+                       : spin_try_within(&t->grow.lock, tries_left) ? TABLE_GOT
+                                                                    : TABLE_GOT_BUSY;
+    if (r == TABLE_GOT) {
+        while (got.slabs) {
+            struct slab *b = got.slabs;
+            got.slabs = b->next;
+            slab_add(t, b);
+        }
+        if (got.directories) { /* the newest is likelier to be of use; the one before is garbage */
+            struct directory *before = t->grow.spare;
+            t->grow.spare = got.directories;
+            count_bytes(t, directory_bytes(w->depth));
+            got.directories = NULL;
+            if (before)
+                directory_drop(t, before, &got);
+        }
+        spin_unlock(&t->grow.lock);
+    }
+    garbage_free(t, &got);
+    return r;
+}
+
+void table_drop_spare(struct table *t, struct garbage *g)
+{
+    for (struct slab *b = t->grow.slabs, *next; b && has_room(b); b = next) {
+        next = b->next;
+        if (b->n_used == 0)
+            slab_drop(t, b, g);
+    }
+    if (t->grow.spare)
+        directory_drop(t, t->grow.spare, g);
+    t->grow.spare = NULL;
+}
+
+void garbage_free(const struct table *t, struct garbage *g)
+{
+    while (g->slabs) {
+        struct slab *b = g->slabs;
+        g->slabs = b->next;
         memory_free(t->memory, b->base, b->bytes);
     }
+    while (g->directories) {
+        struct directory *d = g->directories;
+        g->directories = d->retired_next;
+        memory_free(t->memory, d, directory_bytes(d->depth));
+    }
 }
 
-void directories_free(struct table *t)
+/* ---- The end --------------------------------------------------------------------------------------------------------------- */
+
+void table_free(struct table *t)
 {
+    struct garbage g = {NULL, NULL};
     struct directory *d = ptr_load_acquire(&t->directory);
+    while (t->grow.slabs)
+        slab_drop(t, t->grow.slabs, &g);
     if (d)
-        directory_free(t, d);
+        directory_drop(t, d, &g);
     while ((d = t->grow.directories_first)) {
         t->grow.directories_first = d->retired_next;
-        directory_free(t, d);
+        directory_drop(t, d, &g);
     }
+    table_drop_spare(t, &g);
+    garbage_free(t, &g);
 }

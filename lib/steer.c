@@ -463,17 +463,19 @@ void flowq_rx_decide_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, si
 
 /* ---- Noting: the calls ----------------------------------------------------------------------------------------------------- */
 
-static struct note_context context_of(struct flowq_vm *vm, const struct tally *tally, uint32_t qid)
+static struct note_context context_of(struct flowq_vm *vm, const struct tally *tally, uint32_t qid, uint32_t *tries_left)
 {
     struct note_context c = {
         .table = &vm->table,
         .queues = &vm->queues,
+        .implied = &vm->implied,
         .tally = *tally,
         .ages = vm_ages(vm),
         .now_ns = vm_now(vm),
         .qid = qid,
         .rebind_tcp = u32_load_relaxed(&vm->settings.rebind_tcp),
         .rebind_other = u32_load_relaxed(&vm->settings.rebind_other),
+        .tries_left = tries_left,
     };
     c.idle = word_make(0, qid, note_tick(&c), 0);
     return c;
@@ -515,7 +517,8 @@ uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_
         tally_add(&tally, STAT_NOTE + outcome, 1);
         return outcome;
     }
-    struct note_context c = context_of(vm, &tally, qid);
+    uint32_t tries_left = TABLE_TRIES;
+    struct note_context c = context_of(vm, &tally, qid, &tries_left);
     mark_noted(vm, &c);
     thread_enter(thread);
     const struct view v = view_of(vm, caller_of(thread));
@@ -540,11 +543,12 @@ void flowq_tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size
         tally_add(&tally, STAT_NOTE + outcome, n);
         return;
     }
-    struct note_context c = context_of(vm, &tally, qid);
+    uint32_t tries_left = TABLE_TRIES;
+    struct note_context c = context_of(vm, &tally, qid, &tries_left);
     mark_noted(vm, &c);
     const struct instance *is = best();
     for (size_t i = 0; i < n; i += BATCH) {
-        /* A section for each batch: what one makes grow cannot grow again while that is open (T-F), and bursts may be long. */
+        /* A section for each batch: bursts may be long, and what one supersedes cannot be freed while it is open. */
         thread_enter(thread);
         struct view v = view_of(vm, caller_of(thread));
         is->note(&v, &c, pkts + i, batch_size(n, i));

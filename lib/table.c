@@ -16,6 +16,12 @@ struct line table_nowhere[SHARD_MAX_LINES];
 /* A table that may need more shards than this has shards of the full size from the first one on. */
 #define MAX_SMALL_SHARDS 64
 
+/* Hashes spread unevenly: a shard may be split so many times more often than all would be if they were split alike. A sixteenth
+   of its share of the hashes would then have to fill it. Beyond that it is at its limit, so that the directory is bounded by
+   max_flows whatever hashes come. (Top bits of the hash that a directory uses must lie in every tag, above the bits that choose
+   the second line, which end at bit 39. The deepest ones imply bits of line_away_bit(), too, which then filters less.) */
+#define SPARE_DEPTH 4
+
 static uint32_t round_up_power(uint32_t n)
 {
     uint32_t p = 1;
@@ -71,6 +77,9 @@ static void lay_out(struct table *t, const struct table_sizes *z)
     /* An eighth more than the flows need when they spread evenly: for shards that got more than their share. But a table that
        begins with all its shards has promised not to allocate any more; it does without. */
     t->max_shards = z->initial_flows == z->max_flows ? shards : shards + (shards + 7) / 8;
+    t->grow.max_depth = SPARE_DEPTH; /* at most 22: max_flows is at most 2^27 */
+    while (UINT32_C(1) << (t->grow.max_depth - SPARE_DEPTH) < t->max_shards)
+        t->grow.max_depth++;
 }
 
 int table_init(struct table *t, const struct table_sizes *z, const struct memory *memory, atomic_ptr *sole)
@@ -105,11 +114,7 @@ int table_init(struct table *t, const struct table_sizes *z, const struct memory
     return 0;
 }
 
-void table_fini(struct table *t)
-{
-    slabs_free(t);
-    directories_free(t);
-}
+void table_fini(struct table *t) { table_free(t); }
 
 /* ---- Look-up of one flow --------------------------------------------------------------------------------------------------- */
 
@@ -126,11 +131,11 @@ struct place shard_find(const struct table *t, struct shard *s, uint64_t hash)
 {
     uint64_t mask = t->tag_mask | WORD_SECONDARY, probe = hash & t->tag_mask;
     uint32_t home = home_line(t->line_mask, hash);
-    struct place p = {.shard = s, .line = &s->line[home]};
+    struct place p = {.shard = s, .line = shard_line(s, home)};
     p.slot = line_slot(p.line, probe, mask, &p.word);
     if (p.slot || !line_may_be_away(p.line, hash)) /* T-B */
         return p;
-    p.line = &s->line[other_line(t->line_mask, hash, home)];
+    p.line = shard_line(s, other_line(t->line_mask, hash, home));
     p.slot = line_slot(p.line, probe | WORD_SECONDARY, mask, &p.word);
     return p;
 }
@@ -163,7 +168,7 @@ static int each_in(struct shard *s, uint32_t n_lines, uint64_t secondary, int (*
 {
     for (uint32_t l = 0; l < n_lines; l++)
         for (uint32_t i = 0; i < LINE_SLOTS; i++) {
-            uint64_t word = u64_load_acquire(&s->line[l].slot[i]);
+            uint64_t word = u64_load_acquire(&shard_line(s, l)->slot[i]);
             int r = word && (word & WORD_SECONDARY) == secondary ? fn(ctx, word) : 0;
             if (r)
                 return r;
@@ -191,9 +196,9 @@ static uint64_t clear_locked(struct table *t, struct shard *s)
     uint64_t n = 0;
     for (uint32_t l = 0; l <= t->line_mask; l++) {
         for (uint32_t i = 0; i < LINE_SLOTS; i++)
-            if (u64_load_relaxed(&s->line[l].slot[i]) != 0) /* nobody but us fills an empty one */
-                n += u64_xchg_seq_cst(&s->line[l].slot[i], 0) != 0;
-        u64_store_release(&s->line[l].service, 0);
+            if (u64_load_relaxed(&shard_line(s, l)->slot[i]) != 0) /* nobody but us fills an empty one */
+                n += u64_xchg_seq_cst(&shard_line(s, l)->slot[i], 0) != 0;
+        u64_store_release(&shard_line(s, l)->service, 0);
     }
     u32_store_relaxed(&shard_head(t, s)->live, 0);
     return n;

@@ -43,13 +43,22 @@
  *        the directory names others, and set after the directory names that one.
  *   T-E  What has been superseded is unlinked by a seq_cst read-modify-write and stamped afterwards (epoch.h); it is freed when
  *        the stamp has passed.
- *   T-F  A shard is not split while its parent is unreclaimed: a section that stays open costs at most as much memory again as
- *        the table has.
+ *   T-F  A section that stays open costs at most as much memory again as the table had when it was opened, or has now. A split
+ *        retires one shard for the two that it makes, so splits alone never retire more than there are; a shard is merged, or the
+ *        last one given up, only when its own parents have been reclaimed; and nothing is split while more shards are retired
+ * than the table has. A directory is halved only when none is retired, and those that doubling retires are together smaller than
+ *        the one in use.
  *
- * LOCK ORDER: shard, then grow. Both are tried a bounded number of times from the data path, never waited for.
+ * LOCK ORDER: shard, then grow; table_clear() goes against it, which is safe because whoever holds a shard only tries. The data
+ * path tries both, a number of times that is bounded for the whole call (TABLE_TRIES), and table_trim() once. No allocator is
+ * called under either (slab.h), so what a lock is held for is bounded: an insert, the split or the merge of a shard, a copy of
+ * the directory.
  *
- * PROGRESS: look-ups are wait-free. A refresh or rebind retries only when another thread changed the same flow. Inserts give up
- * (S12).
+ * PROGRESS: look-ups are wait-free. A refresh or rebind takes no lock and retries only when another thread changed the same flow;
+ * but one that meets its flow frozen, while that is being moved, tries the lock of the shard, to come again when it has been
+ * moved. Inserts try the locks, too. Both give up when the call's tries are spent, or when a note has started again NOTE_TRIES
+ * times (S12): a thread that loses its processor while it holds a lock makes others say FLOWQ_NOTE_BUSY, for as long, and wait
+ * once a call.
  *
  * Bucketised hashing with a per-bucket overflow count: Breslow et al., "Horton Tables", 2016. Growth by splitting behind a
  * directory: Fagin et al., "Extendible Hashing", 1979.
@@ -91,7 +100,10 @@ _Static_assert(sizeof(struct line) == 64, "a line is a cache line");
 
 _Static_assert(LINE_AWAY_BITS + LINE_FILTER_BITS <= WORD_QUEUE_SHIFT + 1, "no service word looks like a tag");
 
-/* A shard lies in memory as lines[], plane[] (or nothing), this. */
+/* A shard lies in memory as lines[], plane[] (or nothing), this. So it has no C type: shard_line(), shard_plane(), shard_head().
+ */
+struct shard;
+
 struct shard_head {
     struct spin lock;
     atomic_u32 live;      /* slots that hold a flow; written under lock */
@@ -104,9 +116,6 @@ struct shard_head {
     uint64_t retired_stamp;
 };
 
-struct shard {
-    struct line line[1]; /* table.n_lines of them */
-};
 
 struct directory {
     uint32_t depth; /* at least 1, which saves look-ups a shift by 64 */
@@ -138,9 +147,12 @@ struct table {
         struct spin lock;
         atomic_u32 pending; /* retired shards and directories; read without the lock to see whether there is work */
         uint32_t n_shards;  /* named by the directory */
+        uint32_t n_retired; /* shards */
         struct shard *retired_first, *retired_last;
         struct directory *directories_first, *directories_last;
         struct slab *slabs, *slabs_last; /* those with room first */
+        struct directory *spare;         /* got for a split that has not come to use it, or NULL */
+        uint32_t max_depth;              /* shards of this depth are not split */
         uint32_t min_depth; /* shards of this depth are not merged: what initial_flows asked for */
         uint32_t to_make;   /* shards that creation still has to make; 0: the table is in use */
         bool small_used;    /* small_directory is a directory, in use or retired */
@@ -181,6 +193,8 @@ static inline struct shard *table_shard(const struct table *t, uint64_t hash)
 {
     return directory_shard(ptr_load_acquire(&t->directory), hash);
 }
+
+static inline struct line *shard_line(struct shard *s, size_t i) { return (struct line *)(void *)s + i; }
 
 static inline struct shard_head *shard_head(const struct table *t, struct shard *s)
 {
@@ -290,19 +304,32 @@ int table_init(struct table *t, const struct table_sizes *sizes, const struct me
 /* Frees all, retired or not. */
 void table_fini(struct table *t);
 
-/* Bounded number of tries for a lock on the data path: some microseconds. */
-#define TABLE_TRIES 256
+/* Tries for locks that a call on the data path has, one packet or a burst: as long as a split takes, some tens of microseconds.
+ */
+#define TABLE_TRIES 2048
+
+/* Memory that a split or merge is short of. */
+struct table_want {
+    uint32_t n_slabs;
+    size_t slab_bytes; /* each */
+    uint32_t depth;    /* of a directory; 0: none */
+};
+static inline bool table_wants(const struct table_want *w) { return w->n_slabs || w->depth; }
 
 enum table_grown {
     TABLE_GROWN,
-    TABLE_CHANGED,   /* somebody else made room: look again */
-    TABLE_BUSY,      /* somebody else is at it */
-    TABLE_DELAYED,   /* T-F */
-    TABLE_NO_MEMORY,
+    TABLE_CHANGED, /* somebody else made room: look again */
+    TABLE_BUSY,    /* somebody else is at it */
+    TABLE_WANTS,   /* memory: get it, without locks, and come again */
+    TABLE_DELAYED, /* T-F */
     TABLE_AT_LIMIT
 };
 /* Makes room where `hash` belongs. s is its shard, locked by the caller, or nowhere() (then no lock). */
-enum table_grown table_grow(struct table *t, struct shard *s, uint64_t hash);
+enum table_grown table_grow(struct table *t, struct shard *s, uint64_t hash, struct table_want *want, uint32_t *tries_left);
+
+enum table_got { TABLE_GOT, TABLE_GOT_NONE, TABLE_GOT_BUSY };
+/* Calls the allocator. What another thread has got meanwhile stays beside it. The caller holds no lock of the table's. */
+enum table_got table_get(struct table *t, const struct table_want *want, uint32_t *tries_left);
 /* Frees what has been retired and whose time has come. Never waits. */
 void table_reclaim(struct table *t);
 static inline bool table_has_retired(const struct table *t) { return u32_load_relaxed(&t->grow.pending) != 0; }

@@ -3,15 +3,11 @@
  *
  * A shard that has no room becomes two (T-D): two new ones are made, the old one is frozen slot by slot while it is copied, the
  * directory names the new ones, and the old one is retired (T-E). All of it happens under the lock of the shard and the grow lock
- * and moves at most 256 lines. The way back is in table_trim.c.
+ * and moves at most 256 lines. The memory for it is there before (slab.h). The way back is in table_trim.c.
  */
 #include "table.h"
 
 #include "slab.h"
-
-/* Top bits of the hash that a directory may use: they lie in every tag, above the bits that choose the second line. (The
-   deepest ones imply bits of line_away_bit(), too, which then filters less.) */
-#define MAX_DEPTH 24
 
 /* ---- What has been superseded (T-E) ---------------------------------------------------------------------------------------- */
 
@@ -26,6 +22,7 @@ void table_retire_shard(struct table *t, struct shard *s)
     else
         t->grow.retired_first = s;
     t->grow.retired_last = s;
+    t->grow.n_retired++;
     u32_add_relaxed(&t->grow.pending, 1);
     u64_add_relaxed(&t->grow.retired_bytes, t->shard_bytes);
 }
@@ -44,14 +41,15 @@ void table_retire_directory(struct table *t, struct directory *d)
 }
 
 /* The lists are in the order of their stamps: the first that has not passed ends the round. */
-static void reclaim_locked(struct table *t)
+static void reclaim_locked(struct table *t, struct garbage *g)
 {
     struct shard *s;
     while ((s = t->grow.retired_first) && epoch_passed(shard_head(t, s)->retired_stamp)) {
         t->grow.retired_first = shard_head(t, s)->retired_next;
         if (!t->grow.retired_first)
             t->grow.retired_last = NULL;
-        shard_free(t, s);
+        shard_free(t, s, g);
+        t->grow.n_retired--;
         u32_sub_relaxed(&t->grow.pending, 1);
         u64_sub_relaxed(&t->grow.retired_bytes, t->shard_bytes);
     }
@@ -61,17 +59,19 @@ static void reclaim_locked(struct table *t)
         if (!t->grow.directories_first)
             t->grow.directories_last = NULL;
         u64_sub_relaxed(&t->grow.retired_bytes, directory_counted(t, d));
-        directory_free(t, d);
+        directory_drop(t, d, g);
         u32_sub_relaxed(&t->grow.pending, 1);
     }
 }
 
 void table_reclaim(struct table *t)
 {
+    struct garbage garbage = {NULL, NULL};
     if (!spin_try(&t->grow.lock))
-        return; /* whoever holds it reclaims, or the next note does */
-    reclaim_locked(t);
+        return; /* the next note does it */
+    reclaim_locked(t, &garbage);
     spin_unlock(&t->grow.lock);
+    garbage_free(t, &garbage);
 }
 
 /* ---- Copying --------------------------------------------------------------------------------------------------------------- */
@@ -82,28 +82,28 @@ static void send_home(const struct table *t, struct shard *s)
 {
     for (uint32_t l = 0; l <= t->line_mask; l++) {
         for (uint32_t i = 0; i < LINE_SLOTS; i++) {
-            uint64_t word = u64_load_relaxed(&s->line[l].slot[i]);
+            uint64_t word = u64_load_relaxed(&shard_line(s, l)->slot[i]);
             if (!(word & WORD_SECONDARY))
                 continue;
             uint32_t home = other_line(t->line_mask, word, l);
-            uint32_t at = line_empty_slot(&s->line[home]);
+            uint32_t at = line_empty_slot(shard_line(s, home));
             if (at == LINE_SLOTS) {
-                line_count_away(&s->line[home], word);
+                line_count_away(shard_line(s, home), word);
                 continue;
             }
-            u64_store_relaxed(&s->line[home].slot[at], word & ~WORD_SECONDARY);
+            u64_store_relaxed(&shard_line(s, home)->slot[at], word & ~WORD_SECONDARY);
             shard_copy_stamp(t, s, home * LINE_SLOTS + at, s, l * LINE_SLOTS + i);
-            u64_store_relaxed(&s->line[l].slot[i], 0);
+            u64_store_relaxed(&shard_line(s, l)->slot[i], 0);
         }
     }
 }
 
 /* ---- Directory (T-D) ------------------------------------------------------------------------------------------------------- */
 
-/* The directory with twice the entries; those of `s` are set by the caller. NULL: no memory. */
+/* The directory with twice the entries. NULL: no memory at hand. */
 static struct directory *doubled(struct table *t, const struct directory *old)
 {
-    struct directory *d = directory_make(t, old->depth + 1);
+    struct directory *d = directory_take(t, old->depth + 1);
     for (size_t i = 0; d && i < (size_t)1 << d->depth; i++)
         ptr_store_release(&d->shard[i], ptr_load_relaxed(&old->shard[i / 2]));
     return d;
@@ -125,14 +125,15 @@ void directory_name(const struct table *t, struct directory *d, struct shard *s,
 
 /* ---- Growth ---------------------------------------------------------------------------------------------------------------- */
 
-static enum table_grown first_shard_locked(struct table *t)
+static enum table_grown first_shard_locked(struct table *t, struct table_want *want)
 {
     struct directory *d = ptr_load_acquire(&t->directory);
     if (directory_shard(d, 0) != nowhere())
         return TABLE_CHANGED;
-    struct shard *s = shard_make(t, 0);
+    table_want_shards(t, 1, want);
+    struct shard *s = table_wants(want) ? NULL : shard_take(t, 0);
     if (!s)
-        return TABLE_NO_MEMORY;
+        return TABLE_WANTS;
     shard_wipe(t, s);
     shard_head(t, s)->born = t->grow.dropped;
     directory_name(t, d, s, 0);
@@ -148,17 +149,17 @@ static void split_flows(struct table *t, struct shard *s, struct shard *half[2])
     for (uint32_t l = 0; l <= t->line_mask; l++) {
         uint64_t words[LINE_SLOTS]; /* a compare-and-swap waits for all stores before it: those of a line come together */
         for (uint32_t i = 0; i < LINE_SLOTS; i++)
-            words[i] = slot_freeze(&s->line[l].slot[i]);
+            words[i] = slot_freeze(&shard_line(s, l)->slot[i]);
         for (uint32_t i = 0; i < LINE_SLOTS; i++) {
             uint64_t word = words[i];
             uint32_t to = (uint32_t)(word >> bit) & 1;
-            u64_store_relaxed(&half[to]->line[l].slot[i], word);
-            u64_store_relaxed(&half[!to]->line[l].slot[i], 0);
+            u64_store_relaxed(&shard_line(half[to], l)->slot[i], word);
+            u64_store_relaxed(&shard_line(half[!to], l)->slot[i], 0);
             shard_copy_stamp(t, half[to], l * LINE_SLOTS + i, s, l * LINE_SLOTS + i);
             live[to] += word != 0;
         }
-        u64_store_relaxed(&half[0]->line[l].service, 0);
-        u64_store_relaxed(&half[1]->line[l].service, 0);
+        u64_store_relaxed(&shard_line(half[0], l)->service, 0);
+        u64_store_relaxed(&shard_line(half[1], l)->service, 0);
     }
     for (int h = 0; h < 2; h++) {
         u32_store_relaxed(&shard_head(t, half[h])->live, live[h]);
@@ -166,37 +167,33 @@ static void split_flows(struct table *t, struct shard *s, struct shard *half[2])
     }
 }
 
-/* Everything a split needs, got before anything is changed. */
-static enum table_grown split_prepare(struct table *t, struct shard_head *head, struct shard *half[2], struct directory **wider)
+/* Everything a split needs, before anything is changed. */
+static enum table_grown split_prepare(struct table *t, struct shard_head *head, struct shard *half[2], struct directory **wider,
+                                      struct table_want *want)
 {
     struct directory *d = ptr_load_acquire(&t->directory);
-    if (t->grow.n_shards >= t->max_shards || head->depth >= MAX_DEPTH)
-        return TABLE_AT_LIMIT;
     bool widen = head->depth == d->depth;
-    if (!head->settled && !epoch_passed(head->born))
+    if (t->grow.n_shards >= t->max_shards || head->depth >= t->grow.max_depth)
+        return TABLE_AT_LIMIT;
+    if (t->grow.n_retired > t->grow.n_shards)
         return TABLE_DELAYED; /* T-F */
-    head->settled = true;
-    reclaim_locked(t);
-    if (widen && t->grow.directories_first)
-        return TABLE_DELAYED; /* T-F, for directories */
+    table_want_shards(t, 2, want);
+    if (widen)
+        table_want_directory(t, d->depth + 1, want);
+    if (table_wants(want))
+        return TABLE_WANTS;
     *wider = widen ? doubled(t, d) : NULL;
-    half[0] = widen && !*wider ? NULL : shard_make(t, head->depth + 1);
-    half[1] = half[0] ? shard_make(t, head->depth + 1) : NULL;
-    if (half[1])
-        return TABLE_GROWN;
-    if (half[0])
-        shard_free(t, half[0]);
-    if (*wider)
-        directory_free(t, *wider);
-    return TABLE_NO_MEMORY;
+    half[0] = shard_take(t, head->depth + 1);
+    half[1] = shard_take(t, head->depth + 1);
+    return TABLE_GROWN;
 }
 
-static enum table_grown split_locked(struct table *t, struct shard *s, uint64_t hash)
+static enum table_grown split_locked(struct table *t, struct shard *s, uint64_t hash, struct table_want *want)
 {
     struct shard_head *head = shard_head(t, s);
     struct shard *half[2];
     struct directory *wider, *d = ptr_load_acquire(&t->directory);
-    enum table_grown prepared = split_prepare(t, head, half, &wider);
+    enum table_grown prepared = split_prepare(t, head, half, &wider, want);
     if (prepared != TABLE_GROWN)
         return prepared;
     split_flows(t, s, half);
@@ -213,11 +210,12 @@ static enum table_grown split_locked(struct table *t, struct shard *s, uint64_t 
     return TABLE_GROWN;
 }
 
-enum table_grown table_grow(struct table *t, struct shard *s, uint64_t hash)
+enum table_grown table_grow(struct table *t, struct shard *s, uint64_t hash, struct table_want *want, uint32_t *tries_left)
 {
-    if (!spin_try_for(&t->grow.lock, TABLE_TRIES))
+    *want = (struct table_want){.n_slabs = 0};
+    if (!spin_try_within(&t->grow.lock, tries_left))
         return TABLE_BUSY;
-    enum table_grown r = s == nowhere() ? first_shard_locked(t) : split_locked(t, s, hash);
+    enum table_grown r = s == nowhere() ? first_shard_locked(t, want) : split_locked(t, s, hash, want);
     spin_unlock(&t->grow.lock);
     return r;
 }

@@ -12,21 +12,29 @@
 #define TRIM_LINES 2048
 #define TRIM_MERGES 2
 
+/* What one step does, and what it is short of. */
+struct step {
+    struct table_trim *trim;
+    struct table_want want;
+    struct garbage garbage;
+    uint32_t looks, n_lines, merges;
+};
+
 /* A flow keeps its line, or takes its other one, in a shard that nobody else sees yet. */
 static bool place_flow(const struct table *t, struct shard *s, struct shard *from, uint32_t line, uint32_t slot, uint64_t word)
 {
     uint32_t home = word & WORD_SECONDARY ? other_line(t->line_mask, word, line) : line, to = home;
-    uint32_t at = line_empty_slot(&s->line[to]);
+    uint32_t at = line_empty_slot(shard_line(s, to));
     word &= ~WORD_SECONDARY;
     if (at == LINE_SLOTS) {
         to = other_line(t->line_mask, word, home);
-        at = line_empty_slot(&s->line[to]);
+        at = line_empty_slot(shard_line(s, to));
         if (at == LINE_SLOTS)
             return false;
-        line_count_away(&s->line[home], word);
+        line_count_away(shard_line(s, home), word);
         word |= WORD_SECONDARY;
     }
-    u64_store_relaxed(&s->line[to].slot[at], word);
+    u64_store_relaxed(&shard_line(s, to)->slot[at], word);
     shard_copy_stamp(t, s, to * LINE_SLOTS + at, from, line * LINE_SLOTS + slot);
     return true;
 }
@@ -37,7 +45,7 @@ static bool take_over(const struct table *t, struct table_trim *trim, struct sha
     uint32_t live = u32_load_relaxed(&shard_head(t, to)->live);
     for (uint32_t l = 0; l <= t->line_mask; l++)
         for (uint32_t i = 0; i < LINE_SLOTS; i++)
-            words[l * LINE_SLOTS + i] = slot_freeze(&from->line[l].slot[i]);
+            words[l * LINE_SLOTS + i] = slot_freeze(&shard_line(from, l)->slot[i]);
     for (uint32_t n = 0; n < (t->line_mask + 1) * LINE_SLOTS; n++) {
         if (words[n] == 0)
             continue;
@@ -55,19 +63,20 @@ static bool take_over(const struct table *t, struct table_trim *trim, struct sha
 static void thaw(const struct table *t, struct shard *s, const uint64_t *words)
 {
     for (uint32_t n = 0; n < (t->line_mask + 1) * LINE_SLOTS; n++)
-        u64_store_release(&s->line[n / LINE_SLOTS].slot[n % LINE_SLOTS], words[n]);
+        u64_store_release(&shard_line(s, n / LINE_SLOTS)->slot[n % LINE_SLOTS], words[n]);
 }
 
 /*
  * Both locked, neighbours of equal depth. 28 KiB of stack (2 shards of 256 lines of 7 words), which is most of what
  * flowq_vm_maintain() takes: memory to give memory back might not be there.
  */
-static bool merge_locked(struct table *t, struct table_trim *trim, struct shard *pair[2], uint64_t hash)
+static bool merge_locked(struct table *t, struct step *step, struct shard *pair[2], uint64_t hash)
 {
+    struct table_trim *trim = step->trim;
     uint64_t words[2][SHARD_MAX_LINES * LINE_SLOTS];
     uint64_t dropped = trim->n_dropped;
     uint32_t depth = shard_head(t, pair[0])->depth - 1;
-    struct shard *one = shard_make(t, depth);
+    struct shard *one = shard_take(t, depth);
     if (!one)
         return false;
     shard_wipe(t, one);
@@ -77,7 +86,7 @@ static bool merge_locked(struct table *t, struct table_trim *trim, struct shard 
         thaw(t, pair[0], words[0]);
         if (first)
             thaw(t, pair[1], words[1]);
-        shard_free(t, one);
+        shard_free(t, one, &step->garbage);
         trim->n_dropped = dropped;
         return false;
     }
@@ -117,14 +126,14 @@ static bool few_wanted(const struct table *t, const struct table_trim *trim, str
     uint32_t wanted = 0;
     for (uint32_t l = 0; l <= t->line_mask && wanted <= room; l++, *n_lines += 2)
         for (uint32_t i = 0; i < 2 * LINE_SLOTS; i++) {
-            uint64_t word = u64_load_relaxed(&pair[i & 1]->line[l].slot[i / 2]);
+            uint64_t word = u64_load_relaxed(&shard_line(pair[i & 1], l)->slot[i / 2]);
             wanted += word && !trim->stale(trim->ctx, word);
         }
     return wanted <= room;
 }
 
 /* Merges the shard at `hash`, the first of a pair, with the other if that is worth it. */
-static bool try_merge(struct table *t, struct table_trim *trim, struct shard *s, uint64_t hash, uint32_t *n_lines)
+static bool try_merge(struct table *t, struct step *step, struct shard *s, uint64_t hash)
 {
     uint32_t depth = shard_head(t, s)->depth, room = (t->line_mask + 1) * LINE_SLOTS * 3 / 8;
     if (depth == 0 || depth <= t->grow.min_depth)
@@ -133,9 +142,12 @@ static bool try_merge(struct table *t, struct table_trim *trim, struct shard *s,
     struct shard *pair[2] = {s, table_shard(t, hash | last)};
     struct shard_head *heads[2] = {shard_head(t, pair[0]), shard_head(t, pair[1])};
     if (hash & last || heads[1]->depth != depth || !settled(heads[0]) || !settled(heads[1]) ||
-        !few_wanted(t, trim, pair, room, n_lines) || !try_both(t, pair))
+        !few_wanted(t, step->trim, pair, room, &step->n_lines))
         return false;
-    bool merged = merge_locked(t, trim, pair, hash);
+    table_want_shards(t, 1, &step->want);
+    if (table_wants(&step->want) || !try_both(t, pair))
+        return false;
+    bool merged = merge_locked(t, step, pair, hash);
     spin_unlock(&heads[0]->lock);
     spin_unlock(&heads[1]->lock);
     return merged;
@@ -161,7 +173,7 @@ static void drop_last(struct table *t, struct table_trim *trim)
 }
 
 /* Half the directory, once no shard needs the other half. */
-static void narrow(struct table *t)
+static void narrow(struct table *t, struct step *step)
 {
     struct directory *d = ptr_load_acquire(&t->directory);
     if (d->depth <= t->grow.min_depth || d->depth == 1 || t->grow.directories_first)
@@ -169,7 +181,8 @@ static void narrow(struct table *t)
     for (size_t i = 0; i < (size_t)1 << d->depth; i += 2)
         if (ptr_load_relaxed(&d->shard[i]) != ptr_load_relaxed(&d->shard[i + 1]))
             return;
-    struct directory *half = directory_make(t, d->depth - 1);
+    table_want_directory(t, d->depth - 1, &step->want);
+    struct directory *half = step->want.depth ? NULL : directory_take(t, d->depth - 1);
     if (!half)
         return;
     for (size_t i = 0; i < (size_t)1 << half->depth; i++)
@@ -178,21 +191,41 @@ static void narrow(struct table *t)
     table_retire_directory(t, d);
 }
 
-void table_trim(struct table *t, struct table_trim *trim)
+/* Until it is done, or short of memory. */
+static void trim_locked(struct table *t, struct step *step)
 {
-    if (!spin_try(&t->grow.lock))
-        return;
-    uint32_t merges = 0, n_lines = 0;
-    for (uint32_t looks = 0; looks < TRIM_LOOKS && n_lines < TRIM_LINES && merges < TRIM_MERGES && t->grow.n_shards > 1;
-         looks++) {
+    step->want = (struct table_want){.n_slabs = 0};
+    for (; step->looks < TRIM_LOOKS && step->n_lines < TRIM_LINES && step->merges < TRIM_MERGES && t->grow.n_shards > 1;
+         step->looks++) {
         uint64_t at = t->grow.trim_at;
         struct shard *s = table_walk(t, at, &t->grow.trim_at);
-        merges += try_merge(t, trim, s, at, &n_lines);
+        step->merges += try_merge(t, step, s, at);
+        if (table_wants(&step->want)) {
+            t->grow.trim_at = at; /* again, when it is there */
+            return;
+        }
     }
-    drop_last(t, trim);
-    narrow(t);
-    void *huge = slab_wanting_huge(t);
-    spin_unlock(&t->grow.lock);
+    drop_last(t, step->trim);
+    narrow(t, step);
+}
+
+void table_trim(struct table *t, struct table_trim *trim)
+{
+    struct step step = {.trim = trim};
+    uint32_t tries_left = 0;
+    void *huge = NULL;
+    bool more = true;
+    for (unsigned rounds = 0; more && spin_try(&t->grow.lock); rounds++) {
+        trim_locked(t, &step);
+        more = table_wants(&step.want) && rounds <= TRIM_MERGES;
+        if (!more) {
+            table_drop_spare(t, &step.garbage);
+            huge = slab_wanting_huge(t);
+        }
+        spin_unlock(&t->grow.lock);
+        more = more && table_get(t, &step.want, &tries_left) == TABLE_GOT;
+    }
+    garbage_free(t, &step.garbage);
     if (huge) /* takes a while: not under the lock. Should the slab be freed meanwhile, the kernel finds nothing to do. */
         memory_huge(t->memory, huge, MEMORY_HUGE, MEMORY_NOW);
 }

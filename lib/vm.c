@@ -97,7 +97,7 @@ void vm_parse_rules(const struct flowq_vm *vm, struct parse_rules *r)
 /* The block of memory: struct flowq_vm, and behind it, each at a multiple of 64 bytes: */
 struct parts {
     uint32_t n_fragments;
-    size_t in_use, queues, frags, noted, counted, end;
+    size_t in_use, queues, frags, implied, noted, counted, end;
 };
 
 static struct parts lay_out(const struct flowq_vm_config *cfg)
@@ -110,7 +110,8 @@ static struct parts lay_out(const struct flowq_vm_config *cfg)
     if (cfg->max_queue_pairs > QUEUES_FEW)
         p.queues += memory_round64(queues_words(cfg->max_queue_pairs) * sizeof(atomic_u64));
     p.frags = p.queues + queues_bytes(cfg->max_queue_pairs);
-    p.noted = p.frags + memory_round64(p.n_fragments * sizeof(atomic_u64));
+    p.implied = p.frags + memory_round64(p.n_fragments * sizeof(atomic_u64));
+    p.noted = p.implied + implied_bytes(cfg->max_flows);
     p.counted = p.noted + memory_round64(cfg->max_queue_pairs * sizeof(atomic_u32));
     p.end = p.counted;
     if (cfg->queue_stats)
@@ -157,6 +158,7 @@ static int fill(struct flowq_vm *vm, const struct flowq_vm_config *cfg, const st
     choose_clock(vm, cfg);
     apply(vm, cfg);
     frags_init(&vm->frags, p->n_fragments, base + p->frags);
+    implied_init(&vm->implied, cfg->max_flows, base + p->implied);
     int r = config_check_times(cfg, vm->clock_resolution_ns);
     if (r == 0)
         r = make_secret(vm, cfg);
@@ -254,6 +256,7 @@ void flowq_vm_reset(struct flowq_vm *vm, uint32_t what)
     if (what & FLOWQ_RESET_FLOWS) {
         /* Does not register: that takes memory. */
         struct tally tally = stats_tally(&vm->stats, thread_is_registered(thread_tls) ? thread_tls : NULL);
+        implied_clear(&vm->implied);
         tally_add(&tally, STAT_FORGOTTEN, table_clear(&vm->table));
         frags_clear(&vm->frags); /* F-A: last */
     }
@@ -265,16 +268,23 @@ static bool stale_now(const void *ctx, uint64_t word)
     return note_stale(&c->ages, note_tick(c), word);
 }
 
-/* Tells the log, once for each call of maintain that finds more of them, that flows found no room. */
+/* How many more there are of this than the log has been told of. */
+static uint64_t untold(const struct flowq_vm *vm, unsigned stat, atomic_u64 *told)
+{
+    uint64_t n = stats_sum(&vm->stats, stat), before = u64_xchg_seq_cst(told, n);
+    return n > before ? n - before : 0;
+}
+
+/* Tells the log, once for each call of maintain that finds more of them, that flows found no room, and why. */
 static void tell_refused(struct flowq_vm *vm)
 {
     char line[96];
-    uint64_t refused = stats_sum(&vm->stats, STAT_NOTE + FLOWQ_NOTE_REFUSED);
-    uint64_t told = u64_xchg_seq_cst(&vm->refused_told, refused);
-    if (!vm->log || refused <= told)
+    uint64_t refused = untold(vm, STAT_NOTE + FLOWQ_NOTE_REFUSED, &vm->refused_told);
+    uint64_t failed = untold(vm, STAT_GROW_FAILED, &vm->failed_told), delayed = untold(vm, STAT_GROW_DELAYED, &vm->delayed_told);
+    if (!vm->log || refused == 0)
         return;
-    (void)snprintf(line, sizeof(line), "%llu notes found no room among active flows: max_flows is too small",
-                   (unsigned long long)(refused - told));
+    const char *cause = failed ? "memory was refused" : delayed ? "an open section delays growth" : "max_flows is too small";
+    (void)snprintf(line, sizeof(line), "%llu notes found no room among active flows: %s", (unsigned long long)refused, cause);
     vm->log(vm->log_ctx, FLOWQ_LOG_WARNING, line);
 }
 

@@ -10,6 +10,7 @@
 
 #include "frag.h"
 #include "hash.h"
+#include "implied.h"
 #include "memory.h"
 #include "note.h"
 #include "ports.h"
@@ -48,6 +49,7 @@ struct flowq_vm {
     struct settings settings;
     struct virtio virtio;
     struct frags frags;
+    struct implied implied;
     struct note_ages ages; /* fixed at creation; but active and idle are settings */
     bool can_rebind_late;  /* made with a rebind_min: shards have a plane */
     uint64_t clock_resolution_ns;
@@ -58,7 +60,7 @@ struct flowq_vm {
     void (*log)(void *ctx, int32_t level, const char *message);
     void *log_ctx;
     size_t bytes;            /* of this block */
-    atomic_u64 refused_told; /* refusals that the log has been told of */
+    atomic_u64 refused_told, failed_told, delayed_told; /* refusals and their causes that the log has been told of */
     struct stats stats;
 };
 _Static_assert(offsetof(struct flowq_vm, queues) + offsetof(struct queues, in_use) <= 64, "plain IPv4 needs the first line only");

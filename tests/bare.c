@@ -71,8 +71,10 @@ int bare_make(struct bare *b, struct flowq_vm_config *cfg, uint32_t pairs)
     b->now_ns = 100000 * BARE_SECOND;
     cfg->size = sizeof(*cfg);
     memcpy(cfg->secret, "any will do", 12);
-    cfg->alloc = counting_alloc;
-    cfg->free = counting_free;
+    if (!cfg->alloc) {
+        cfg->alloc = counting_alloc;
+        cfg->free = counting_free;
+    }
     cfg->alloc_ctx = cfg->clock_ctx = b;
     cfg->clock_ns = clock_of;
     int r = flowq_vm_create(cfg, &b->vm);
@@ -104,27 +106,35 @@ void bare_make_sized(struct bare *b, uint32_t max_flows, uint32_t initial_flows)
 
 /* ---- Notes -------------------------------------------------------------------------------------------------------------- */
 
-static struct note_context context_of(struct bare *b, uint32_t qid)
+static struct note_context context_of(struct bare *b, uint32_t qid, uint32_t *tries_left)
 {
     const struct settings *set = &b->vm->settings;
     struct note_context c = {.table = b->table,
                              .queues = b->queues,
+                             .implied = &b->vm->implied,
                              .tally = stats_tally(&b->vm->stats, thread_self()),
                              .ages = vm_ages(b->vm),
                              .now_ns = b->now_ns,
                              .qid = qid,
                              .rebind_tcp = atomic_load(&set->rebind_tcp),
-                             .rebind_other = atomic_load(&set->rebind_other)};
+                             .rebind_other = atomic_load(&set->rebind_other),
+                             .tries_left = tries_left};
     c.idle = word_make(0, qid, note_tick(&c), 0);
     return c;
 }
 
-uint32_t bare_note_inside(struct bare *b, uint64_t hash, uint32_t qid, enum note_kind kind)
+uint32_t bare_note_within(struct bare *b, uint64_t hash, uint32_t qid, enum note_kind kind, uint32_t *tries_left)
 {
-    struct note_context c = context_of(b, qid);
+    struct note_context c = context_of(b, qid, tries_left);
     uint32_t outcome = note_flow(&c, hash_nonzero_tag(&b->vm->secret, hash), bare_spread(hash), kind);
     tally_add(&c.tally, STAT_NOTE + outcome, 1);
     return outcome;
+}
+
+uint32_t bare_note_inside(struct bare *b, uint64_t hash, uint32_t qid, enum note_kind kind)
+{
+    uint32_t tries_left = TABLE_TRIES;
+    return bare_note_within(b, hash, qid, kind, &tries_left);
 }
 
 uint32_t bare_note_kind(struct bare *b, uint64_t hash, uint32_t qid, enum note_kind kind)
@@ -188,7 +198,7 @@ static const char *wrong_flow(struct bare *b, struct shard *s, uint32_t line, ui
     if (depth && (word ^ prefix) >> (64 - depth))
         return "a flow is in a shard that is not its own";
     const uint32_t away = other_line(t->line_mask, tag, home);
-    if (copies_in(b, &s->line[home], tag) + copies_in(b, &s->line[away], tag | WORD_SECONDARY) != 1)
+    if (copies_in(b, shard_line(s, home), tag) + copies_in(b, shard_line(s, away), tag | WORD_SECONDARY) != 1)
         return "a flow is there twice";
     return NULL;
 }
@@ -199,7 +209,7 @@ static const char *wrong_shard(struct bare *b, struct shard *s, uint64_t prefix,
     uint64_t n = 0, away[SHARD_MAX_LINES] = {0}, bits[SHARD_MAX_LINES] = {0};
     for (uint32_t l = 0; l <= t->line_mask; l++) {
         for (unsigned i = 0; i < LINE_SLOTS; i++) {
-            uint64_t word = atomic_load(&s->line[l].slot[i]);
+            uint64_t word = atomic_load(&shard_line(s, l)->slot[i]);
             const char *wrong = word ? wrong_flow(b, s, l, word, prefix) : NULL;
             if (wrong)
                 return wrong;
@@ -211,7 +221,7 @@ static const char *wrong_shard(struct bare *b, struct shard *s, uint64_t prefix,
         }
     }
     for (uint32_t l = 0; l <= t->line_mask; l++) {
-        uint64_t service = atomic_load(&s->line[l].service), n_away = away[l] < LINE_AWAY_MAX ? away[l] : LINE_AWAY_MAX;
+        uint64_t service = atomic_load(&shard_line(s, l)->service), n_away = away[l] < LINE_AWAY_MAX ? away[l] : LINE_AWAY_MAX;
         if ((service & LINE_AWAY_MAX) != n_away || (service & bits[l]) != bits[l] || (away[l] == 0 && service != 0))
             return "a service word does not tell of the flows that are away";
     }

@@ -38,7 +38,8 @@ struct bare {
     size_t freed_bytes[64], n_freed;
 };
 
-/* size, secret, memory and clock are filled in; pairs: of queues, all in use. Returns what flowq_vm_create() does. */
+/* size, secret, clock and, where the caller names no other, memory are filled in; pairs: of queues, all in use. Returns what
+ * flowq_vm_create() does. */
 int bare_make(struct bare *b, struct flowq_vm_config *cfg, uint32_t pairs);
 /* False: freed memory was written to. */
 bool bare_free(struct bare *b);
@@ -53,6 +54,8 @@ uint32_t bare_note(struct bare *b, uint64_t hash, uint32_t qid);
 uint32_t bare_note_kind(struct bare *b, uint64_t hash, uint32_t qid, enum note_kind kind);
 /* The same without counting, in the caller's section. */
 uint32_t bare_note_inside(struct bare *b, uint64_t hash, uint32_t qid, enum note_kind kind);
+/* As one of a burst that has so many tries for locks left (S12). */
+uint32_t bare_note_within(struct bare *b, uint64_t hash, uint32_t qid, enum note_kind kind, uint32_t *tries_left);
 
 /* The flow's word, 0: not found; in a section of its own. */
 uint64_t bare_find(struct bare *b, uint64_t hash);

@@ -133,13 +133,15 @@ static void must_be_surrounded(uint64_t hash)
     struct shard *s = table_shard(b.table, hash);
     uint32_t home = home_line(b.table->line_mask, hash), lines[2] = {home, other_line(b.table->line_mask, hash, home)};
     for (unsigned i = 0; i < 2 * LINE_SLOTS; i++) {
-        uint64_t word = atomic_load(&s->line[lines[i / LINE_SLOTS]].slot[i % LINE_SLOTS]);
+        uint64_t word = atomic_load(&shard_line(s, lines[i / LINE_SLOTS])->slot[i % LINE_SLOTS]);
         ck_assert_uint_eq(word_class(word), FLOWQ_CLASS_ESTABLISHED);
         uint64_t age = (tick_now() - word_tick(word)) % 2048;
         ck_assert(age <= 10 || age >= 2032);
     }
     ck_assert_uint_eq(b.table->grow.n_shards, b.table->max_shards);
 }
+
+static uint64_t n_stored_at_first;
 
 static void note_one(struct oracle_flow *f)
 {
@@ -154,16 +156,19 @@ static void note_one(struct oracle_flow *f)
         ck_assert_uint_eq(outcome, f->queue == qid ? FLOWQ_NOTE_REFRESHED : FLOWQ_NOTE_MOVED);
     else if (kind == NOTE_RESETS)
         ck_assert_uint_eq(outcome, FLOWQ_NOTE_RESET);
-    else if (implied)
-        ck_assert_uint_eq(outcome, FLOWQ_NOTE_IMPLIED);
+    else if (implied && outcome == FLOWQ_NOTE_IMPLIED)
+        f->implied_ns = b.now_ns;
     else if (outcome == FLOWQ_NOTE_REFUSED)
         must_be_surrounded(f->hash);
     else
         ck_assert_uint_eq(outcome, FLOWQ_NOTE_BOUND);
+    if (implied && outcome == FLOWQ_NOTE_BOUND) /* noted again, but for one mistake in a million (check_implied.c) */
+        n_stored_at_first += f->implied_ns == 0 || b.now_ns - f->implied_ns > 6 * BARE_SECOND;
+    ck_assert_uint_le(n_stored_at_first, 2);
     find_losses(before);
     if (outcome > FLOWQ_NOTE_MOVED)
         return;
-    f->cls = oracle_class(f, kind);
+    f->cls = implied && kind == NOTE_DATAGRAM ? FLOWQ_CLASS_ESTABLISHED : oracle_class(f, kind);
     f->queue = (uint16_t)qid;
     f->tick = tick_now();
     f->bound = true;

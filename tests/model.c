@@ -16,7 +16,10 @@
 #define FRAGMENT_LIFE   (30 * SECOND) /* S5 */
 #define FRAGMENT_WAYS   8             /* so many other datagrams may come before the oldest of a set is overwritten */
 #define WRAPPED_TICKS                                                                                                            \
-    2000              /* ages beyond may be taken for smaller ones: they rank wrongly, and may put off a move by rebind_min */
+    2000 /* ages beyond may be taken for smaller ones: they rank wrongly, and may put off a move by rebind_min */
+#define IMPLIED_WAYS                                                                                                             \
+    15                /* so many other flows may be noted where the fallback puts them before the first of them is forgotten     \
+                       */
 #define LEAST_REACH 7 /* a newcomer looks at this many places at the least */
 
 /* ---- Settings -------------------------------------------------------------------------------------------------------------- */
@@ -106,6 +109,7 @@ void model_init(struct model *m, const struct flowq_vm_config *cfg, uint32_t n_f
     m->max_flows = (uint32_t)or_default(cfg->max_flows, 65536);
     m->remembers_fragments = cfg->fragments != FLOWQ_OFF;
     m->events = 1;
+    m->n_implied = IMPLIED_WAYS + 1; /* so that there is an order for what may be forgotten */
     model_configure(m, cfg);
     m->tick_ns = tick_of(m->active_ns);
     reset_queues(m);
@@ -150,7 +154,7 @@ void model_reset(struct model *m, uint32_t what)
 {
     if (what & FLOWQ_RESET_FLOWS) {
         for (uint32_t i = 0; i < m->n_flows; i++)
-            m->flow[i].held = false;
+            m->flow[i].held = m->flow[i].implied = false;
         m->n_held = 0;
         for (uint32_t i = 0; i < m->n_datagrams; i++)
             m->datagram[i].seen = false;
@@ -218,6 +222,7 @@ void model_disturb(struct model *m, uint32_t n)
     m->n_held += n;
     happen(m);
     m->n_held -= n;
+    m->n_implied += n;
 }
 
 void model_maintain(struct model *m)
@@ -234,7 +239,8 @@ uint32_t model_n_active(const struct model *m)
         if (!f->held)
             continue;
         uint64_t age = m->now - f->noted;
-        n += (f->cls == FLOWQ_CLASS_ESTABLISHED && age <= m->active_ns + 2 * m->tick_ns) || age >= WRAPPED_TICKS * m->tick_ns;
+        bool established = f->cls == FLOWQ_CLASS_ESTABLISHED || f->perhaps_established;
+        n += (established && age <= m->active_ns + 2 * m->tick_ns) || age >= WRAPPED_TICKS * m->tick_ns;
     }
     return n;
 }
@@ -278,8 +284,17 @@ static uint32_t note_bound(const struct model *m, const struct model_flow *f, co
     return allowed;
 }
 
+/* S9: was it noted on the queue that the fallback chooses within the embryonic time, and not stored? */
+static enum model_sure implied_before(const struct model *m, const struct model_flow *f)
+{
+    uint64_t age = m->now - f->implied_at;
+    if (!f->implied || age > STALE_EMBRYONIC + SECOND)
+        return MODEL_NO;
+    return age <= STALE_EMBRYONIC && m->n_implied - f->implied_order <= IMPLIED_WAYS ? MODEL_YES : MODEL_MAYBE;
+}
+
 /* S7, S9: a note of a flow that is not bound. */
-static uint32_t note_unknown(const struct model *m, const struct model_packet *p, uint32_t qid)
+static uint32_t note_unknown(const struct model *m, const struct model_flow *f, const struct model_packet *p, uint32_t qid)
 {
     if (p->tcp && p->tcp_flags & FRAME_RST)
         return bit(FLOWQ_NOTE_RESET);
@@ -289,7 +304,10 @@ static uint32_t note_unknown(const struct model *m, const struct model_packet *p
     uint64_t fallback = *fallback_of(m, p->flow), here = UINT64_C(1) << qid;
     if (!(fallback & here))
         return stored;
-    return fallback == here ? bit(FLOWQ_NOTE_IMPLIED) : stored | bit(FLOWQ_NOTE_IMPLIED);
+    enum model_sure again = implied_before(m, f);
+    if (again == MODEL_YES)
+        return stored;
+    return fallback == here && again == MODEL_NO ? bit(FLOWQ_NOTE_IMPLIED) : stored | bit(FLOWQ_NOTE_IMPLIED);
 }
 
 uint32_t model_note(const struct model *m, const struct model_packet *p, uint32_t qid)
@@ -310,7 +328,7 @@ uint32_t model_note(const struct model *m, const struct model_packet *p, uint32_
         return bit(FLOWQ_NOTE_ICMP_ERROR);
     const struct model_flow *f = &m->flow[p->flow];
     enum model_sure bound = model_bound(m, p->flow);
-    return (bound != MODEL_NO ? note_bound(m, f, p, qid) : 0) | (bound != MODEL_YES ? note_unknown(m, p, qid) : 0);
+    return (bound != MODEL_NO ? note_bound(m, f, p, qid) : 0) | (bound != MODEL_YES ? note_unknown(m, f, p, qid) : 0);
 }
 
 static void noted_bound(struct model *m, struct model_flow *f, const struct model_packet *p, uint32_t qid, uint32_t outcome)
@@ -322,8 +340,17 @@ static void noted_bound(struct model *m, struct model_flow *f, const struct mode
         f->bound_to = m->now; /* opened anew, where it was: the rules do not say whether it is bound anew */
     }
     f->cls = class_after(p, f->cls);
+    f->perhaps_established = false;
     f->noted = m->now;
     f->sure = m->events;
+}
+
+static void noted_implied(struct model *m, struct model_flow *f)
+{
+    set_held(m, f, false);
+    f->implied = true;
+    f->implied_at = m->now;
+    f->implied_order = m->n_implied++;
 }
 
 static void noted_new(struct model *m, struct model_flow *f, const struct model_packet *p, uint32_t qid)
@@ -331,9 +358,13 @@ static void noted_new(struct model *m, struct model_flow *f, const struct model_
     happen(m);
     m->inserted++;
     set_held(m, f, true);
+    const uint64_t fallback = *fallback_of(m, p->flow), here = UINT64_C(1) << qid;
     f->tcp = p->tcp;
     f->qid = (uint16_t)qid;
     f->cls = class_after(p, 0);
+    f->perhaps_established = !p->tcp && implied_before(m, f) != MODEL_NO && fallback & here && fallback != here;
+    if (!p->tcp && fallback == here)
+        f->cls = FLOWQ_CLASS_ESTABLISHED; /* S9: its second packet */
     f->noted = f->bound_from = f->bound_to = m->now;
 }
 
@@ -349,7 +380,12 @@ static bool refusal_allowed(struct model *m)
 
 bool model_noted(struct model *m, const struct model_packet *p, uint32_t qid, uint32_t outcome)
 {
-    if (outcome >= 32 || !(model_note(m, p, qid) & bit(outcome)))
+    if (outcome >= 32)
+        return false;
+    uint32_t allowed = model_note(m, p, qid);
+    if (allowed == bit(FLOWQ_NOTE_IMPLIED) && outcome == FLOWQ_NOTE_BOUND)
+        m->false_again++;
+    else if (!(allowed & bit(outcome)))
         return false;
     struct model_flow *f = &m->flow[p->flow];
     bool good = true;
@@ -363,8 +399,8 @@ bool model_noted(struct model *m, const struct model_packet *p, uint32_t qid, ui
         noted_bound(m, f, p, qid, outcome);
         break;
     case FLOWQ_NOTE_IMPLIED:
-        set_held(m, f, false);
         *fallback_of(m, p->flow) = UINT64_C(1) << qid;
+        noted_implied(m, f);
         break;
     case FLOWQ_NOTE_REFUSED:
         set_held(m, f, false);
@@ -490,12 +526,19 @@ bool model_looked_up(struct model *m, uint32_t flow, int error, const struct flo
     if (error != 0 || bound == MODEL_NO)
         return false;
     f->sure = m->events;
+    if (f->perhaps_established && b->cls == FLOWQ_CLASS_ESTABLISHED)
+        f->cls = FLOWQ_CLASS_ESTABLISHED;
+    f->perhaps_established = false;
     return b->qid == f->qid && b->cls == f->cls && b->in_use == model_in_use(m, f->qid) && age_right(m, f, b->age_ms);
 }
 
 bool model_resync(struct model *m, const struct model_packet *p, uint32_t qid, int error, const struct flowq_binding *b)
 {
     struct model_flow *f = &m->flow[p->flow];
+    f->implied = true; /* perhaps */
+    f->implied_at = m->now;
+    f->implied_order = m->n_implied - IMPLIED_WAYS - 1;
+    f->perhaps_established = false;
     if (error == -ENOENT) {
         set_held(m, f, false);
         return true;

@@ -42,12 +42,16 @@ struct model_packet {
 struct model_flow {
     bool held; /* perhaps bound; if not: surely not */
     bool tcp;
-    uint8_t cls; /* FLOWQ_CLASS_* */
+    bool perhaps_established; /* that, or what cls says: a datagram that may have been noted before */
+    uint8_t cls;              /* FLOWQ_CLASS_* */
     uint16_t qid;
     uint64_t noted;                /* ns: the last note */
     uint64_t bound_from, bound_to; /* ns: when the note came that bound it to qid, at the earliest and the latest */
     uint64_t sure;                 /* events so far when it was last seen to be bound */
     uint64_t fallback;             /* a bit for each queue that may be this flow's and its reversed one's; see fallback_of() */
+    bool implied;                  /* it was noted on its fallback's queue and not stored, */
+    uint64_t implied_at;           /* ns: at this time, */
+    uint64_t implied_order;        /* after so many such notes of any flow */
 };
 
 struct model_datagram {
@@ -87,6 +91,8 @@ struct model {
     uint64_t crowded_event; /* the last one while half of max_flows or more were held */
     uint64_t crowded_at;
     uint64_t inserted, early_refusals;
+    uint64_t false_again; /* flows stored the first time, as one does whose fingerprint is another's: one in a million */
+    uint64_t n_implied;   /* notes that were not stored because the fallback chooses the same queue */
     /* fragments */
     uint32_t n_datagrams;
     struct model_datagram *datagram;

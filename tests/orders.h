@@ -155,7 +155,7 @@ static inline void fill_line(unsigned top, uint32_t home, unsigned far)
 /* The flow in the first place of a line that fill_line() filled: the first to move aside. */
 static inline struct flow *first_of(unsigned top, uint32_t home, unsigned far)
 {
-    uint64_t word = atomic_load(&table_shard(x.b.table, (uint64_t)top << 61)->line[home].slot[0]);
+    uint64_t word = atomic_load(&shard_line(table_shard(x.b.table, (uint64_t)top << 61), home)->slot[0]);
     unsigned i = 0;
     while ((pool[top][home][far][i].hash ^ word) & x.b.table->tag_mask)
         i++;
