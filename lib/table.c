@@ -211,7 +211,7 @@ static void clear_superseded(struct table *t)
     for (struct shard *s = t->grow.retired_first; s; s = shard_head(t, s)->retired_next)
         for (uint32_t l = 0; l <= t->line_mask; l++)
             for (uint32_t i = 0; i < LINE_SLOTS; i++)
-                u64_store_relaxed(&s->line[l].slot[i], 0);
+                u64_store_relaxed(&shard_line(s, l)->slot[i], 0);
 }
 
 uint64_t table_clear(struct table *t)

@@ -374,7 +374,7 @@ static void hold_the_last(void *ctx)
     struct shard *s = table_shard(x.b.table, x.f[0]->hash);
     sched_give_up();
     for (unsigned i = 0; i < LINE_SLOTS; i++)
-        empty = empty && u64_load_relaxed(&s->line[0].slot[i]) == 0;
+        empty = empty && u64_load_relaxed(&shard_line(s, 0)->slot[i]) == 0;
     SCHED_CHECK(empty);
     thread_leave(t);
 }
