@@ -177,7 +177,7 @@ struct flowq_vm_config {
     uint16_t gre_udp_port;     /* 4754 */
 
     /* A bound flow moves to another queue only if more than this has passed since it was bound there (rule S2), in microseconds:
-       1000 to 1000000; default and FLOWQ_OFF: it moves at once. [create]: at least one must be set at creation for either to be
+       1000 to 1000000; default and FLOWQ_OFF: it moves at once. A new connection on the same ports always does. [create]: at least one must be set at creation for either to be
        changeable later. */
     uint32_t rebind_min_tcp_us;   /* TCP */
     uint32_t rebind_min_other_us; /* everything else */

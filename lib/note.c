@@ -53,7 +53,8 @@ static uint64_t first_word(const struct note_context *c, uint64_t hash, enum not
     return (hash & c->table->tag_mask) | c->idle | first_class(kind);
 }
 
-static bool opens_anew(uint32_t cls, enum note_kind kind) { return cls == FLOWQ_CLASS_CLOSING && kind == NOTE_OPENS; }
+/* A new connection on old ports (S2). On an embryonic binding a SYN is a retransmission. */
+static bool opens_anew(uint32_t cls, enum note_kind kind) { return cls != FLOWQ_CLASS_EMBRYONIC && kind == NOTE_OPENS; }
 
 /* Who gives way first (S9): a smaller number does. An empty slot is 0; UINT32_MAX never does. Within a class the oldest. */
 enum { RANK_EMPTY = 0, RANK_STALE = 1, RANK_NEVER = 0xffff };
@@ -133,7 +134,7 @@ static uint32_t update(const struct note_context *c, const struct place *p, enum
     if (!u64_cas(p->slot, &expected, fresh))
         return AGAIN;
     if (t->plane_at) {
-        if (outcome == FLOWQ_NOTE_MOVED)
+        if (outcome == FLOWQ_NOTE_MOVED || opens_anew(word_class(word), kind))
             u16_store_relaxed(plane_slot(t, p), bind_stamp(c)); /* N-A */
         else
             expire(c, p, ticks);
