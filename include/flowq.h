@@ -275,7 +275,7 @@ void flowq_vm_destroy(struct flowq_vm *vm);
  * Returns 0, or
  *   -EINVAL   vm or cfg is NULL, or as for flowq_vm_create; active_ms or idle_ms that the vm's tick (flowq(7)) cannot resolve
  *   -E2BIG    as for flowq_vm_create
- *   -ENOTSUP  a rebind_min is set, but none was when the vm was made
+ *   -ENOTSUP  a rebind_min is set, to whatever value in range, but none was when the vm was made
  * Thread-safe. Does not allocate. Since 0.9.
  */
 int flowq_vm_configure(struct flowq_vm *vm, const struct flowq_vm_config *cfg);
