@@ -332,7 +332,7 @@ enum {
     FLOWQ_NOTE_SUPPRESSED = 3, /* stays on its queue: rebind_min has not passed */
     FLOWQ_NOTE_IMPLIED = 4,    /* embryonic, and on the queue that the fallback chooses anyway: not stored (S9) */
     FLOWQ_NOTE_REFUSED = 5, /* not learned: every place within reach holds an active flow, or there is no memory to grow (S9) */
-    FLOWQ_NOTE_BUSY = 6,    /* not learned this time: others were changing the same part of the table (S12) */
+    FLOWQ_NOTE_BUSY = 6,    /* nothing changed this time: others were changing the same part of the table (S12) */
     FLOWQ_NOTE_NOT_IN_USE = 7,   /* qid names a queue that is not in use: nothing changed (S1) */
     FLOWQ_NOTE_SINGLE = 8,       /* one queue in use: nothing to learn (S0) */
     FLOWQ_NOTE_OFF = 9,          /* learning is switched off */
