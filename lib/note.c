@@ -111,11 +111,9 @@ static struct place find_other(const struct table *t, const struct place *p, uin
     return now;
 }
 
-/* The binding time of a flow that this note has just bound at `p`, where `seen` was the time before (N-A). */
-static void bind_at(const struct note_context *c, struct place p, uint64_t hash, uint16_t seen)
+/* Stores the time of a flow that this note has just bound at `p`, where `seen` was the time before (N-A). */
+static void bind_at(const struct table *t, struct place p, uint64_t hash, uint16_t seen, uint16_t stamp)
 {
-    const struct table *t = c->table;
-    uint16_t now = bind_stamp(c), stamp = seen != 0 && (uint16_t)(seen - now) <= NOTE_BIND_AHEAD ? seen : now;
     do {
         stamp_raise(place_stamp(t, &p), seen, stamp);
         uint64_t word = u64_load_seq_cst(p.slot);
@@ -163,7 +161,7 @@ static __attribute__((noinline)) uint32_t update_timed(const struct note_context
     if (!u64_cas_seq_cst(p->slot, &word, fresh))
         return AGAIN;
     if (binds)
-        bind_at(c, *p, hash, seen);
+        bind_at(t, *p, hash, seen, bind_stamp(c));
     return outcome;
 }
 

@@ -33,6 +33,7 @@
  *        and the publication, a release, is before the take.) A merge or a move aside that fails leaves the time where it is.
  *        A refresh clears an old time by one compare-and-swap from what it read: a time that came since is another one. What it
  *        read was the flow's, as the word was there before and after it; so does a note that is suppressed look again.
+ *        A note whose clock was read before another's moved the flow may still move it, and its own time counts then.
  *        Two things are not guarded against: a thread that stops for 2.1 s between its clock and its last step (then later and
  *        earlier are mistaken for each other), and a word that another flow replaced and that came back the same, tick, queue
  *        and class, between a note's load and its swap.

@@ -155,11 +155,11 @@ static void rebind_0_later(void *ctx)
     x.outcome[1] = note(x.f[0], 3);
 }
 
-/* Whether that came first or not, from then on it counts. */
+/* Whether that came first or not, it counts, unless the flow was moved away from it by a note that was begun earlier. */
 static bool later_counts(void *ctx)
 {
     (void)ctx;
-    if (x.outcome[1] == FLOWQ_NOTE_MOVED) {
+    if (x.outcome[1] == FLOWQ_NOTE_MOVED && bare_queue(&x.b, x.f[0]->hash) == 3) {
         x.b.now_ns += 700 * MS; /* 1.2 s after the first */
         SCHED_CHECK(note(x.f[0], 4) == FLOWQ_NOTE_SUPPRESSED);
     }
