@@ -166,7 +166,7 @@ static bool later_counts(void *ctx)
     return quiet();
 }
 
-/* Mutations: stamp_raise() stores; it goes on until it has stored; it gives up at the first failure. */
+/* Mutations: stamp_raise() goes on until it has stored; it gives up at the first failure. */
 START_TEST(of_two_times_the_later_counts)
 {
     MUST_HOLD("two notes", alone_for_long, later_counts, rebind_0, rebind_0_later);
@@ -179,10 +179,16 @@ static void refresh_0_on_3(void *ctx)
     x.outcome[0] = note(x.f[0], 3);
 }
 
+static void refresh_1(void *ctx)
+{
+    (void)ctx;
+    x.outcome[1] = note(x.f[0], 1);
+}
+
 /* Mutations: update_timed() stores 0 over an old time; it takes no time for recent that is half a second ahead of its clock. */
 START_TEST(a_refresh_does_not_clear_a_new_time)
 {
-    MUST_HOLD("refresh", alone_for_long, later_counts, refresh_0, rebind_0_later);
+    MUST_HOLD("refresh", alone_for_long, times_count, refresh_1, rebind_0, try_again_0);
     MUST_HOLD("refresh by an earlier clock", alone_for_long, later_counts, refresh_0_on_3, rebind_0_later);
 }
 END_TEST
@@ -209,9 +215,8 @@ static void crowd_of_old(void *ctx)
 }
 
 /*
- * Mutations: bind_at() does not look at the word again; find_other() does not look for a flow in its second line that is frozen
- * in its first; take_left() does not raise the flow's time; it takes what was there by a load, and stores; update_timed() does not
- * look again when it suppresses. Both threads have to stop within a few steps, so there are more runs.
+ * Mutations: bind_at() does not look at the word again; update_timed() does not look again when it suppresses. (Not shown: what
+ * find_other() and take_left() do for the few steps in which the flow is in both lines; both threads have to stop there.)
  */
 START_TEST(a_flow_that_moves_aside_keeps_its_time)
 {
@@ -231,8 +236,8 @@ static void about_to_split(void *ctx)
 }
 
 /*
- * Mutations: bind_at() does not look at the word again; split_locked() brings the times before it names the halves; it has brought
- * them and lets the halves arrive before it names them; update_timed() does not heed `arriving`; bring() stores.
+ * Mutations: bind_at() does not look at the word again; update_timed() does not heed `arriving`. (Not shown: that times are brought
+ * after the halves are named, by compare-and-swap, and under their locks.)
  */
 START_TEST(a_flow_keeps_its_time_in_a_split)
 {
@@ -246,8 +251,7 @@ static void about_to_merge(void *ctx)
     about_to_merge_within(REBIND_US);
 }
 
-/* Mutations: bind_at() does not look at the word again; merge_locked() does not bring the times; it brings them before it names
-   the new shard. */
+/* Mutations: bind_at() does not look at the word again; merge_locked() does not bring the times. */
 START_TEST(a_flow_keeps_its_time_in_a_merge)
 {
     MUST_HOLD("merging", about_to_merge, times_count, maintain, rebind_0, try_again_0);
