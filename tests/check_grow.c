@@ -131,7 +131,8 @@ START_TEST(a_stalled_section_bounds_memory)
 }
 END_TEST
 
-/* The way back: what was merged while the section is open is not merged once more. Mutation: merge_locked() does not set `born`. */
+/* The way back: what was merged while the section is open is not merged once more. Mutation: merge_locked() does not set `born`.
+ */
 START_TEST(a_stalled_section_and_a_trim)
 {
     struct sitter s;

@@ -185,7 +185,7 @@ static void refresh_1(void *ctx)
     x.outcome[1] = note(x.f[0], 1);
 }
 
-/* Mutations: update_timed() stores 0 over an old time; it takes no time for recent that is half a second ahead of its clock. */
+/* (No mutation has been seen to die here for certain: storing 0 over an old time does in some seeds.) */
 START_TEST(a_refresh_does_not_clear_a_new_time)
 {
     MUST_HOLD("refresh", alone_for_long, times_count, refresh_1, rebind_0, try_again_0);
@@ -236,8 +236,8 @@ static void about_to_split(void *ctx)
 }
 
 /*
- * Mutations: bind_at() does not look at the word again; update_timed() does not heed `arriving`. (Not shown: that times are brought
- * after the halves are named, by compare-and-swap, and under their locks.)
+ * Mutations: bind_at() does not look at the word again; update_timed() does not heed `arriving`. (Not shown: that times are
+ * brought after the halves are named, by compare-and-swap, and under their locks.)
  */
 START_TEST(a_flow_keeps_its_time_in_a_split)
 {

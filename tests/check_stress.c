@@ -292,7 +292,8 @@ static void *make_vms(void *arg)
 /* What is known of a flow: when the last note that moved it, and that has returned, was begun. */
 static atomic_u64 moved_at[MOVER_FLOWS];
 static atomic_u64 n_moves, n_held;
-/* The clock leaps between notes only: a note whose clock is seconds old is not what is tried here. Readers do not order each other. */
+/* The clock leaps between notes only: a note whose clock is seconds old is not what is tried here. Readers do not order each
+ * other. */
 static pthread_rwlock_t leap = PTHREAD_RWLOCK_INITIALIZER;
 
 static uint32_t note_one(const struct frame *f, uint32_t qid)
@@ -353,7 +354,8 @@ START_TEST(binding_times_count)
                                   .rebind_min_other_us = REBIND_MS * 1000};
     ck_assert_int_eq(bare_make(&b, &cfg, PAIRS), 0);
     for (uint32_t i = 0; i < MOVER_FLOWS + GROW_FLOWS; i++) {
-        struct flowq_tuple t = tuple_v4(i % 3 ? FRAME_PROTO_TCP : FRAME_PROTO_UDP, 0x0a000001, 80, 0xc0a80001, (uint16_t)(10000 + i));
+        struct flowq_tuple t =
+            tuple_v4(i % 3 ? FRAME_PROTO_TCP : FRAME_PROTO_UDP, 0x0a000001, 80, 0xc0a80001, (uint16_t)(10000 + i));
         frame_flow(&sent[i], &t, FRAME_ACK);
     }
     atomic_store(&over, false);
