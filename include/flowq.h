@@ -177,7 +177,7 @@ struct flowq_vm_config {
     uint16_t gre_udp_port;     /* 4754 */
 
     /* A bound flow moves to another queue only if more than this has passed since it was bound there (rule S2), in microseconds:
-       1000 to 1000000; default and FLOWQ_OFF: it moves at once. [create]: at least one must be set at creation for either to be
+       1000 to 1000000; default and FLOWQ_OFF: it moves at once. A new connection on the same ports always does. [create]: at least one must be set at creation for either to be
        changeable later. */
     uint32_t rebind_min_tcp_us;   /* TCP */
     uint32_t rebind_min_other_us; /* everything else */
@@ -276,7 +276,7 @@ void flowq_vm_destroy(struct flowq_vm *vm);
  * Returns 0, or
  *   -EINVAL   vm or cfg is NULL, or as for flowq_vm_create; active_ms or idle_ms that the vm's tick (flowq(7)) cannot resolve
  *   -E2BIG    as for flowq_vm_create
- *   -ENOTSUP  a rebind_min is set, but none was when the vm was made
+ *   -ENOTSUP  a rebind_min is set, to whatever value in range, but none was when the vm was made
  * Thread-safe. Does not allocate. Since 0.9.
  */
 int flowq_vm_configure(struct flowq_vm *vm, const struct flowq_vm_config *cfg);
@@ -335,7 +335,7 @@ enum {
     FLOWQ_NOTE_SUPPRESSED = 3, /* stays on its queue: rebind_min has not passed */
     FLOWQ_NOTE_IMPLIED = 4,    /* embryonic, on the queue that the fallback chooses anyway: not stored the first time (S9) */
     FLOWQ_NOTE_REFUSED = 5, /* not learned: every place within reach holds an active flow, or there is no memory to grow (S9) */
-    FLOWQ_NOTE_BUSY = 6,    /* not learned this time: others were changing the same part of the table (S12) */
+    FLOWQ_NOTE_BUSY = 6,    /* nothing changed this time: others were changing the same part of the table (S12) */
     FLOWQ_NOTE_NOT_IN_USE = 7,   /* qid names a queue that is not in use: nothing changed (S1) */
     FLOWQ_NOTE_SINGLE = 8,       /* one queue in use: nothing to learn (S0) */
     FLOWQ_NOTE_OFF = 9,          /* learning is switched off */

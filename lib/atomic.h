@@ -10,6 +10,7 @@
  *
  *     <type>_load_relaxed|acquire|seq_cst      <type>_store_relaxed|release
  *     <type>_cas            compare and swap, strong; acquire+release, acquire on failure; on failure *expected is what was there
+ *     <type>_cas_seq_cst    the same, seq_cst in both cases
  *     <type>_xchg_acquire|seq_cst              <type>_add|sub|or|and_relaxed, <type>_add_acq_rel (all return the value before)
  *
  * for u8, u16, u32, u64; and load, store, cas, xchg for ptr. No atomic_thread_fence anywhere: ThreadSanitizer does not know it.
@@ -66,6 +67,11 @@ static inline void sched_point(void) {}
     {                                                                                                                            \
         sched_point();                                                                                                           \
         return atomic_compare_exchange_strong_explicit(a, expected, desired, memory_order_acq_rel, memory_order_acquire);        \
+    }                                                                                                                            \
+    static inline bool name##_cas_seq_cst(word *a, value *expected, value desired)                                               \
+    {                                                                                                                            \
+        sched_point();                                                                                                           \
+        return atomic_compare_exchange_strong_explicit(a, expected, desired, memory_order_seq_cst, memory_order_seq_cst);        \
     }                                                                                                                            \
     static inline value name##_xchg_acquire(word *a, value v)                                                                    \
     {                                                                                                                            \

@@ -66,7 +66,8 @@ static uint64_t first_word(const struct note_context *c, uint64_t hash, uint32_t
     return (hash & c->table->tag_mask) | c->idle | cls;
 }
 
-static bool opens_anew(uint32_t cls, enum note_kind kind) { return cls == FLOWQ_CLASS_CLOSING && kind == NOTE_OPENS; }
+/* A new connection on old ports (S2). On an embryonic binding a SYN is a retransmission. */
+static bool opens_anew(uint32_t cls, enum note_kind kind) { return cls != FLOWQ_CLASS_EMBRYONIC && kind == NOTE_OPENS; }
 
 /* Who gives way first (S9): a smaller number does. An empty slot is 0; UINT32_MAX never does. Within a class the oldest. */
 enum { RANK_EMPTY = 0, RANK_STALE = 1, RANK_NEVER = 0xffff };
@@ -93,65 +94,113 @@ static uint16_t bind_stamp(const struct note_context *c)
     return stamp ? stamp : 1;
 }
 
-static atomic_u16 *plane_slot(const struct table *t, const struct place *p)
+/* Was a flow that has this word last noted longer ago than that? Then it was bound longer ago, too, whatever its time says. Ticks
+   that are ahead are new as far as binding times are, where that is further than note_age() has it. */
+static bool silent_for(const struct note_context *c, uint64_t word, uint32_t ticks)
 {
-    size_t line = (size_t)(p->line - shard_line(p->shard, 0));
-    return shard_plane(t, p->shard) + line * LINE_SLOTS + (size_t)(p->slot - p->line->slot);
+    uint32_t ahead = NOTE_BIND_AHEAD >> (c->ages.tick_shift - NOTE_BIND_SHIFT);
+    uint32_t until = (word_tick(word) - note_tick(c)) & (uint32_t)WORD_TICK_MASK;
+    uint64_t noted_ago = until <= ahead ? 0 : (uint64_t)note_age(note_tick(c), word) << c->ages.tick_shift;
+    return noted_ago > ((uint64_t)ticks << NOTE_BIND_SHIFT) + (UINT64_C(1) << c->ages.tick_shift);
 }
 
-/* Has a flow that had this word and this binding time been bound within so many ticks? The time alone may have wrapped (note.h).
- */
-static bool stamp_recent(const struct note_context *c, uint64_t word, uint16_t stamp, uint32_t ticks)
+/* Is this time later than now, by another thread's clock, or because this note was held up since it read its own? */
+static bool stamp_ahead(const struct note_context *c, uint16_t stamp)
 {
-    uint64_t noted_ago = (uint64_t)note_age(note_tick(c), word) << c->ages.tick_shift;
-    uint64_t tick_ns = UINT64_C(1) << c->ages.tick_shift;
-    if (stamp == 0 || noted_ago > ((uint64_t)ticks << NOTE_BIND_SHIFT) + tick_ns)
-        return false;
+    return (uint16_t)(bind_stamp(c) - stamp) > UINT16_MAX - NOTE_BIND_AHEAD;
+}
+
+/* Has a flow that has this word and this binding time been bound within so many ticks, or later than now? The time alone may have
+   wrapped (note.h). */
+static bool stamp_within(const struct note_context *c, uint64_t word, uint16_t stamp, uint32_t ticks)
+{
     uint16_t age = (uint16_t)(bind_stamp(c) - stamp);
-    return age <= ticks || age > UINT16_MAX - 16; /* nearly a whole turn: the clock of another thread is ahead */
+    return stamp != 0 && (age <= ticks || stamp_ahead(c, stamp)) && !silent_for(c, word, ticks);
 }
 
-static bool bound_recently(const struct note_context *c, const struct place *p, uint32_t ticks)
+static bool same_flow(const struct table *t, uint64_t a, uint64_t b) { return ((a ^ b) & (t->tag_mask | WORD_SECONDARY)) == 0; }
+
+/* Where else the flow is than at `p`, where it is being moved, or was. slot NULL: nowhere, or not yet. Seq_cst for N-A. */
+static struct place find_other(const struct table *t, const struct place *p, uint64_t hash)
 {
-    return stamp_recent(c, p->word, u16_load_relaxed(plane_slot(c->table, p)), ticks);
+    struct directory *d = ptr_load_seq_cst(&t->directory);
+    struct shard *s = ptr_load_seq_cst(&d->shard[hash >> d->shift]);
+    struct place now = shard_find(t, s, hash);
+    if (now.slot == p->slot && !(p->word & WORD_SECONDARY))
+        now = shard_find_away(t, s, hash);
+    if (now.slot == p->slot)
+        now.slot = NULL;
+    return now;
 }
 
-/* ---- A flow that is known -------------------------------------------------------------------------------------------------- */
-
-/* Writes "long ago" over a binding time that is, before it wraps; but not over one that a note which moved the flow has just
- * stored. */
-static void expire(const struct note_context *c, const struct place *p, uint32_t ticks)
+/* Stores the time of a flow that this note has just bound at `p`, where `seen` was the time before (N-A). */
+static void bind_at(const struct table *t, struct place p, uint64_t hash, uint16_t seen, uint16_t stamp)
 {
-    atomic_u16 *stamp = plane_slot(c->table, p);
-    uint16_t seen = u16_load_relaxed(stamp);
-    if (seen != 0 && !stamp_recent(c, p->word, seen, ticks))
-        (void)u16_cas(stamp, &seen, 0);
+    do {
+        stamp_raise(place_stamp(t, &p), seen, stamp);
+        uint64_t word = u64_load_seq_cst(p.slot);
+        if (same_flow(t, word, p.word) && word_class(word) != WORD_FROZEN)
+            return;
+        p = find_other(t, &p, hash);
+    } while (p.slot);
 }
 
-/* Refresh, move, change of class: one compare-and-swap, or nothing if nothing changes. */
-static uint32_t update(const struct note_context *c, const struct place *p, enum note_kind kind)
+/* Waits, a bounded time, for whoever is moving the flow. */
+static bool let_move(const struct note_context *c, const struct place *p)
+{
+    struct spin *lock = &shard_head(c->table, p->shard)->lock;
+    bool done = spin_try_within(lock, c->tries_left);
+    if (done)
+        spin_unlock(lock);
+    return done;
+}
+
+/* update() where there are binding times. */
+static __attribute__((noinline)) uint32_t update_timed(const struct note_context *c, const struct place *p, uint64_t hash,
+                                                       enum note_kind kind)
 {
     const struct table *t = c->table;
     uint64_t word = p->word;
     uint32_t queue = word_queue(t, word), ticks = kind == NOTE_DATAGRAM ? c->rebind_other : c->rebind_tcp;
     uint32_t outcome = queue == c->qid ? FLOWQ_NOTE_REFRESHED : FLOWQ_NOTE_MOVED;
-    if (outcome == FLOWQ_NOTE_MOVED && ticks && queue_in_use(c->queues, queue) && !opens_anew(word_class(word), kind) &&
-        bound_recently(c, p, ticks))
+    bool anew = opens_anew(word_class(word), kind), binds = anew || outcome == FLOWQ_NOTE_MOVED;
+    if (binds && u8_load_acquire(&shard_head(t, p->shard)->arriving)) /* N-A */
+        return let_move(c, p) ? AGAIN : FLOWQ_NOTE_BUSY;
+    uint16_t seen = u16_load_acquire(place_stamp(t, p));
+    if (binds && !anew && ticks && queue_in_use(c->queues, queue) && stamp_within(c, word, seen, ticks)) {
         outcome = FLOWQ_NOTE_SUPPRESSED;
+        binds = false;
+    }
     uint64_t fresh = word_make(word & (t->tag_mask | WORD_SECONDARY), outcome == FLOWQ_NOTE_MOVED ? c->qid : queue, note_tick(c),
                                note_class[kind][word_class(word)]);
+    if (!binds && u64_load_acquire(p->slot) != word)
+        return AGAIN; /* the time may have been another flow's */
     if (fresh == word)
         return outcome;
-    uint64_t expected = word;
-    if (!u64_cas(p->slot, &expected, fresh))
+    uint16_t old = seen;
+    if (!binds && seen != 0 && !stamp_within(c, word, seen, ticks))
+        (void)u16_cas(place_stamp(t, p), &old, 0); /* "long ago", before it wraps; unless another time came meanwhile */
+    if (!u64_cas_seq_cst(p->slot, &word, fresh))
         return AGAIN;
-    if (t->plane_at) {
-        if (outcome == FLOWQ_NOTE_MOVED)
-            u16_store_relaxed(plane_slot(t, p), bind_stamp(c)); /* N-A */
-        else
-            expire(c, p, ticks);
-    }
+    if (binds) /* a time that is ahead is later than ours, and stays */
+        bind_at(t, *p, hash, seen, seen != 0 && stamp_ahead(c, seen) ? seen : bind_stamp(c));
     return outcome;
+}
+
+/* ---- A flow that is known -------------------------------------------------------------------------------------------------- */
+
+/* Refresh, move, change of class: one compare-and-swap, or nothing if nothing changes. */
+static uint32_t update(const struct note_context *c, const struct place *p, uint64_t hash, enum note_kind kind)
+{
+    const struct table *t = c->table;
+    if (t->plane_at)
+        return update_timed(c, p, hash, kind);
+    uint64_t word = p->word;
+    uint64_t fresh = word_make(word & (t->tag_mask | WORD_SECONDARY), c->qid, note_tick(c), note_class[kind][word_class(word)]);
+    uint32_t outcome = word_queue(t, word) == c->qid ? FLOWQ_NOTE_REFRESHED : FLOWQ_NOTE_MOVED;
+    if (fresh == word)
+        return outcome;
+    return u64_cas(p->slot, &word, fresh) ? outcome : AGAIN;
 }
 
 /* ---- A flow that is not ---------------------------------------------------------------------------------------------------- */
@@ -196,38 +245,34 @@ static void write_off(const struct note_context *c, const struct place *p, uint3
 }
 
 /* Puts `word` into the slot at p if that still holds p->word; `home` is the line to count in if p is in the flow's second line.
- */
+   The flow that is there is frozen first, so that nothing has been touched when that fails, and no note of it comes between. */
 static bool put(const struct note_context *c, const struct place *p, uint32_t rank, struct line *home, uint64_t word,
                 uint16_t stamp)
 {
     bool secondary = p->line != home;
     uint64_t expected = p->word;
+    if (rank != RANK_EMPTY && !u64_cas_seq_cst(p->slot, &expected, expected & ~WORD_CLASS_MASK))
+        return false;
     if (secondary)
         line_count_away(home, word); /* T-B: before it can be looked for there */
-    uint16_t former = 0;
-    if (c->table->plane_at) {
-        former = u16_load_relaxed(plane_slot(c->table, p));
-        u16_store_relaxed(plane_slot(c->table, p), stamp); /* N-A */
-    }
-    if (rank == RANK_EMPTY) {
-        u64_store_release(p->slot, secondary ? word | WORD_SECONDARY : word); /* nobody else fills empty slots */
+    if (c->table->plane_at)
+        u16_store_release(place_stamp(c->table, p), stamp); /* N-A */
+    u64_store_release(p->slot, secondary ? word | WORD_SECONDARY : word); /* nobody else fills empty slots, or frozen ones */
+    if (rank == RANK_EMPTY)
         count_live(shard_head(c->table, p->shard));
-        return true;
-    }
-    if (!u64_cas(p->slot, &expected, secondary ? word | WORD_SECONDARY : word)) {
-        if (secondary)
-            line_uncount_away(home);
-        if (c->table->plane_at)
-            u16_store_relaxed(plane_slot(c->table, p), former);
-        return false;
-    }
-    write_off(c, p, rank);
+    else
+        write_off(c, p, rank);
     return true;
 }
 
-/* Moves a flow that is in its home line, `line`, over to its second one, if there is a place that nobody needs. *left is the slot
-   that it leaves, frozen. */
-static bool move_aside(const struct note_context *c, struct shard *s, uint32_t line, struct place *left)
+/* A flow that has moved aside: the slot that it leaves, frozen, and the one that it has now; its binding time when it went. */
+struct moved {
+    struct place from, to;
+    uint16_t stamp;
+};
+
+/* Moves a flow that is in its home line, `line`, over to its second one, if there is a place that nobody needs. */
+static bool move_aside(const struct note_context *c, struct shard *s, uint32_t line, struct moved *m)
 {
     const struct table *t = c->table;
     for (uint32_t i = 0; i < LINE_SLOTS; i++) {
@@ -236,14 +281,14 @@ static bool move_aside(const struct note_context *c, struct shard *s, uint32_t l
         uint32_t rank;
         if (word & WORD_SECONDARY)
             continue;
-        struct place to = best_slot(c, s, other_line(t->line_mask, word, line), &rank);
+        m->to = best_slot(c, s, other_line(t->line_mask, word, line), &rank);
         if (rank >> 16 > RANK_STALE)
             continue;
-        *left = (struct place){.shard = s, .line = shard_line(s, line), .slot = slot};
+        m->from = (struct place){.shard = s, .line = shard_line(s, line), .slot = slot};
         word = slot_freeze(slot); /* T-A */
-        left->word = word & ~WORD_CLASS_MASK;
-        uint16_t stamp = t->plane_at ? u16_load_relaxed(plane_slot(t, left)) : 0;
-        if (put(c, &to, rank, left->line, word, stamp))
+        m->from.word = word & ~WORD_CLASS_MASK;
+        m->stamp = t->plane_at ? u16_load_seq_cst(place_stamp(t, &m->from)) : 0;
+        if (put(c, &m->to, rank, m->from.line, word, m->stamp))
             return true;
         u64_store_release(slot, word); /* its new place was refreshed after all: thaw */
     }
@@ -251,14 +296,17 @@ static bool move_aside(const struct note_context *c, struct shard *s, uint32_t l
 }
 
 /* Takes the slot that a flow has left for `word`. */
-static void take_left(const struct note_context *c, const struct place *left, struct line *home, uint64_t word)
+static void take_left(const struct note_context *c, const struct moved *m, struct line *home, uint64_t word)
 {
-    bool secondary = left->line != home;
+    bool secondary = m->from.line != home;
     if (secondary)
         line_count_away(home, word);
-    if (c->table->plane_at)
-        u16_store_relaxed(plane_slot(c->table, left), bind_stamp(c));
-    u64_store_release(left->slot, secondary ? word | WORD_SECONDARY : word);
+    if (c->table->plane_at) { /* N-A */
+        uint16_t stamp = u16_xchg_seq_cst(place_stamp(c->table, &m->from), bind_stamp(c));
+        if (stamp != m->stamp)
+            stamp_raise(place_stamp(c->table, &m->to), m->stamp, stamp);
+    }
+    u64_store_release(m->from.slot, secondary ? word | WORD_SECONDARY : word);
 }
 
 static uint32_t grow(const struct note_context *c, struct shard *s, uint64_t hash, struct growth *g)
@@ -304,7 +352,8 @@ static uint32_t insert_locked(const struct note_context *c, struct shard *s, uin
     uint64_t word = first_word(c, hash, cls);
     uint32_t first = home_line(t->line_mask, hash), second = other_line(t->line_mask, hash, first), rank, other_rank;
     struct line *home = shard_line(s, first);
-    struct place left, best = empty_slot(s, first);
+    struct moved aside;
+    struct place best = empty_slot(s, first);
     if (!best.slot)
         best = empty_slot(s, second);
     if (best.slot)
@@ -317,8 +366,8 @@ static uint32_t insert_locked(const struct note_context *c, struct shard *s, uin
     }
     if (rank >> 16 <= RANK_STALE)
         return put(c, &best, rank, home, word, bind_stamp(c)) ? FLOWQ_NOTE_BOUND : AGAIN;
-    if (move_aside(c, s, first, &left) || move_aside(c, s, second, &left)) {
-        take_left(c, &left, home, word);
+    if (move_aside(c, s, first, &aside) || move_aside(c, s, second, &aside)) {
+        take_left(c, &aside, home, word);
         return FLOWQ_NOTE_BOUND;
     }
     uint32_t grown = grow(c, s, hash, g);
@@ -370,16 +419,6 @@ static uint32_t insert(const struct note_context *c, uint64_t hash, uint32_t cls
 
 /* ---- One note -------------------------------------------------------------------------------------------------------------- */
 
-/* Waits, a bounded time, for whoever is moving the flow. */
-static bool let_move(const struct note_context *c, const struct place *p)
-{
-    struct spin *lock = &shard_head(c->table, p->shard)->lock;
-    bool done = spin_try_within(lock, c->tries_left);
-    if (done)
-        spin_unlock(lock);
-    return done;
-}
-
 /* Embryonic, and on the queue that steering chooses anyway. */
 static bool implied(const struct note_context *c, uint32_t spread, enum note_kind kind)
 {
@@ -393,7 +432,7 @@ uint32_t note_flow(const struct note_context *c, uint64_t hash, uint32_t spread,
         struct place p = table_find(c->table, hash);
         uint32_t outcome;
         if (p.slot && word_class(p.word) != WORD_FROZEN)
-            outcome = update(c, &p, kind);
+            outcome = update(c, &p, hash, kind);
         else if (p.slot)
             outcome = let_move(c, &p) ? AGAIN : FLOWQ_NOTE_BUSY;
         else if (kind == NOTE_RESETS)

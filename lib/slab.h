@@ -76,13 +76,13 @@ void directory_name(const struct table *t, struct directory *d, struct shard *s,
    is split or merged meanwhile does not disturb a walk: positions do not move. */
 struct shard *table_walk(const struct table *t, uint64_t at, uint64_t *next);
 
-/* Binding times, between shards that nobody else sees yet, or that are frozen; atomic all the same, as notes read those of a
- * frozen one. */
-static inline void shard_copy_stamp(const struct table *t, struct shard *to, uint32_t to_at, struct shard *from, uint32_t from_at)
-{
-    if (t->plane_at)
-        u16_store_relaxed(shard_plane(t, to) + to_at, u16_load_relaxed(shard_plane(t, from) + from_at));
-}
+/*
+ * N-A: binding times come last, once the directory names the new shards. Where there are any (plane_at), each new shard is
+ * awaited before it is named, with all its times 0; after that the old ones are brought, and then each new one has arrived.
+ */
+void shard_await(const struct table *t, struct shard *s);
+void shard_bring_stamps(const struct table *t, struct shard *from);
+void shard_arrived(const struct table *t, struct shard *s);
 
 /* Index of an empty slot in a line of a shard that nobody else sees yet, or LINE_SLOTS. */
 static inline uint32_t line_empty_slot(const struct line *l)

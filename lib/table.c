@@ -135,8 +135,14 @@ struct place shard_find(const struct table *t, struct shard *s, uint64_t hash)
     p.slot = line_slot(p.line, probe, mask, &p.word);
     if (p.slot || !line_may_be_away(p.line, hash)) /* T-B */
         return p;
-    p.line = shard_line(s, other_line(t->line_mask, hash, home));
-    p.slot = line_slot(p.line, probe | WORD_SECONDARY, mask, &p.word);
+    return shard_find_away(t, s, hash);
+}
+
+struct place shard_find_away(const struct table *t, struct shard *s, uint64_t hash)
+{
+    uint32_t second = other_line(t->line_mask, hash, home_line(t->line_mask, hash));
+    struct place p = {.shard = s, .line = shard_line(s, second)};
+    p.slot = line_slot(p.line, (hash & t->tag_mask) | WORD_SECONDARY, t->tag_mask | WORD_SECONDARY, &p.word);
     return p;
 }
 

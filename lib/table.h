@@ -110,6 +110,7 @@ struct shard_head {
     uint32_t depth;       /* how many top bits of the hash all its flows share */
     bool superseded;      /* under lock: the directory names others now */
     bool settled;         /* under lock: `born` has passed, no need to ask again */
+    atomic_u8 arriving;   /* named by the directory, but its binding times are not all there yet (N-A); written under lock */
     uint64_t born;        /* stamp of its parent's end (T-F) */
     struct slab *slab;    /* where its memory came from */
     struct shard *retired_next;
@@ -273,17 +274,37 @@ struct place {
     uint64_t word;
 };
 
-/* Makes sure that nobody changes the slot any more; returns what it last held (T-A). Caller holds the shard's lock. */
+/* Makes sure that nobody changes the slot any more; returns what it last held (T-A). Seq_cst for N-A. Caller holds the shard's
+   lock. */
 static inline uint64_t slot_freeze(atomic_u64 *slot)
 {
     uint64_t word = u64_load_acquire(slot);
-    while (word && !u64_cas(slot, &word, word & ~WORD_CLASS_MASK))
+    while (word && !u64_cas_seq_cst(slot, &word, word & ~WORD_CLASS_MASK))
         ;
     return word;
 }
 
+/* ---- Binding times (note.h) ------------------------------------------------------------------------------------------------ */
+
+static inline atomic_u16 *place_stamp(const struct table *t, const struct place *p)
+{
+    size_t line = (size_t)(p->line - shard_line(p->shard, 0));
+    return shard_plane(t, p->shard) + line * LINE_SLOTS + (size_t)(p->slot - p->line->slot);
+}
+
+/* Of two times that are less than half a turn, 2.1 s, apart. 0, "long ago", comes before all others. */
+static inline bool stamp_later(uint16_t a, uint16_t b) { return a != 0 && (b == 0 || (int16_t)(uint16_t)(a - b) > 0); }
+
+/* Stores `to` unless a later time is there by now; `seen` is what was there, however long ago that may be. */
+static inline void stamp_raise(atomic_u16 *stamp, uint16_t seen, uint16_t to)
+{
+    while (!u16_cas_seq_cst(stamp, &seen, to) && stamp_later(to, seen))
+        ;
+}
+
 /* Looks a flow up for writing, or one at a time. Caller is in a section, or holds the shard's lock for shard_find. */
 struct place shard_find(const struct table *t, struct shard *s, uint64_t hash);
+struct place shard_find_away(const struct table *t, struct shard *s, uint64_t hash); /* in its second line only */
 struct place table_find(const struct table *t, uint64_t hash);
 
 /* ---- Life cycle, growth ---------------------------------------------------------------------------------------------------- */

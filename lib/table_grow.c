@@ -92,10 +92,71 @@ static void send_home(const struct table *t, struct shard *s)
                 continue;
             }
             u64_store_relaxed(&shard_line(s, home)->slot[at], word & ~WORD_SECONDARY);
-            shard_copy_stamp(t, s, home * LINE_SLOTS + at, s, l * LINE_SLOTS + i);
             u64_store_relaxed(&shard_line(s, l)->slot[i], 0);
         }
     }
+}
+
+/* ---- Binding times (N-A) --------------------------------------------------------------------------------------------------- */
+
+/* Its lock keeps newcomers out, so that flows stay where they were put until they have their times. */
+void shard_await(const struct table *t, struct shard *s)
+{
+    if (!t->plane_at)
+        return;
+    (void)spin_try(&shard_head(t, s)->lock); /* nobody else sees it yet */
+    u8_store_relaxed(&shard_head(t, s)->arriving, 1);
+}
+
+void shard_arrived(const struct table *t, struct shard *s)
+{
+    if (!t->plane_at)
+        return;
+    u8_store_release(&shard_head(t, s)->arriving, 0);
+    spin_unlock(&shard_head(t, s)->lock);
+}
+
+/* The place of a flow that was at this line and slot of a shard that another has taken the place of. */
+static struct place new_place(const struct table *t, uint64_t word, uint32_t line, uint32_t slot)
+{
+    uint32_t home = word & WORD_SECONDARY ? other_line(t->line_mask, word, line) : line;
+    struct shard *s = table_shard(t, word); /* the tag has all bits that the directory looks at */
+    struct place same = {.shard = s, .line = shard_line(s, line), .slot = &shard_line(s, line)->slot[slot]};
+    if (((u64_load_relaxed(same.slot) ^ word) & (t->tag_mask | WORD_SECONDARY)) == 0)
+        return same; /* as most are after a split */
+    return shard_find(t, s, (word & t->tag_mask) | home);
+}
+
+/* Takes a time along. What the new place has already, a note has stored that came too late for the old one: it has left its time
+   there as well, so when ours is not taken the old place holds one that can be compared. */
+static void bring(atomic_u16 *from, atomic_u16 *to)
+{
+    uint16_t taken, there = 0;
+    do
+        taken = u16_load_seq_cst(from);
+    while (stamp_later(taken, there) && !u16_cas_seq_cst(to, &there, taken));
+}
+
+void shard_bring_stamps(const struct table *t, struct shard *from)
+{
+    if (!t->plane_at)
+        return;
+    for (uint32_t l = 0; l <= t->line_mask; l++)
+        for (uint32_t i = 0; i < LINE_SLOTS; i++) {
+            atomic_u16 *stamp = shard_plane(t, from) + l * LINE_SLOTS + i;
+            uint64_t word = u64_load_relaxed(&shard_line(from, l)->slot[i]);
+            if (word == 0)
+                continue;
+            struct place to = new_place(t, word, l, i);
+            if (to.slot) /* a merge leaves out what is stale */
+                bring(stamp, place_stamp(t, &to));
+        }
+}
+
+static void clear_stamps(const struct table *t, struct shard *s, uint32_t line)
+{
+    for (uint32_t i = 0; t->plane_at && i < LINE_SLOTS; i++)
+        u16_store_relaxed(shard_plane(t, s) + line * LINE_SLOTS + i, 0);
 }
 
 /* ---- Directory (T-D) ------------------------------------------------------------------------------------------------------- */
@@ -155,9 +216,10 @@ static void split_flows(struct table *t, struct shard *s, struct shard *half[2])
             uint32_t to = (uint32_t)(word >> bit) & 1;
             u64_store_relaxed(&shard_line(half[to], l)->slot[i], word);
             u64_store_relaxed(&shard_line(half[!to], l)->slot[i], 0);
-            shard_copy_stamp(t, half[to], l * LINE_SLOTS + i, s, l * LINE_SLOTS + i);
             live[to] += word != 0;
         }
+        clear_stamps(t, half[0], l);
+        clear_stamps(t, half[1], l);
         u64_store_relaxed(&shard_line(half[0], l)->service, 0);
         u64_store_relaxed(&shard_line(half[1], l)->service, 0);
     }
@@ -198,6 +260,8 @@ static enum table_grown split_locked(struct table *t, struct shard *s, uint64_t 
         return prepared;
     split_flows(t, s, half);
     uint64_t upper = UINT64_C(1) << (63 - head->depth);
+    shard_await(t, half[0]);
+    shard_await(t, half[1]);
     directory_name(t, wider ? wider : d, half[0], hash & ~upper);
     directory_name(t, wider ? wider : d, half[1], hash | upper);
     if (wider) {
@@ -207,6 +271,9 @@ static enum table_grown split_locked(struct table *t, struct shard *s, uint64_t 
     table_retire_shard(t, s);
     shard_head(t, half[0])->born = shard_head(t, half[1])->born = head->retired_stamp;
     t->grow.n_shards++;
+    shard_bring_stamps(t, s);
+    shard_arrived(t, half[0]);
+    shard_arrived(t, half[1]);
     return TABLE_GROWN;
 }
 

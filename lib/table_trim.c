@@ -21,7 +21,7 @@ struct step {
 };
 
 /* A flow keeps its line, or takes its other one, in a shard that nobody else sees yet. */
-static bool place_flow(const struct table *t, struct shard *s, struct shard *from, uint32_t line, uint32_t slot, uint64_t word)
+static bool place_flow(const struct table *t, struct shard *s, uint32_t line, uint64_t word)
 {
     uint32_t home = word & WORD_SECONDARY ? other_line(t->line_mask, word, line) : line, to = home;
     uint32_t at = line_empty_slot(shard_line(s, to));
@@ -35,7 +35,6 @@ static bool place_flow(const struct table *t, struct shard *s, struct shard *fro
         word |= WORD_SECONDARY;
     }
     u64_store_relaxed(&shard_line(s, to)->slot[at], word);
-    shard_copy_stamp(t, s, to * LINE_SLOTS + at, from, line * LINE_SLOTS + slot);
     return true;
 }
 
@@ -51,7 +50,7 @@ static bool take_over(const struct table *t, struct table_trim *trim, struct sha
             continue;
         if (trim->stale(trim->ctx, words[n]))
             trim->n_dropped++;
-        else if (place_flow(t, to, from, n / LINE_SLOTS, n % LINE_SLOTS, words[n]))
+        else if (place_flow(t, to, n / LINE_SLOTS, words[n]))
             live++;
         else
             return false;
@@ -90,10 +89,14 @@ static bool merge_locked(struct table *t, struct step *step, struct shard *pair[
         trim->n_dropped = dropped;
         return false;
     }
+    shard_await(t, one);
     directory_name(t, ptr_load_acquire(&t->directory), one, hash);
     table_retire_shard(t, pair[0]);
     table_retire_shard(t, pair[1]);
     shard_head(t, one)->born = shard_head(t, pair[1])->retired_stamp;
+    shard_bring_stamps(t, pair[0]);
+    shard_bring_stamps(t, pair[1]);
+    shard_arrived(t, one);
     t->grow.n_shards--;
     trim->n_merged++;
     return true;

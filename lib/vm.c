@@ -232,14 +232,14 @@ int flowq_vm_configure(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
     if (!vm || !cfg)
         return -EINVAL;
     int r = config_read(cfg, &known, true);
+    if (r == 0 && (known.rebind_min_tcp_us || known.rebind_min_other_us) && !vm->can_rebind_late)
+        r = -ENOTSUP; /* before its times: the clock was not chosen for it either */
     if (r == 0)
         r = config_check_times(&known, vm->clock_resolution_ns);
     if (r == 0 && tick_shift_for(known.active_ms * NS_PER_MS) < vm->ages.tick_shift)
         r = -EINVAL;
     if (r)
         return r;
-    if ((known.rebind_min_tcp_us || known.rebind_min_other_us) && !vm->can_rebind_late)
-        return -ENOTSUP;
     mutex_lock(&vm->virtio.lock); /* two at once must not leave a mix */
     apply(vm, &known);
     virtio_configure_locked(vm, &known);

@@ -139,6 +139,34 @@ START_TEST(a_stalled_section_bounds_memory)
 }
 END_TEST
 
+/* The way back: what was merged while the section is open is not merged once more. Mutation: merge_locked() does not set `born`.
+ */
+START_TEST(a_stalled_section_and_a_trim)
+{
+    struct sitter s;
+    bare_make_sized(&b, 1u << 18, 0);
+    insert_new(30000);
+    uint64_t shards = b.table->grow.n_shards;
+    ck_assert_uint_ge(shards, 16);
+    ck_assert_int_eq(flowq_synchronize(), 0);
+    for (unsigned i = 0; i < 10; i++)
+        flowq_vm_maintain(b.vm); /* sees that no split is remembered any more */
+    sitter_starts(&s);
+    b.now_ns += 1900 * BARE_SECOND; /* all of them are stale */
+    for (unsigned i = 0; i < 1000; i++)
+        flowq_vm_maintain(b.vm);
+    ck_assert_uint_ge(b.table->grow.n_shards, shards / 2);
+    ck_assert_uint_lt(b.table->grow.n_shards, shards);
+    ck_assert_uint_le(atomic_load(&b.table->grow.retired_bytes), shards * b.table->shard_bytes + 4096); /* 4096: directories */
+    sitter_leaves(&s);
+    for (unsigned i = 0; i < 1000; i++)
+        flowq_vm_maintain(b.vm);
+    ck_assert_uint_le(b.table->grow.n_shards, 1);
+    must_be_right();
+    bare_free(&b);
+}
+END_TEST
+
 /* T-F when shards have been merged since the section was opened: growth waits, and what is beside the table is no more than there
    was when the section was opened, or is now. Newcomers then displace what may be displaced. Mutation: split_prepare() does not
    look at n_retired. */
@@ -479,6 +507,7 @@ int main(void)
     tcase_add_test(tc, no_memory_elsewhere);
     tcase_add_test(tc, a_stalled_section_bounds_memory);
     tcase_add_test(tc, a_stalled_section_and_merges);
+    tcase_add_test(tc, a_stalled_section_and_a_trim);
     tcase_add_test(tc, a_stalled_section_and_resets);
     tcase_add_test(tc, memory_comes_back);
     tcase_add_test(tc, equal_hashes_cost_no_more_than_max_flows);

@@ -11,16 +11,10 @@
 
 /* ---- T-A, T-B: moving aside --------------------------------------------------------------------------------------------- */
 
-/* Line 0 is full, its flows could go to line 1, which is empty; the newcomer's second line, 3, is full, and its flows cannot go.
- */
 static void crowd(void *ctx)
 {
     (void)ctx;
-    make(16, 0);
-    fill_line(0, 0, 0);
-    fill_line(0, 3, 1);
-    x.f[0] = first_of(0, 0, 0);
-    x.f[2] = &pool[0][0][1][0];
+    crowd_within(0);
 }
 
 static bool crowd_check(void *ctx)
@@ -42,6 +36,38 @@ START_TEST(rebind_and_steer_while_moving_aside)
 {
     MUST_HOLD("moving aside", crowd, crowd_check, newcomer_2, rebind_0, watch_0, watch_0);
     MUST_HOLD("moving aside, errors", crowd, crowd_check, newcomer_2, rebind_0, watch_errors_0, look_up_0);
+}
+END_TEST
+
+/* The flow's second line is full, of active flows and one that has just grown stale: its place is wanted, until it is noted. */
+static void crowd_with_a_stale_one(void *ctx)
+{
+    (void)ctx;
+    make(16, 0);
+    fill_line(0, 1, 0);
+    x.f[0] = first_of(0, 1, 0);
+    x.b.now_ns += 1900 * BARE_SECOND;
+    for (unsigned i = 0; i < LINE_SLOTS; i++)
+        if (&pool[0][1][0][i] != x.f[0])
+            note(&pool[0][1][0][i], 1);
+    fill_line(0, 0, 0);
+    fill_line(0, 3, 1);
+    x.f[1] = first_of(0, 0, 0);
+    x.f[2] = &pool[0][0][1][0];
+}
+
+static bool nobody_is_left_frozen(void *ctx)
+{
+    (void)ctx;
+    x.outcome[1] = note(x.f[1], 1);
+    SCHED_CHECK(x.outcome[1] == FLOWQ_NOTE_REFRESHED);
+    return quiet();
+}
+
+/* Mutation: move_aside() does not thaw the flow when put() fails. */
+START_TEST(a_flow_that_cannot_move_aside_after_all)
+{
+    MUST_HOLD("moving aside that fails", crowd_with_a_stale_one, nobody_is_left_frozen, newcomer_2, rebind_0);
 }
 END_TEST
 
@@ -77,28 +103,10 @@ END_TEST
 
 /* ---- T-D, T-E: splitting ------------------------------------------------------------------------------------------------ */
 
-/* Notes seven flows at home in line 0, and in line 1, in turn of these two tops. The greatest outcome. */
-static uint32_t fill_two_lines(unsigned even, unsigned odd)
-{
-    uint32_t worst = FLOWQ_NOTE_BOUND;
-    for (unsigned i = 0; i < LINE_SLOTS; i++)
-        for (uint32_t home = 0; home < 2; home++) {
-            uint32_t outcome = note(&pool[i % 2 ? odd : even][home][0][i], 1);
-            worst = outcome > worst ? outcome : worst;
-        }
-    return worst;
-}
-
-/* Lines 0 and 1 are full, of flows in both halves, and have no other places to go to: one more and the shard is split. */
 static void about_to_split(void *ctx)
 {
     (void)ctx;
-    make(0, 0);
-    if (fill_two_lines(0, 4) != FLOWQ_NOTE_BOUND)
-        abort();
-    x.f[0] = &pool[0][0][0][0];
-    x.f[1] = &pool[4][1][0][1];
-    x.f[2] = &pool[4][0][0][7];
+    about_to_split_within(0);
 }
 
 static bool split_check(void *ctx)
@@ -263,17 +271,10 @@ END_TEST
 
 /* ---- T-D: merging ------------------------------------------------------------------------------------------------------- */
 
-/* Two shards, of whose flows only two are not stale. */
 static void about_to_merge(void *ctx)
 {
-    about_to_split(ctx);
-    if (note(x.f[2], 1) != FLOWQ_NOTE_BOUND || x.b.table->grow.n_shards != 2)
-        abort();
-    x.b.now_ns += 1900 * BARE_SECOND;
-    note(x.f[0], 1);
-    note(x.f[1], 1);
-    flowq_synchronize();
-    table_reclaim(x.b.table);
+    (void)ctx;
+    about_to_merge_within(0);
 }
 
 static bool merge_check(void *ctx)
@@ -492,6 +493,7 @@ int main(void)
 {
     TCase *tc = orders_begin("check_orders");
     tcase_add_test(tc, rebind_and_steer_while_moving_aside);
+    tcase_add_test(tc, a_flow_that_cannot_move_aside_after_all);
     tcase_add_test(tc, walk_while_moving_aside);
     tcase_add_test(tc, rebind_and_steer_while_splitting);
     tcase_add_test(tc, rebind_and_steer_alone_while_splitting);

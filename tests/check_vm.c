@@ -279,6 +279,8 @@ START_TEST(configure_errors)
     ck_assert_int_eq(flowq_vm_configure(vm, NULL), -EINVAL);
     c.rebind_min_tcp_us = 1000;
     ck_assert_int_eq(flowq_vm_configure(vm, &c), -ENOTSUP);
+    c.rebind_min_tcp_us = 999;
+    ck_assert_int_eq(flowq_vm_configure(vm, &c), -EINVAL); /* out of range comes first */
     c.rebind_min_tcp_us = FLOWQ_OFF;
     ck_assert_int_eq(flowq_vm_configure(vm, &c), 0);
     c.active_ms = 1000; /* the tick was made for 10 s: over a second */
@@ -288,6 +290,28 @@ START_TEST(configure_errors)
     c.active_ms = 8589;
     ck_assert_int_eq(flowq_vm_configure(vm, &c), -EINVAL);
     flowq_vm_destroy(vm);
+}
+END_TEST
+
+/* One error for every value in range, whatever clock the vm has: the default one may be too coarse for the small ones. */
+START_TEST(configure_rebind_min_late)
+{
+    static const uint32_t values_us[] = {1000, 8000, 10000, 32000, 1000000};
+    for (unsigned own_clock = 0; own_clock < 2; own_clock++) {
+        struct flowq_vm_config c = config();
+        if (!own_clock)
+            c.clock_ns = NULL;
+        struct flowq_vm *vm = create(&c);
+        for (unsigned i = 0; i < sizeof(values_us) / sizeof(values_us[0]); i++)
+            for (unsigned which = 0; which < 3; which++) {
+                struct flowq_vm_config late = c;
+                late.rebind_min_tcp_us = which != 1 ? values_us[i] : 0;
+                late.rebind_min_other_us = which != 0 ? values_us[i] : 0;
+                ck_assert_int_eq(flowq_vm_configure(vm, &late), -ENOTSUP);
+            }
+        ck_assert_int_eq(flowq_vm_configure(vm, &c), 0);
+        flowq_vm_destroy(vm);
+    }
 }
 END_TEST
 
@@ -495,6 +519,7 @@ int main(void)
     tcase_add_test(tc, clocks_too_coarse);
     tcase_add_test(tc, the_default_clock);
     tcase_add_test(tc, configure_errors);
+    tcase_add_test(tc, configure_rebind_min_late);
     tcase_add_test(tc, configure_changes_all_or_nothing);
     tcase_add_test(tc, configure_does_not_look_at_what_is_fixed);
     tcase_add_test(tc, queue_setters);

@@ -257,13 +257,14 @@ static uint8_t class_after(const struct model_packet *p, uint8_t before)
     if (p->tcp_flags & (FRAME_FIN | FRAME_RST))
         return FLOWQ_CLASS_CLOSING;
     if (p->tcp_flags & FRAME_SYN)
-        return before == FLOWQ_CLASS_ESTABLISHED ? FLOWQ_CLASS_ESTABLISHED : FLOWQ_CLASS_EMBRYONIC;
+        return FLOWQ_CLASS_EMBRYONIC;
     return before == FLOWQ_CLASS_CLOSING ? FLOWQ_CLASS_CLOSING : FLOWQ_CLASS_ESTABLISHED;
 }
 
+/* S2: a new connection on old ports. On an embryonic binding a SYN is a retransmission. */
 static bool opens_anew(const struct model_packet *p, const struct model_flow *f)
 {
-    return f->cls == FLOWQ_CLASS_CLOSING && class_after(p, f->cls) == FLOWQ_CLASS_EMBRYONIC;
+    return f->cls != FLOWQ_CLASS_EMBRYONIC && class_after(p, f->cls) == FLOWQ_CLASS_EMBRYONIC;
 }
 
 static bool wrapped(const struct model *m, const struct model_flow *f) { return m->now - f->noted >= WRAPPED_TICKS * m->tick_ns; }
@@ -333,11 +334,11 @@ uint32_t model_note(const struct model *m, const struct model_packet *p, uint32_
 
 static void noted_bound(struct model *m, struct model_flow *f, const struct model_packet *p, uint32_t qid, uint32_t outcome)
 {
-    if (outcome == FLOWQ_NOTE_MOVED) {
+    if (outcome == FLOWQ_NOTE_MOVED || opens_anew(p, f)) { /* opened anew where it was: bound anew all the same */
         f->qid = (uint16_t)qid;
         f->bound_from = f->bound_to = m->now;
-    } else if (opens_anew(p, f) || wrapped(m, f)) {
-        f->bound_to = m->now; /* opened anew, where it was: the rules do not say whether it is bound anew */
+    } else if (wrapped(m, f)) {
+        f->bound_to = m->now;
     }
     f->cls = class_after(p, f->cls);
     f->perhaps_established = false;

@@ -67,9 +67,9 @@ static inline uint8_t oracle_class(const struct oracle_flow *f, enum note_kind k
         return FLOWQ_CLASS_CLOSING;
     if (!f->bound)
         return kind == NOTE_CARRIES ? FLOWQ_CLASS_ESTABLISHED : FLOWQ_CLASS_EMBRYONIC;
-    if (f->cls == FLOWQ_CLASS_CLOSING)
-        return kind == NOTE_OPENS ? FLOWQ_CLASS_EMBRYONIC : FLOWQ_CLASS_CLOSING;
-    return kind == NOTE_OPENS ? f->cls : FLOWQ_CLASS_ESTABLISHED;
+    if (kind == NOTE_OPENS)
+        return FLOWQ_CLASS_EMBRYONIC;
+    return f->cls == FLOWQ_CLASS_CLOSING ? FLOWQ_CLASS_CLOSING : FLOWQ_CLASS_ESTABLISHED;
 }
 
 /* Every flow that the oracle says is bound is found, as it was noted last; and no other. */

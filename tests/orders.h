@@ -84,7 +84,7 @@ static struct {
     uint32_t outcome[8];  /* of notes, by thread */
     uint64_t may;         /* queues that are in use, or are just being made so or not; with a bit for none */
     uint64_t may_have[8]; /* by thread: all that may has been during its call */
-    uint64_t bytes;
+    bool missed;          /* a flow was not found */
 } x;
 
 static inline uint32_t note(const struct flow *f, uint32_t qid)
@@ -160,6 +160,69 @@ static inline struct flow *first_of(unsigned top, uint32_t home, unsigned far)
     while ((pool[top][home][far][i].hash ^ word) & x.b.table->tag_mask)
         i++;
     return &pool[top][home][far][i];
+}
+
+/* Notes seven flows at home in line 0, and in line 1, in turn of these two tops. The greatest outcome. */
+static inline uint32_t fill_two_lines(unsigned even, unsigned odd)
+{
+    uint32_t worst = FLOWQ_NOTE_BOUND;
+    for (unsigned i = 0; i < LINE_SLOTS; i++)
+        for (uint32_t home = 0; home < 2; home++) {
+            uint32_t outcome = note(&pool[i % 2 ? odd : even][home][0][i], 1);
+            worst = outcome > worst ? outcome : worst;
+        }
+    return worst;
+}
+
+/* Lines 0 and 1 are full, of flows in both halves, and have no other places to go to: one more and the shard is split. */
+static inline void about_to_split_within(uint32_t rebind_us)
+{
+    make(0, rebind_us);
+    if (fill_two_lines(0, 4) != FLOWQ_NOTE_BOUND)
+        abort();
+    x.f[0] = &pool[0][0][0][0];
+    x.f[1] = &pool[4][1][0][1];
+    x.f[2] = &pool[4][0][0][7];
+}
+
+/* Two shards, of whose flows only two are not stale. */
+static inline void about_to_merge_within(uint32_t rebind_us)
+{
+    about_to_split_within(rebind_us);
+    if (note(x.f[2], 1) != FLOWQ_NOTE_BOUND || x.b.table->grow.n_shards != 2)
+        abort();
+    x.b.now_ns += 1900 * BARE_SECOND;
+    note(x.f[0], 1);
+    note(x.f[1], 1);
+    flowq_synchronize();
+    table_reclaim(x.b.table);
+}
+
+/* Line 0 is full, its flows could go to line 1, which is empty; the newcomer's second line, 3, is full, and its flows cannot go.
+ */
+static inline void crowd_within(uint32_t rebind_us)
+{
+    make(16, rebind_us);
+    fill_line(0, 0, 0);
+    fill_line(0, 3, 1);
+    x.f[0] = first_of(0, 0, 0);
+    x.f[2] = &pool[0][0][1][0];
+}
+
+/* Everything within the newcomer's reach is active, but for one flow that was not noted for a while; it comes first or is
+ * displaced. */
+static inline void one_may_give_way_within(uint32_t rebind_us)
+{
+    make(16, rebind_us);
+    x.f[0] = &pool[0][0][0][3];
+    note(x.f[0], 1);
+    x.b.now_ns += 60 * BARE_SECOND;
+    for (unsigned i = 0; i < LINE_SLOTS; i++) {
+        if (i != 3)
+            note(&pool[0][0][0][i], 1);
+        note(&pool[0][1][0][i], 1);
+    }
+    x.f[2] = &pool[0][0][0][7];
 }
 
 /* Nothing is left half done: what holds of every table, and nobody used memory after its end. */

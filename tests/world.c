@@ -182,23 +182,23 @@ void world_note(struct world *w)
 
 static bool single_outcome(uint32_t set) { return (set & (set - 1)) == 0; }
 
-/* Notes that close a flow within the burst leave it without protection for the rest of it. */
-static bool closes(const struct chosen *c, uint32_t n, uint32_t flow)
+/* Notes that close a flow within the burst, or open it anew, leave it without protection for the rest of it. */
+static bool exposes(const struct chosen *c, uint32_t n, uint32_t flow)
 {
     for (uint32_t i = 0; i < n; i++)
-        if (c[i].means.flow == flow && c[i].means.tcp_flags & (FRAME_FIN | FRAME_RST))
+        if (c[i].means.flow == flow && c[i].means.tcp_flags & (FRAME_FIN | FRAME_RST | FRAME_SYN))
             return true;
     return false;
 }
 
-static void resync(struct world *w, const struct model_packet *means, uint32_t qid, bool closed)
+static void resync(struct world *w, const struct model_packet *means, uint32_t qid, bool exposed)
 {
     struct flowq_binding b = {.size = sizeof(b)};
     if (means->kind != MODEL_FLOW || means->multicast)
         return;
     enum model_sure before = model_bound(&w->model, means->flow);
     int error = flowq_vm_lookup(w->vm, &w->universe->flow[means->flow], &b);
-    if ((error && before == MODEL_YES && !closed) || !model_resync(&w->model, means, qid, error, &b))
+    if ((error && before == MODEL_YES && !exposed) || !model_resync(&w->model, means, qid, error, &b))
         wrong_flow(w, means->flow, "after a burst of notes", (unsigned)error, b.qid);
 }
 
@@ -246,7 +246,7 @@ void world_note_burst(struct world *w)
     w->refused += after.note[FLOWQ_NOTE_REFUSED] - before.note[FLOWQ_NOTE_REFUSED];
     model_disturb(&w->model, n);
     for (uint32_t i = sure; i < n; i++)
-        resync(w, &c[i].means, qid, closes(c, n, c[i].means.flow));
+        resync(w, &c[i].means, qid, exposes(c, n, c[i].means.flow));
 }
 
 /* S11: is the flow bound, to a queue that is not in use? */
