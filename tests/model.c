@@ -15,12 +15,9 @@
 #define STALE_CLOSING   (10 * SECOND)
 #define FRAGMENT_LIFE   (30 * SECOND) /* S5 */
 #define FRAGMENT_WAYS   8             /* so many other datagrams may come before the oldest of a set is overwritten */
-#define WRAPPED_TICKS                                                                                                            \
-    2000 /* ages beyond may be taken for smaller ones: they rank wrongly, and may put off a move by rebind_min */
-#define IMPLIED_WAYS                                                                                                             \
-    15                /* so many other flows may be noted where the fallback puts them before the first of them is forgotten     \
-                       */
-#define LEAST_REACH 7 /* a newcomer looks at this many places at the least */
+#define WRAPPED_TICKS   1980          /* ages beyond may be taken for smaller ones: they rank wrongly, and may put off a move */
+#define IMPLIED_WAYS    15            /* so many other flows may be implied before the first of them is forgotten */
+#define LEAST_REACH     7             /* a newcomer looks at this many places at the least */
 
 /* ---- Settings -------------------------------------------------------------------------------------------------------------- */
 
