@@ -16,6 +16,7 @@
 #include "answer.h"
 
 #include "probe.h"
+#include "require.h"
 #include "rss.h"
 
 /* ---- Steering: the stages -------------------------------------------------------------------------------------------------- */
@@ -373,6 +374,7 @@ static inline __attribute__((always_inline)) void steer_batches(const struct vie
 
 void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
 {
+    require(vm && (n == 0 || (pkts && qids)));
     struct thread *thread = thread_self();
     uint16_t qid;
     uint8_t reason;
@@ -416,6 +418,7 @@ static inline uint16_t steer_plain(struct flowq_vm *vm, struct thread *thread, u
 
 uint16_t flowq_rx_steer(struct flowq_vm *vm, const struct flowq_pkt *pkt)
 {
+    require(vm && pkt);
     struct thread *thread = thread_self();
     uint64_t word[5];
     uint16_t qid;
@@ -446,6 +449,7 @@ static void decide_all(struct flowq_vm *vm, struct thread *thread, const struct 
 
 void flowq_rx_decide_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, struct flowq_decision *out)
 {
+    require(vm && (n == 0 || (pkts && out)));
     struct thread *thread = thread_self();
     if (queues_ruled(&vm->queues) && rss_steer(vm, thread, pkts, n, NULL, out))
         return;
@@ -502,6 +506,7 @@ static void tidy(struct flowq_vm *vm)
 
 uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_t qid)
 {
+    require(vm && pkt);
     struct thread *thread = thread_self();
     struct tally tally = stats_tally(&vm->stats, thread);
     uint32_t outcome = without_a_look(vm, thread, qid);
@@ -525,6 +530,7 @@ uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_
 
 void flowq_tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint32_t qid)
 {
+    require(vm && (n == 0 || pkts));
     struct thread *thread = thread_self();
     struct tally tally = stats_tally(&vm->stats, thread);
     uint32_t outcome = without_a_look(vm, thread, qid);
