@@ -480,7 +480,7 @@ static struct note_context context_of(struct flowq_vm *vm, const struct tally *t
 /* What can be said without a look at the packets (S0, S1), or TO_THE_TABLE. */
 static uint32_t without_a_look(const struct flowq_vm *vm, const struct thread *thread, uint32_t qid)
 {
-    if (!u8_load_relaxed(&vm->settings.learn))
+    if (u8_load_relaxed(&vm->settings.no_learn))
         return FLOWQ_NOTE_OFF;
     if (qid >= vm->queues.max || !queue_in_use(&vm->queues, qid))
         return FLOWQ_NOTE_NOT_IN_USE;

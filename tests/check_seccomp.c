@@ -227,7 +227,7 @@ static void looking(void)
 
 static void setting(void)
 {
-    struct flowq_vm_config c = {.size = sizeof(c), .learn = FLOWQ_OFF};
+    struct flowq_vm_config c = {.size = sizeof(c), .no_learn = FLOWQ_ON};
     struct flowq_stats s = {.size = sizeof(s)};
     create(0, false);
     note_all(0, FLOWS);
