@@ -264,7 +264,7 @@ struct flowq_vm_config {
        FLOWQ_HASH_TUNNEL_ALL are what this header knows, as another library must not change what a guest sees, and bits that the
        library cannot serve are -EINVAL. */
     uint64_t virtio_features;     /* the feature bits negotiated, as virtio numbers them: FLOWQ_VIRTIO_F_*, others are ignored;
-                                     default 0 */
+                                     default 0; flowq_vm_set_features() sets them alone, when the driver has accepted them */
     uint32_t virtio_hash_types;   /* supported_hash_types: FLOWQ_HASH_TYPE_*; default FLOWQ_HASH_TYPE_ALL; FLOWQ_OFF: none */
     uint32_t virtio_hash_tunnels; /* supported_tunnel_types: FLOWQ_HASH_TUNNEL_*; default FLOWQ_HASH_TUNNEL_ALL; or FLOWQ_OFF */
     uint32_t virtio_max_key;      /* rss_max_key_size, in bytes: 40 to 255; default 40, as some versions of Linux refuse a device
@@ -605,6 +605,14 @@ struct flowq_virtio_caps {
  * Returns 0, or -EINVAL: vm or out is NULL, or out->size is below 8. Thread-safe, does not allocate. Since 0.9.
  */
 int flowq_vm_virtio_caps(struct flowq_vm *vm, struct flowq_virtio_caps *out);
+
+/*
+ * The guest's driver has accepted these features: sets virtio_features, FLOWQ_VIRTIO_F_* (others are ignored), and no other
+ * setting. That happens after a device reset and before any command; what a guest has configured stays until
+ * flowq_vm_reset(FLOWQ_RESET_CONFIG). flowq_vm_configure() sets them, too, as it does everything: it needs them again.
+ * Returns 0, or -EINVAL: vm is NULL. Thread-safe, does not allocate. Since 0.9.
+ */
+int flowq_vm_set_features(struct flowq_vm *vm, uint64_t features);
 
 /*
  * Carries out a command of the control queue.

@@ -270,6 +270,16 @@ static void set_features_locked(struct virtio *v, uint64_t features)
     (void)ptr_xchg_seq_cst(&v->reports, features & FLOWQ_VIRTIO_F_HASH_REPORT ? v->last : NULL);
 }
 
+int flowq_vm_set_features(struct flowq_vm *vm, uint64_t features)
+{
+    if (!vm)
+        return -EINVAL;
+    mutex_lock(&vm->virtio.lock);
+    set_features_locked(&vm->virtio, features);
+    mutex_unlock(&vm->virtio.lock);
+    return 0;
+}
+
 void virtio_configure_locked(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
 {
     struct virtio *v = &vm->virtio;
@@ -283,7 +293,7 @@ void virtio_configure_locked(struct flowq_vm *vm, const struct flowq_vm_config *
     v->hash_tunnels = cfg->virtio_hash_tunnels;
     v->max_key = cfg->virtio_max_key;
     v->max_table = cfg->virtio_max_table;
-    v->big_endian = cfg->virtio_big_endian && !(cfg->virtio_features & FLOWQ_VIRTIO_F_VERSION_1);
+    v->big_endian = cfg->virtio_big_endian != 0;
     set_features_locked(v, cfg->virtio_features);
 }
 
