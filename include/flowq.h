@@ -446,6 +446,9 @@ void flowq_rx_decide_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, si
 /* The same for packets that go to different VMs: packet i goes to vms[i]. For switches. Since 0.9. */
 void flowq_rx_steer_burst_vms(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, size_t n, uint16_t *qids);
 
+/* The same as flowq_rx_steer_burst_vms(), with the reason and the hash to report to each guest. Since 0.9. */
+void flowq_rx_decide_burst_vms(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, size_t n, struct flowq_decision *out);
+
 /* One group of flowq_group() or flowq_group_vms(): `count` packets for queue `qid`, their indices from order[first] on. 8 bytes
    for ever. */
 struct flowq_run {

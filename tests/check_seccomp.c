@@ -144,6 +144,7 @@ static void steer_all(void)
     flowq_rx_steer_burst(vm, pkts, 64, qids);
     flowq_rx_decide_burst(vm, pkts, 64, d);
     flowq_rx_steer_burst_vms(vms, pkts, 64, qids);
+    flowq_rx_decide_burst_vms(vms, pkts, 64, d);
     flowq_group(qids, 64, order, runs, PAIRS);
     flowq_group_vms(vms, qids, 64, order, runs, PAIRS);
     struct iovec iov = {.iov_base = rx[0].bytes, .iov_len = rx[0].len};

@@ -421,6 +421,10 @@ static void steer_unregistered(struct flowq_vm *const vms[2], uint16_t fallback)
     ck_assert_uint_eq(qids[1], fallback);
     flowq_rx_steer_burst_vms(vms, pkts, 2, qids);
     ck_assert_uint_eq(qids[0], fallback);
+    struct flowq_decision d[2];
+    flowq_rx_decide_burst_vms(vms, pkts, 2, d);
+    ck_assert_uint_eq(d[0].qid, fallback);
+    ck_assert_uint_eq(d[0].reason, FLOWQ_REASON_FALLBACK);
 }
 
 static void *unregistered(void *arg)
@@ -451,7 +455,7 @@ static void *unregistered(void *arg)
     ck_assert_uint_eq(decide(vm, 1).reason, FLOWQ_REASON_BOUND); /* the next call tries again */
     ck_assert_int_eq(flowq_vm_stats(vm, &s), 0);
     ck_assert_uint_eq(s.note[FLOWQ_NOTE_UNREGISTERED], 1);
-    ck_assert_uint_eq(s.steer[FLOWQ_REASON_FALLBACK], 5);
+    ck_assert_uint_eq(s.steer[FLOWQ_REASON_FALLBACK], 6);
     return NULL;
 }
 
