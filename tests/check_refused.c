@@ -333,6 +333,7 @@ int main(void)
     Suite *s = suite_create("refused");
     TCase *tc = tcase_create("refused");
     tcase_add_checked_fixture(tc, set_up, tear_down);
+    tcase_set_timeout(tc, 300);
     tcase_add_test(tc, some_lines_word_for_word);
     tcase_add_loop_test(tc, each_setting_is_named, 0, (int)config_n_limits);
     tcase_add_test(tc, names);

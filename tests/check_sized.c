@@ -172,6 +172,7 @@ int main(void)
     Suite *s = suite_create("sized");
     TCase *tc = tcase_create("sized");
     tcase_add_checked_fixture(tc, set_up, tear_down);
+    tcase_set_timeout(tc, 300);
     tcase_add_test(tc, what_both_know_is_taken);
     tcase_add_test(tc, structs_that_are_read);
     tcase_add_test(tc, as_much_is_written_as_there_is_room_for);
