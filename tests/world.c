@@ -31,8 +31,8 @@ _Noreturn void world_wrong(struct world *w, const char *format, ...)
     va_end(args);
     const struct flowq_vm_config *c = &w->cfg;
     printf("\nFLOWQ_SEED=%" PRIu64 " FLOWQ_ROUND=%u operation %u: %s\n", w->seed, w->round, w->operation, what);
-    printf("max_flows %u initial %u fragments %u key_vlan %x key_vni %x tunnels %x rebind %u %u us active %u idle %u ms no_learn %x; "
-           "now %" PRIu64 ", %u held, queues in use %u of %u\n",
+    printf("max_flows %u initial %u fragments %u key_vlan %x key_vni %x tunnels %x rebind %u %u us active %u idle %u ms "
+           "no_learn %x; now %" PRIu64 ", %u held, queues in use %u of %u\n",
            c->max_flows, c->initial_flows, c->fragments, c->key_vlan, c->key_vni, c->tunnels, c->rebind_min_tcp_us,
            c->rebind_min_other_us, c->active_ms, c->idle_ms, c->no_learn, w->model.now, w->model.n_held, w->model.n_in_use,
            w->model.pairs);
