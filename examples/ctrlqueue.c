@@ -45,9 +45,8 @@ static uint8_t device_command(const struct iovec *out, size_t n)
 /* The driver has accepted these features. */
 static void device_features(uint64_t features)
 {
-    config.virtio_features = features;
-    if (flowq_vm_configure(vm, &config) != 0)
-        errx(1, "flowq_vm_configure");
+    if (flowq_vm_set_features(vm, features) != 0)
+        errx(1, "flowq_vm_set_features");
 }
 
 static void device_reset(void) { flowq_vm_reset(vm, FLOWQ_RESET_FLOWS | FLOWQ_RESET_QUEUES | FLOWQ_RESET_CONFIG); }

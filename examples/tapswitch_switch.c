@@ -224,7 +224,7 @@ int switch_add_port(struct tapswitch *sw, const struct tap *tap, enum steer stee
     struct flowq_vm_config config = {.size = sizeof(config),
                                      .max_queue_pairs = tap->n_queues,
                                      /* without learning, what is left of flowq is a hash over the queues */
-                                     .learn = steer == STEER_AUTO ? FLOWQ_ON : FLOWQ_OFF};
+                                     .no_learn = steer != STEER_AUTO};
 
     port->tap = *tap;
     port->steer = steer;

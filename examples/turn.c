@@ -1,7 +1,8 @@
 /*
  * A switch's turn in small: packets that go to different guests are steered by one call, and grouped by guest and queue by
  * another. No guests, no rings: it prints what would be put where. Here every queue is in use; a switch drops the packets of
- * groups whose queue is FLOWQ_DROP.
+ * groups whose queue is FLOWQ_DROP. A switch that reports hashes to its guests, or wants to know why, makes the call of
+ * explain().
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -39,6 +40,15 @@ static void transmit(struct flowq_vm *vm, uint8_t guest)
     }
 }
 
+static void explain(struct flowq_vm *const *vms, const struct flowq_pkt *pkts)
+{
+    struct flowq_decision decisions[BURST];
+
+    flowq_rx_decide_burst_vms(vms, pkts, BURST, decisions);
+    for (size_t i = 0; i < BURST; i++)
+        printf("packet %zu: queue %u, %s\n", i, (unsigned)decisions[i].qid, flowq_reason_name(decisions[i].reason));
+}
+
 static void deliver(struct flowq_vm *const *guests)
 {
     uint8_t bytes[BURST][HEADERS];
@@ -60,6 +70,7 @@ static void deliver(struct flowq_vm *const *guests)
             printf(" %u", (unsigned)members[i]);
         printf("\n");
     }
+    explain(vms, pkts);
 }
 
 int main(void)

@@ -15,14 +15,24 @@ int complain(const char *what, const char *name, const char *why)
     return -1;
 }
 
+/* The line names the port. */
+static void log_line(void *ctx, int32_t level, const char *message)
+{
+    (void)ctx;
+    (void)level;
+    fprintf(stderr, "%s\n", message);
+}
+
 /* Without learning, what is left of flowq is a keyed hash over the queues in use. */
 static int make_vm(struct port *port, const struct port_settings *settings)
 {
     struct flowq_vm_config config = {.size = sizeof(config),
                                      .max_queue_pairs = MAX_QUEUES,
-                                     .learn = settings->steer == STEER_AUTO ? FLOWQ_ON : FLOWQ_OFF,
+                                     .no_learn = settings->steer != STEER_AUTO,
                                      .rebind_min_tcp_us = settings->rebind_min_us,
-                                     .rebind_min_other_us = settings->rebind_min_us};
+                                     .rebind_min_other_us = settings->rebind_min_us,
+                                     .log = log_line,
+                                     .name = port->name};
 
     return flowq_vm_create(&config, &port->vm);
 }

@@ -26,9 +26,20 @@
  *
  * ERRORS are negative errno values; each function names every one it returns. Data-path functions do not fail: they answer.
  *
- * ABI. Structs for settings and statistics begin with `size`, set by the caller to sizeof; new fields are only ever appended;
- * zero is always the default of a setting. The others never change size. Constants are enumerators only to name them: every
- * parameter and field that carries one has a fixed-width integer type.
+ * NULL. Functions that return an error number say -EINVAL to a vm that is NULL; flowq_vm_destroy() and flowq_vm_maintain() do
+ * nothing. The data path (notes and steering) does not look: there, NULL in place of a vm, of a packet or of an array that is to
+ * be read or written is undefined. A library configured with --enable-debug traps on it.
+ *
+ * ABI. Structs that may grow begin with `size`, set by the caller to sizeof; new fields are only ever appended; zero is always
+ * the default of a setting. Of a struct that is read, what the library does not know must be zero (-E2BIG), and the least size is
+ * that of version 0.9; one that is written is written up to the caller's size, 8 bytes at least, and then tells in `size` how
+ * much that was. The others never change size.
+ *
+ * CONSTANTS are enumerators, so that compilers, debuggers and bindings see their names and values; every parameter and field that
+ * carries one has a fixed-width integer type. The enumeration is as wide as that type (bindgen then gives the constants this
+ * type), by two words of GNU C, `__extension__` and `__attribute__((packed))`, which are left out for other compilers. A parser
+ * that knows neither, such as pycparser, and so cffi, reads the header as `cc -E -D'__attribute__(x)=' -D__extension__=` leaves
+ * it. Macros are only FLOWQ_VERSION and its parts, for #if.
  */
 #ifndef FLOWQ_H
 #define FLOWQ_H
@@ -44,6 +55,12 @@ extern "C" {
 
 #if defined(__GNUC__)
 #pragma GCC visibility push(default)
+/* An enumeration whose type is as narrow as its values, and one with values beyond those of int. */
+#define FLOWQ_NARROW_ __attribute__((__packed__))
+#define FLOWQ_WIDE_   __extension__
+#else
+#define FLOWQ_NARROW_
+#define FLOWQ_WIDE_
 #endif
 
 /* ---- Version --------------------------------------------------------------------------------------------------------------- */
@@ -65,41 +82,52 @@ const char *flowq_version_string(void);
 
 /* ---- Constants ------------------------------------------------------------------------------------------------------------- */
 
-enum {
+enum flowq_limit {
     /* Largest number of queue pairs: virtio's VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX. */
     FLOWQ_MAX_QUEUE_PAIRS = 0x8000,
-    /* No queue: the answer where virtio says that a device must drop the packet. Larger than every queue number. */
-    FLOWQ_DROP = 0xffff,
     /* No more bytes than this are looked at from the start of a packet; a scratch buffer for flowq_gather() of this size is
        enough. */
     FLOWQ_HEADER_MAX = 256,
     /* Size in bytes of flowq_vm_config.secret. */
     FLOWQ_SECRET_SIZE = 32,
+    /* Size in bytes of a vm's name, with the zero at its end. */
+    FLOWQ_NAME_SIZE = 32,
     /* Most VLAN tags that are passed over and, with key_vlan, that a key holds. */
     FLOWQ_MAX_VLANS = 4
 };
 
-/* Values of settings where 0 means "the default". */
-#define FLOWQ_ON 1u           /* switch the setting on */
-#define FLOWQ_OFF 0xffffffffu /* switch the setting off */
+/* In place of a queue number. */
+enum flowq_queue {
+    /* No queue: the answer where virtio says that a device must drop the packet. Larger than every queue number. */
+    FLOWQ_DROP = 0xffff
+} FLOWQ_NARROW_;
+
+/* Values of settings, where 0 means "the default". */
+FLOWQ_WIDE_ enum flowq_switch {
+    FLOWQ_ON = 1,          /* switch the setting on */
+    FLOWQ_OFF = 0xffffffff /* switch the setting off */
+};
 
 /* ---- Packets --------------------------------------------------------------------------------------------------------------- */
 
 /* Bits of flowq_pkt.flags. A packet with any other bit set is treated as keyless. */
-#define FLOWQ_PKT_L3 0x1u /* data starts at the IP header (TUN device), not at the Ethernet header */
+enum flowq_pkt_flag {
+    FLOWQ_PKT_L3 = 1 << 0 /* data starts at the IP header (TUN device), not at the Ethernet header */
+};
 
 /*
  * A bounded view of a packet: `len` readable, contiguous bytes at `data`, which the library looks at during the call and never
  * keeps. data may be NULL when len is 0. Headers cut short are a defined case: the packet is treated as far as it can be read.
- * Bytes past FLOWQ_HEADER_MAX are never looked at. Memory that changes during the call is safe. 16 bytes for ever.
+ * Bytes past FLOWQ_HEADER_MAX are never looked at. Memory that changes during the call is safe. 16 bytes for ever, and the
+ * fields in this order on every machine.
  */
 struct flowq_pkt {
     const void *data;
-#if UINTPTR_MAX == 0xffffffffu
-    uint32_t pad_; /* zero */
-#endif
     uint32_t len;   /* bytes readable at data */
     uint32_t flags; /* FLOWQ_PKT_* */
+#if UINTPTR_MAX == 0xffffffffu
+    uint32_t pad_; /* not looked at */
+#endif
 };
 
 /*
@@ -121,8 +149,14 @@ size_t flowq_gather(struct flowq_pkt *pkt, const struct iovec *iov, size_t iovcn
 
 struct flowq_vm;
 
-/* Tunnels that end in the VM: packets of these are keyed on the inner flow alone, one level deep (rule S4). */
-enum {
+/*
+ * Tunnels that end in the VM: packets of these are keyed on the inner flow alone, one level deep (rule S4).
+ *
+ * FLOWQ_TUNNEL_ALL means all that the library knows, be it older or newer than the header, and FLOWQ_TUNNEL_ALL & ~(some of
+ * these) all others that it knows. Its bit 30 says so and will never be a tunnel's. Without that bit, those that the library does
+ * not know are -EINVAL.
+ */
+FLOWQ_WIDE_ enum flowq_tunnel {
     FLOWQ_TUNNEL_IPIP = 1 << 0,       /* IPv4 in IPv4, RFC 2003 */
     FLOWQ_TUNNEL_6IN4 = 1 << 1,       /* IPv6 in IPv4, RFC 4213 */
     FLOWQ_TUNNEL_4IN6 = 1 << 2,       /* IPv4 in IPv6, RFC 2473 */
@@ -141,17 +175,19 @@ enum {
     FLOWQ_TUNNEL_MPLS_GRE = 1 << 15,  /* MPLS in GRE, RFC 4023 */
     FLOWQ_TUNNEL_WCCP = 1 << 16,      /* WCCP's redirected packets, GRE type 0x883e, draft-mclaggan-wccp-v2rev1 */
     FLOWQ_TUNNEL_ERSPAN = 1 << 17,    /* mirrored frames, ERSPAN types I to III, draft-foschiano-erspan */
-    FLOWQ_TUNNEL_ALL = (1 << 18) - 1
+    FLOWQ_TUNNEL_ALL = 0x7fffffff,    /* every one that the library knows */
+    FLOWQ_TUNNEL_NONE = 0xffffffff    /* none; the same as FLOWQ_OFF */
 };
-#define FLOWQ_TUNNEL_NONE 0xffffffffu
 
 /* Levels of the log callback. */
-enum { FLOWQ_LOG_ERROR = 0, FLOWQ_LOG_WARNING = 1, FLOWQ_LOG_INFO = 2 };
+enum flowq_log_level { FLOWQ_LOG_ERROR = 0, FLOWQ_LOG_WARNING = 1, FLOWQ_LOG_INFO = 2 };
 
 /*
  * Settings of a vm. Zero the struct, set `size` to sizeof and whatever shall differ from the default; 0 is the default
- * everywhere. Fields marked [create] are fixed when the vm is made; the others may be changed by flowq_vm_configure(). Unless
- * said otherwise a value outside the range given is -EINVAL.
+ * everywhere. What is switched on and off is off by default, so that 0 and `false` are what they say, too; of numbers and masks 0
+ * stands for the default given here, and "none" has a name of its own. Fields marked [create] are fixed when the vm is made; the
+ * others may be changed by flowq_vm_configure(). Unless said otherwise a value outside the range given is -EINVAL, and `log` is
+ * told which one it was.
  */
 struct flowq_vm_config {
     uint32_t size;            /* sizeof(struct flowq_vm_config) */
@@ -162,9 +198,10 @@ struct flowq_vm_config {
                                  learned, then room for 1024 (or max_flows if less). initial_flows == max_flows: the data path
                                  never allocates. */
 
-    uint32_t learn;     /* FLOWQ_ON (default) or FLOWQ_OFF: notes return at once, bindings stay as they are */
+    uint32_t no_learn;  /* FLOWQ_ON: notes return at once, bindings stay as they are; default FLOWQ_OFF */
     uint32_t key_vlan;  /* FLOWQ_ON: the ids of the VLAN tags, but 0, belong to the key; default FLOWQ_OFF */
-    uint32_t tunnels;   /* FLOWQ_TUNNEL_* bits; default FLOWQ_TUNNEL_ALL; FLOWQ_TUNNEL_NONE for none; unknown bits are -EINVAL */
+    uint32_t tunnels;   /* FLOWQ_TUNNEL_* bits; default FLOWQ_TUNNEL_ALL; FLOWQ_TUNNEL_NONE for none; unknown bits are -EINVAL,
+                           but for those of FLOWQ_TUNNEL_ALL */
     uint32_t fragments; /* [create] datagrams remembered for later fragments (rule S5): 8 to 65536, rounded up to a power of two;
                            default 256; FLOWQ_OFF: none, later fragments take the fallback */
 
@@ -196,9 +233,9 @@ struct flowq_vm_config {
 
     /*
      * [create] Memory. Both or neither; default: aligned_alloc(3), and mmap(2) for pieces of 2 MiB. alloc returns `size` bytes
-     * aligned to `align` (a power of two), preferably on NUMA node `node` (-1: any), or NULL; the contents do not matter. free is
-     * given the size again and never NULL. Both may be called from any thread that calls the library with this vm, also at the
-     * same time.
+     * aligned to `align` (a power of two), preferably on NUMA node `node` (-1: any), or NULL; the contents do not matter. What is
+     * not aligned so is given back at once: at creation it is -EINVAL, later it counts as no memory. free is given the size again
+     * and never NULL. Both may be called from any thread that calls the library with this vm, also at the same time.
      */
     void *(*alloc)(void *ctx, size_t size, size_t align, int32_t node);
     void (*free)(void *ctx, void *ptr, size_t size);
@@ -214,14 +251,20 @@ struct flowq_vm_config {
     void *clock_ctx;
     uint64_t clock_resolution_ns; /* of clock_ns; 0: 1 */
 
-    /* [create] What is worth a line in the host's log, without newline; default: silence. Never called by the data path. */
+    /* [create] What is worth a line in the host's log, without newline; default: silence. Never called by the data path. A line
+       begins with "flowq: ", or, for a vm that has a name, with "flowq NAME: ". flowq_vm_create() and flowq_vm_configure() tell
+       which setting they refuse, with its value and its range; the message is valid during the call only. */
     void (*log)(void *ctx, int32_t level, const char *message);
     void *log_ctx;
+    const char *name; /* [create] what the log calls this vm; copied: the first FLOWQ_NAME_SIZE - 1 bytes, control characters as
+                         '?'; default: no name */
 
     /* What the host offers to the guest and what the guest's driver accepted; for flowq_vm_ctrl() and its relatives. A host that
-       serves none of it leaves all of this zero. */
+       serves none of it leaves all of this zero. The two masks are offered to the guest as they are here: FLOWQ_HASH_TYPE_ALL and
+       FLOWQ_HASH_TUNNEL_ALL are what this header knows, as another library must not change what a guest sees, and bits that the
+       library cannot serve are -EINVAL. */
     uint64_t virtio_features;     /* the feature bits negotiated, as virtio numbers them: FLOWQ_VIRTIO_F_*, others are ignored;
-                                     default 0 */
+                                     default 0; flowq_vm_set_features() sets them alone, when the driver has accepted them */
     uint32_t virtio_hash_types;   /* supported_hash_types: FLOWQ_HASH_TYPE_*; default FLOWQ_HASH_TYPE_ALL; FLOWQ_OFF: none */
     uint32_t virtio_hash_tunnels; /* supported_tunnel_types: FLOWQ_HASH_TUNNEL_*; default FLOWQ_HASH_TUNNEL_ALL; or FLOWQ_OFF */
     uint32_t virtio_max_key;      /* rss_max_key_size, in bytes: 40 to 255; default 40, as some versions of Linux refuse a device
@@ -252,7 +295,8 @@ struct flowq_vm_config {
  *
  * Returns 0, or
  *   -EINVAL  out is NULL; cfg->size below that of version 0.9; a value out of range; a time the clock cannot resolve;
- *            initial_flows above max_flows; only one of alloc and free; reserved field not zero
+ *            initial_flows above max_flows; only one of alloc and free; reserved field not zero; alloc gave memory that is not
+ *            aligned as it was asked to
  *   -E2BIG   cfg has fields that this version does not know and they are not zero
  *   -ENOMEM  out of memory
  *   -ENOSYS, -EAGAIN, -EPERM, -EIO  getrandom(2) gave no secret (none was set)
@@ -282,17 +326,20 @@ void flowq_vm_destroy(struct flowq_vm *vm);
 int flowq_vm_configure(struct flowq_vm *vm, const struct flowq_vm_config *cfg);
 
 /* What flowq_vm_reset() resets. */
-#define FLOWQ_RESET_FLOWS 0x1u  /* forget all bindings and fragments: another guest is behind the NIC now */
-#define FLOWQ_RESET_QUEUES 0x2u /* one pair, all enabled, none resetting, as a virtio reset leaves them; bindings stay */
-#define FLOWQ_RESET_CONFIG 0x4u /* what the guest configured (RSS, hash types, tunnel hash) is off, as after a virtio reset */
+enum flowq_reset {
+    FLOWQ_RESET_FLOWS = 1 << 0,  /* forget all bindings and fragments: another guest is behind the NIC now */
+    FLOWQ_RESET_QUEUES = 1 << 1, /* one pair, all enabled, none resetting, as a virtio reset leaves them; bindings stay */
+    FLOWQ_RESET_CONFIG = 1 << 2  /* what the guest configured (RSS, hash types, tunnel hash) is off, as after a virtio reset */
+};
 
 /*
- * Resets part of a vm: `what` is a combination of FLOWQ_RESET_*; unknown bits are ignored. A virtio device reset is all three.
- * CONFIG and QUEUES, alone or together, are one step for other setters. A flow noted while FLOWS runs is forgotten or not, and so
- * is a first fragment that is steered meanwhile; but what later fragments follow afterwards was chosen when the flows were
- * forgotten. Needs no memory and cannot fail. NULL is fine. Thread-safe. Since 0.9.
+ * Resets part of a vm: `what` is a combination of FLOWQ_RESET_*. A virtio device reset is all three. CONFIG and QUEUES, alone or
+ * together, are one step for other setters. A flow noted while FLOWS runs is forgotten or not, and so is a first fragment that is
+ * steered meanwhile; but what later fragments follow afterwards was chosen when the flows were forgotten. Returns 0, or -EINVAL,
+ * and then nothing is reset: vm is NULL, or what has a bit that this version does not know. Needs no memory and does not fail
+ * otherwise. Thread-safe. Since 0.9.
  */
-void flowq_vm_reset(struct flowq_vm *vm, uint32_t what);
+int flowq_vm_reset(struct flowq_vm *vm, uint32_t what);
 
 /* ---- Threads --------------------------------------------------------------------------------------------------------------- */
 
@@ -328,7 +375,7 @@ int flowq_synchronize(void);
 /* ---- The data path --------------------------------------------------------------------------------------------------------- */
 
 /* What became of a note: the return value of flowq_tx_note() and the index into flowq_stats.note. */
-enum {
+enum flowq_note {
     FLOWQ_NOTE_BOUND = 0,      /* the flow was unknown and is bound now */
     FLOWQ_NOTE_REFRESHED = 1,  /* bound to this queue already */
     FLOWQ_NOTE_MOVED = 2,      /* was bound to another queue, is bound to this one now */
@@ -346,10 +393,9 @@ enum {
     FLOWQ_NOTE_RESET = 14,       /* never learned: a TCP RST of an unknown flow */
     FLOWQ_NOTE_UNREGISTERED = 15 /* not learned: the thread could not be registered */
 };
-#define FLOWQ_NOTE_SLOTS 32u /* length of flowq_stats.note: room for more */
 
 /* Why a packet goes where it goes: flowq_decision.reason and the index into flowq_stats.steer. */
-enum {
+enum flowq_reason {
     FLOWQ_REASON_BOUND = 0,      /* its flow is bound */
     FLOWQ_REASON_FALLBACK = 1,   /* its flow is not bound, or it has nothing but an MPLS label stack: keyed hash over the queues in
                                     use */
@@ -359,8 +405,13 @@ enum {
     FLOWQ_REASON_SINGLE = 5,     /* one queue in use: nothing was looked at */
     FLOWQ_REASON_DROP = 6,       /* no queue in use; or RSS chose one that is being reset */
     FLOWQ_REASON_RSS = 7         /* receive-side scaling, configured by the guest, decided */
+} FLOWQ_NARROW_;
+
+/* Lengths of arrays in struct flowq_stats: room for more. */
+enum flowq_slots {
+    FLOWQ_NOTE_SLOTS = 32,  /* of `note` */
+    FLOWQ_REASON_SLOTS = 16 /* of `steer` */
 };
-#define FLOWQ_REASON_SLOTS 16u /* length of flowq_stats.steer: room for more */
 
 /* A queue and why. 16 bytes for ever; reserved fields are zero. */
 struct flowq_decision {
@@ -407,6 +458,9 @@ void flowq_rx_decide_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, si
 
 /* The same for packets that go to different VMs: packet i goes to vms[i]. For switches. Since 0.9. */
 void flowq_rx_steer_burst_vms(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, size_t n, uint16_t *qids);
+
+/* The same as flowq_rx_steer_burst_vms(), with the reason and the hash to report to each guest. Since 0.9. */
+void flowq_rx_decide_burst_vms(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, size_t n, struct flowq_decision *out);
 
 /* One group of flowq_group() or flowq_group_vms(): `count` packets for queue `qid`, their indices from order[first] on. 8 bytes
    for ever. */
@@ -465,7 +519,7 @@ int flowq_vm_set_queue_pairs(struct flowq_vm *vm, uint32_t n);
 
 /* In place of a queue number, for the two setters below: every queue of the vm, those beyond the current pairs too. They are
    switched in one change: no call begun after it returned spreads packets over only some of them. */
-#define FLOWQ_ALL_QUEUES 0xffffffffu
+FLOWQ_WIDE_ enum flowq_all_queues { FLOWQ_ALL_QUEUES = 0xffffffff };
 
 /*
  * Receive queue qid, or FLOWQ_ALL_QUEUES, is enabled or not (vhost-user: VHOST_USER_SET_VRING_ENABLE; a connection begins with
@@ -489,27 +543,27 @@ int flowq_vm_set_queue_resetting(struct flowq_vm *vm, uint32_t qid, bool on);
  * it. flowq-virtio(7) has the table of states and what is refused, with the reasons.
  */
 
-/* Feature bits, as virtio numbers them. */
-#define FLOWQ_VIRTIO_F_MQ          (UINT64_C(1) << 22)
-#define FLOWQ_VIRTIO_F_VERSION_1   (UINT64_C(1) << 32)
-#define FLOWQ_VIRTIO_F_HASH_TUNNEL (UINT64_C(1) << 51)
-#define FLOWQ_VIRTIO_F_HASH_REPORT (UINT64_C(1) << 57)
-#define FLOWQ_VIRTIO_F_RSS         (UINT64_C(1) << 60)
+/* Feature bits, as virtio numbers them: 22, 32, 51, 57, 60. */
+FLOWQ_WIDE_ enum flowq_virtio_feature {
+    FLOWQ_VIRTIO_F_MQ = 0x400000,
+    FLOWQ_VIRTIO_F_VERSION_1 = 0x100000000,
+    FLOWQ_VIRTIO_F_HASH_TUNNEL = 0x8000000000000,
+    FLOWQ_VIRTIO_F_HASH_REPORT = 0x200000000000000,
+    FLOWQ_VIRTIO_F_RSS = 0x1000000000000000
+};
 
 /* Classes and commands of the control queue that are served, and the answers. */
-enum {
-    FLOWQ_CTRL_OK = 0,
-    FLOWQ_CTRL_ERR = 1,
-    FLOWQ_CTRL_MQ = 4, /* class */
+enum flowq_ctrl_class { FLOWQ_CTRL_MQ = 4, FLOWQ_CTRL_HASH_TUNNEL = 7 } FLOWQ_NARROW_;
+enum flowq_ctrl_command {
     FLOWQ_CTRL_MQ_VQ_PAIRS_SET = 0,
     FLOWQ_CTRL_MQ_RSS_CONFIG = 1,
     FLOWQ_CTRL_MQ_HASH_CONFIG = 2,
-    FLOWQ_CTRL_HASH_TUNNEL = 7, /* class */
     FLOWQ_CTRL_HASH_TUNNEL_SET = 0
-};
+} FLOWQ_NARROW_;
+enum flowq_ctrl_ack { FLOWQ_CTRL_OK = 0, FLOWQ_CTRL_ERR = 1 } FLOWQ_NARROW_;
 
 /* What is hashed of which packets. _EX: IPv6 with extension headers. */
-enum {
+enum flowq_hash_type {
     FLOWQ_HASH_TYPE_IPV4 = 1 << 0,
     FLOWQ_HASH_TYPE_TCPV4 = 1 << 1,
     FLOWQ_HASH_TYPE_UDPV4 = 1 << 2,
@@ -523,7 +577,7 @@ enum {
 };
 
 /* What was hashed: flowq_decision.hash_report. */
-enum {
+enum flowq_hash_report {
     FLOWQ_HASH_REPORT_NONE = 0,
     FLOWQ_HASH_REPORT_IPV4 = 1,
     FLOWQ_HASH_REPORT_TCPV4 = 2,
@@ -534,11 +588,11 @@ enum {
     FLOWQ_HASH_REPORT_IPV6_EX = 7,
     FLOWQ_HASH_REPORT_TCPV6_EX = 8,
     FLOWQ_HASH_REPORT_UDPV6_EX = 9
-};
+} FLOWQ_NARROW_;
 
 /* Tunnels of which the inner header is hashed: virtio's bits, not those of FLOWQ_TUNNEL_*, and apart from the setting `tunnels`.
    The UDP ports are those of the settings. */
-enum {
+enum flowq_hash_tunnel {
     FLOWQ_HASH_TUNNEL_GRE_2784 = 1 << 0,
     FLOWQ_HASH_TUNNEL_GRE_2890 = 1 << 1,
     FLOWQ_HASH_TUNNEL_GRE_7676 = 1 << 2,
@@ -567,6 +621,14 @@ struct flowq_virtio_caps {
  * Returns 0, or -EINVAL: vm or out is NULL, or out->size is below 8. Thread-safe, does not allocate. Since 0.9.
  */
 int flowq_vm_virtio_caps(struct flowq_vm *vm, struct flowq_virtio_caps *out);
+
+/*
+ * The guest's driver has accepted these features: sets virtio_features, FLOWQ_VIRTIO_F_* (others are ignored), and no other
+ * setting. That happens after a device reset and before any command; what a guest has configured stays until
+ * flowq_vm_reset(FLOWQ_RESET_CONFIG). flowq_vm_configure() sets them, too, as it does everything: it needs them again.
+ * Returns 0, or -EINVAL: vm is NULL. Thread-safe, does not allocate. Since 0.9.
+ */
+int flowq_vm_set_features(struct flowq_vm *vm, uint64_t features);
 
 /*
  * Carries out a command of the control queue.
@@ -657,11 +719,11 @@ struct flowq_tuple {
 };
 
 /* Class of a binding, by what the VM has sent (S8). */
-enum {
+enum flowq_class {
     FLOWQ_CLASS_EMBRYONIC = 1,   /* only SYN or SYN-ACK; or one packet of a non-TCP flow */
     FLOWQ_CLASS_ESTABLISHED = 2, /* more */
     FLOWQ_CLASS_CLOSING = 3      /* FIN or RST */
-};
+} FLOWQ_NARROW_;
 
 /* One binding. The table does not hold tuples, only fingerprints: iteration cannot name them. */
 struct flowq_binding {
@@ -678,8 +740,8 @@ struct flowq_binding {
  * Looks one flow up, without a trace.
  * Returns 0 and fills *out up to out->size bytes, or
  *   -ENOENT  the flow is not bound
- *   -EINVAL  vm, tuple or out is NULL; out->size below that of version 0.9; version neither 4 nor 6; n_vlans too large; an id
- *            above 12 bits; has_vni above 1, vni without has_vni, or reserved not zero
+ *   -EINVAL  vm, tuple or out is NULL; out->size is below 8; version neither 4 nor 6; bytes behind an IPv4 address not zero;
+ *            n_vlans too large; an id above 12 bits; has_vni above 1, vni without has_vni, or reserved not zero
  *   -ENOMEM  the thread could not be registered
  * Thread-safe, does not allocate. Since 0.9.
  */
@@ -768,6 +830,8 @@ static inline void rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *p
 }
 #endif
 
+#undef FLOWQ_NARROW_
+#undef FLOWQ_WIDE_
 #if defined(__GNUC__)
 #pragma GCC visibility pop
 #endif

@@ -61,6 +61,9 @@ static uint32_t le32(const uint8_t *b) { return le16(b) | (uint32_t)le16(b + 2) 
 
 /* ---- Commands -------------------------------------------------------------------------------------------------------------- */
 
+/* Numbers of a guest with VERSION_1 are little-endian, whatever the guest is. */
+static bool is_big_endian(const struct virtio *v) { return v->big_endian && !(v->features & FLOWQ_VIRTIO_F_VERSION_1); }
+
 static int pairs_set(struct flowq_vm *vm, struct pieces *in)
 {
     uint8_t b[2];
@@ -68,7 +71,7 @@ static int pairs_set(struct flowq_vm *vm, struct pieces *in)
         return -ENOTSUP;
     if (!copy(in, b, sizeof(b)) || !ends_within(in, 0))
         return -EINVAL;
-    uint32_t n = vm->virtio.big_endian ? (uint32_t)(b[0] << 8 | b[1]) : le16(b);
+    uint32_t n = is_big_endian(&vm->virtio) ? (uint32_t)(b[0] << 8 | b[1]) : le16(b);
     if (n == 0 || n > vm->queues.max)
         return -EINVAL;
     virtio_set_pairs_locked(vm, n);

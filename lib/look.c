@@ -1,10 +1,13 @@
 /* look: one flow by its tuple, and all of them. Reads only. */
+#include "sized.h"
 #include "vm.h"
 
-#include <errno.h>
-
-/* The end of the last field of version 0.9. */
-#define BINDING_SIZE_MIN (offsetof(struct flowq_binding, reserved) + sizeof(uint32_t))
+/* An address that fills the first bytes of its field only. */
+static bool tail_is_zero(const uint8_t address[16], size_t bytes)
+{
+    static const uint8_t zero[16];
+    return memcmp(address + bytes, zero, 16 - bytes) == 0;
+}
 
 /* The key that parse_packet() gives for the flow's incoming packets; key.bytes 0: the tuple makes no sense. */
 static struct key key_from(const struct flowq_tuple *t, bool key_vlan, bool key_vni)
@@ -16,6 +19,8 @@ static struct key key_from(const struct flowq_tuple *t, bool key_vlan, bool key_
     if (t->has_vni > 1 || (t->vni != 0 && !t->has_vni))
         return k;
     size_t address = t->version == 4 ? 4 : 16;
+    if (!tail_is_zero(t->src, address) || !tail_is_zero(t->dst, address))
+        return k;
     memcpy(k.word, t->src, address);
     memcpy((char *)k.word + address, t->dst, address);
     l4.sport = __builtin_bswap16(t->sport);
@@ -57,7 +62,7 @@ static void describe(const struct flowq_vm *vm, uint64_t word, uint64_t now_ns, 
 
 int flowq_vm_lookup(struct flowq_vm *vm, const struct flowq_tuple *tuple, struct flowq_binding *out)
 {
-    if (!vm || !tuple || !out || out->size < BINDING_SIZE_MIN)
+    if (!vm || !tuple || !out || !sized_can_take(out))
         return -EINVAL;
     struct key key = key_from(tuple, u8_load_relaxed(&vm->settings.key_vlan) != 0, u8_load_relaxed(&vm->settings.key_vni) != 0);
     if (key.bytes == 0)
@@ -70,7 +75,9 @@ int flowq_vm_lookup(struct flowq_vm *vm, const struct flowq_tuple *tuple, struct
     thread_leave(thread);
     if (!p.slot)
         return -ENOENT;
-    describe(vm, p.word, vm_now(vm), out);
+    struct flowq_binding all;
+    describe(vm, p.word, vm_now(vm), &all);
+    hand_out(out, &all, sizeof(all));
     return 0;
 }
 

@@ -44,7 +44,16 @@ void memory_huge(const struct memory *m, void *ptr, size_t size, enum memory_whe
         (void)madvise(ptr, size, when == MEMORY_NOW ? MADV_COLLAPSE : MADV_HUGEPAGE);
 }
 
-void *memory_alloc(const struct memory *m, size_t size, size_t align) { return m->alloc(m->ctx, size, align, m->node); }
+void *memory_alloc(const struct memory *m, size_t size, size_t align)
+{
+    void *ptr = m->alloc(m->ctx, size, align, m->node);
+    if (((uintptr_t)ptr & (align - 1)) == 0)
+        return ptr;
+    if (m->misaligned)
+        *m->misaligned = true;
+    m->free(m->ctx, ptr, size);
+    return NULL;
+}
 
 void memory_free(const struct memory *m, void *ptr, size_t size)
 {

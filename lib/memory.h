@@ -4,6 +4,7 @@
 #ifndef FLOWQ_LIB_MEMORY_H
 #define FLOWQ_LIB_MEMORY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,10 +15,11 @@ struct memory {
     void *(*alloc)(void *ctx, size_t size, size_t align, int32_t node);
     void (*free)(void *ctx, void *ptr, size_t size);
     void *ctx;
-    int32_t node; /* -1: any */
+    int32_t node;     /* -1: any */
+    bool *misaligned; /* set when memory came that was not aligned; NULL: nobody asks */
 };
 
-/* NULL when there is none. The contents are arbitrary. */
+/* NULL when there is none. The contents are arbitrary. What the host's callback did not align goes back: there is none, then. */
 void *memory_alloc(const struct memory *m, size_t size, size_t align);
 void memory_free(const struct memory *m, void *ptr, size_t size);
 

@@ -203,6 +203,12 @@ static void count(struct flowq_vm *vm, const struct tally *tally, const uint16_t
             tally_bump(tally, &c[qids[i]].steered, 1);
 }
 
+static struct flowq_decision decision_of(uint16_t qid, const struct hashes *h, unsigned at)
+{
+    return (struct flowq_decision){
+        .qid = qid, .reason = reason_of(qid), .hash_report = h->report[at], .hash_value = h->value[at]};
+}
+
 bool rss_steer(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts, size_t n, uint16_t *qids,
                struct flowq_decision *out)
 {
@@ -221,14 +227,13 @@ bool rss_steer(struct flowq_vm *vm, struct thread *thread, const struct flowq_pk
         steer_packets(vm, r, &rules, &tally, pkts + i, m, to, &h);
         count(vm, &tally, to, m);
         for (unsigned j = 0; out && j < m; j++)
-            out[i + j] = (struct flowq_decision){
-                .qid = to[j], .reason = reason_of(to[j]), .hash_report = h.report[j], .hash_value = h.value[j]};
+            out[i + j] = decision_of(to[j], &h, j);
     }
     thread_leave(thread);
     return r != NULL;
 }
 
-bool rss_steer_inside(struct flowq_vm *vm, const struct thread *thread, const struct flowq_pkt *pkt, uint16_t *qid)
+bool rss_decide_inside(struct flowq_vm *vm, const struct thread *thread, const struct flowq_pkt *pkt, struct flowq_decision *out)
 {
     struct rss *r = thread ? ptr_load_acquire(&vm->virtio.decides) : NULL;
     if (!r)
@@ -236,7 +241,9 @@ bool rss_steer_inside(struct flowq_vm *vm, const struct thread *thread, const st
     struct tally tally = stats_tally(&vm->stats, thread);
     struct parse_rules rules = virtio_rules(vm);
     struct hashes h;
-    steer_packets(vm, r, &rules, &tally, pkt, 1, qid, &h);
+    uint16_t qid;
+    steer_packets(vm, r, &rules, &tally, pkt, 1, &qid, &h);
+    *out = decision_of(qid, &h, 0);
     return true;
 }
 

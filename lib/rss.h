@@ -44,7 +44,7 @@ bool rss_steer(struct flowq_vm *vm, struct thread *thread, const struct flowq_pk
                struct flowq_decision *out);
 
 /* The same for one packet, inside a section, not counted: that is up to the caller. */
-bool rss_steer_inside(struct flowq_vm *vm, const struct thread *thread, const struct flowq_pkt *pkt, uint16_t *qid);
+bool rss_decide_inside(struct flowq_vm *vm, const struct thread *thread, const struct flowq_pkt *pkt, struct flowq_decision *out);
 
 /* Adds reports and hashes to decisions that automatic steering made, if any are due. */
 void rss_add_reports(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts, size_t n,

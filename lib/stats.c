@@ -1,13 +1,8 @@
 /* stats: what flowq_vm_stats() and flowq_vm_queue_stats() tell. */
 #include "stats.h"
 
+#include "sized.h"
 #include "vm.h"
-
-#include <errno.h>
-#include <string.h>
-
-/* Smallest out->size: room for it and the field behind it. */
-#define SIZE_MIN 8
 
 uint64_t stats_sum(const struct stats *s, unsigned stat)
 {
@@ -34,9 +29,9 @@ static void fill(struct flowq_vm *vm, struct flowq_stats *s)
     s->queue_pairs = queues_pairs(&vm->queues);
     s->queues_in_use = queues_n(u32_load_acquire(&vm->queues.summary));
     s->queues_noted = queues_noted(vm);
-    for (unsigned i = 0; i <= FLOWQ_NOTE_UNREGISTERED; i++)
+    for (unsigned i = 0; i < N_NOTES; i++)
         s->note[i] = stats_sum(from, STAT_NOTE + i);
-    for (unsigned i = 0; i <= FLOWQ_REASON_RSS; i++)
+    for (unsigned i = 0; i < N_REASONS; i++)
         s->steer[i] = stats_sum(from, STAT_STEER + i);
     s->inserted = s->note[FLOWQ_NOTE_BOUND];
     s->live = table_live(&vm->table);
@@ -56,18 +51,10 @@ static void fill(struct flowq_vm *vm, struct flowq_stats *s)
     s->rss_elsewhere = stats_sum(from, STAT_RSS_ELSEWHERE);
 }
 
-/* Writes as much as the caller has room for, and says how much that was. */
-static void hand_out(void *out, uint32_t room, const void *from, size_t size)
-{
-    uint32_t n = room < size ? room : (uint32_t)size;
-    memcpy(out, from, n);
-    memcpy(out, &n, sizeof(n));
-}
-
 int flowq_vm_stats(struct flowq_vm *vm, struct flowq_stats *out)
 {
     struct flowq_stats all;
-    if (!vm || !out || out->size < SIZE_MIN)
+    if (!vm || !out || !sized_can_take(out))
         return -EINVAL;
     struct thread *thread = thread_self();
     if (!thread)
@@ -76,14 +63,14 @@ int flowq_vm_stats(struct flowq_vm *vm, struct flowq_stats *out)
     thread_enter(thread);
     fill(vm, &all);
     thread_leave(thread);
-    hand_out(out, out->size, &all, sizeof(all));
+    hand_out(out, &all, sizeof(all));
     return 0;
 }
 
 int flowq_vm_queue_stats(struct flowq_vm *vm, uint32_t qid, struct flowq_queue_stats *out)
 {
     struct flowq_queue_stats all;
-    if (!vm || !out || out->size < SIZE_MIN || qid >= vm->queues.max)
+    if (!vm || !out || !sized_can_take(out) || qid >= vm->queues.max)
         return -EINVAL;
     memset(&all, 0, sizeof(all));
     all.in_use = queue_in_use(&vm->queues, qid);
@@ -92,6 +79,6 @@ int flowq_vm_queue_stats(struct flowq_vm *vm, uint32_t qid, struct flowq_queue_s
         all.noted += u64_load_relaxed(&c->noted);
         all.steered += u64_load_relaxed(&c->steered);
     }
-    hand_out(out, out->size, &all, sizeof(all));
+    hand_out(out, &all, sizeof(all));
     return 0;
 }

@@ -9,16 +9,16 @@
 #define FLOWQ_LIB_STATS_H
 
 #include "atomic.h"
-#include "flowq.h"
+#include "outcome.h"
 #include "thread.h"
 
 #define STATS_STRIPES 17
 
 enum stat {
-    STAT_NOTE = 0,                       /* + FLOWQ_NOTE_* */
-    STAT_STEER = STAT_NOTE + 16,         /* + FLOWQ_REASON_* */
-    STAT_DISPLACED = STAT_STEER + 8 - 1, /* + FLOWQ_CLASS_*, which begin with 1 */
-    STAT_RECLAIMED = STAT_DISPLACED + 4,
+    STAT_NOTE = 0,                               /* + FLOWQ_NOTE_* */
+    STAT_STEER = STAT_NOTE + N_NOTES,            /* + FLOWQ_REASON_* */
+    STAT_DISPLACED = STAT_STEER + N_REASONS - 1, /* + FLOWQ_CLASS_*, which begin with 1 */
+    STAT_RECLAIMED = STAT_DISPLACED + N_CLASSES,
     STAT_FORGOTTEN,
     STAT_ELSEWHERE,
     STAT_GROWN,
@@ -26,11 +26,9 @@ enum stat {
     STAT_GROW_FAILED,
     STAT_GROW_DELAYED,
     STAT_RSS_ELSEWHERE,
-    STAT_N = 40
+    STAT_END,
+    STAT_N = (STAT_END + 7) / 8 * 8 /* whole cache lines: stripes share none */
 };
-_Static_assert(STAT_NOTE + FLOWQ_NOTE_UNREGISTERED < STAT_STEER && STAT_STEER + FLOWQ_REASON_RSS < STAT_DISPLACED + 1, "all fit");
-_Static_assert(STAT_DISPLACED + FLOWQ_CLASS_CLOSING < STAT_RECLAIMED && STAT_RSS_ELSEWHERE < STAT_N, "all fit");
-_Static_assert(STAT_N * sizeof(uint64_t) % 64 == 0, "stripes share no cache line");
 
 struct stripe {
     atomic_u64 counter[STAT_N];

@@ -16,6 +16,7 @@
 #include "answer.h"
 
 #include "probe.h"
+#include "require.h"
 #include "rss.h"
 
 /* ---- Steering: the stages -------------------------------------------------------------------------------------------------- */
@@ -379,6 +380,7 @@ static inline __attribute__((always_inline)) void steer_batches(const struct vie
 
 void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
 {
+    require(vm && (n == 0 || (pkts && qids)));
     struct thread *thread = thread_self();
     uint16_t qid;
     uint8_t reason;
@@ -423,6 +425,7 @@ static inline uint16_t steer_plain(struct flowq_vm *vm, struct thread *thread, c
 
 uint16_t flowq_rx_steer(struct flowq_vm *vm, const struct flowq_pkt *pkt)
 {
+    require(vm && pkt);
     struct thread *thread = thread_self();
     uint64_t word[5];
     uint16_t qid;
@@ -453,6 +456,7 @@ static void decide_all(struct flowq_vm *vm, struct thread *thread, const struct 
 
 void flowq_rx_decide_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, struct flowq_decision *out)
 {
+    require(vm && (n == 0 || (pkts && out)));
     struct thread *thread = thread_self();
     if (queues_ruled(&vm->queues) && rss_steer(vm, thread, pkts, n, NULL, out))
         return;
@@ -484,7 +488,7 @@ static struct note_context context_of(struct flowq_vm *vm, const struct tally *t
 /* What can be said without a look at the packets (S0, S1), or TO_THE_TABLE. */
 static uint32_t without_a_look(const struct flowq_vm *vm, const struct thread *thread, uint32_t qid)
 {
-    if (!u8_load_relaxed(&vm->settings.learn))
+    if (u8_load_relaxed(&vm->settings.no_learn))
         return FLOWQ_NOTE_OFF;
     if (qid >= vm->queues.max || !queue_in_use(&vm->queues, qid))
         return FLOWQ_NOTE_NOT_IN_USE;
@@ -510,6 +514,7 @@ static void tidy(struct flowq_vm *vm)
 
 uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_t qid)
 {
+    require(vm && pkt);
     struct thread *thread = thread_self();
     struct tally tally = stats_tally(&vm->stats, thread);
     uint32_t outcome = without_a_look(vm, thread, qid);
@@ -534,6 +539,7 @@ uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_
 
 void flowq_tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint32_t qid)
 {
+    require(vm && (n == 0 || pkts));
     struct thread *thread = thread_self();
     struct tally tally = stats_tally(&vm->stats, thread);
     uint32_t outcome = without_a_look(vm, thread, qid);

@@ -5,6 +5,7 @@
 #include "answer.h"
 
 #include "probe.h"
+#include "require.h"
 #include "rss.h"
 
 /* This packet needs no look at the table. */
@@ -22,16 +23,20 @@ static inline __attribute__((always_inline)) void fetch_vm(struct flowq_vm *vm, 
     __builtin_prefetch(&vm->stats.stripe[by.stripe].counter[STAT_STEER + FLOWQ_REASON_BOUND], 1);
 }
 
-/* A packet for one of several vms that is not plain, or a vm whose flows do not decide. */
+/* A packet for one of several vms that is not plain, or a vm whose flows do not decide. Where `out` is not NULL, a decision of
+   RSS goes there at once, as it has a hash. */
 static __attribute__((noinline)) void sight_for(const struct receivers *to, const struct thread *thread,
-                                                const struct flowq_pkt *pkts, unsigned at, struct batch *b)
+                                                const struct flowq_pkt *pkts, unsigned at, struct batch *b,
+                                                struct flowq_decision *out)
 {
     struct flowq_vm *vm = to->vms[at];
     const struct flowq_pkt *pkt = &pkts[at];
-    uint16_t qid;
-    if (queues_ruled(&vm->queues) && rss_steer_inside(vm, thread, pkt, &qid)) {
+    struct flowq_decision ruled;
+    if (queues_ruled(&vm->queues) && rss_decide_inside(vm, thread, pkt, &ruled)) {
         no_line(vm, b, at, ODD_RULED);
-        b->special[b->n_special++] = (struct special){.at = (uint8_t)at, .later = qid};
+        b->special[b->n_special++] = (struct special){.at = (uint8_t)at, .later = ruled.qid};
+        if (out)
+            out[at] = ruled;
     } else if (queues_n(u32_load_acquire(&vm->queues.summary)) > 1) {
         const struct view v = view_of(vm, to->by);
         sight_specials(&v, pkts, at, at + 1, b);
@@ -139,32 +144,70 @@ static void count_by_queue(const struct receivers *to, unsigned n, const uint16_
     }
 }
 
-/* Packets for several vms: the same stages. Registered threads only. */
-static void steer_mixed(const struct instance *is, const struct thread *thread, struct flowq_vm *const *vms,
-                        const struct flowq_pkt *pkts, unsigned n, uint16_t *qids)
+/* Packets for several vms: the same stages. Registered threads only. out: as sight_for() takes it; what it does not write is for
+   decide_mixed(). */
+static inline __attribute__((always_inline)) void take_mixed(const struct instance *is, const struct thread *thread,
+                                                             struct flowq_vm *const *vms, const struct flowq_pkt *pkts,
+                                                             unsigned n, uint16_t *qids, struct batch *b,
+                                                             struct flowq_decision *out)
 {
     const struct receivers to = {.vms = vms, .by = caller_of(thread)};
-    struct batch b;
     bool counted;
-    b.pkts = pkts;
-    b.n_special = 0;
-    b.quotes = 0;
-    memset(b.odd_kind, ODD_NOT, sizeof(b.odd_kind));
+    b->pkts = pkts;
+    b->n_special = 0;
+    b->quotes = 0;
+    memset(b->odd_kind, ODD_NOT, sizeof(b->odd_kind));
     for (unsigned i = 0; i < n; i++) {
         fetch_vm(vms[i], to.by);
         __builtin_prefetch(pkts[i].data);
     }
-    for (unsigned i = 0; (i = is->run_v4(vms, pkts, i, n, &b)) < n;) {
-        unsigned others = is->run_v6(vms, pkts, i, n, &b);
+    for (unsigned i = 0; (i = is->run_v4(vms, pkts, i, n, b)) < n;) {
+        unsigned others = is->run_v6(vms, pkts, i, n, b);
         if (others == i)
-            sight_for(&to, thread, pkts, others++, &b);
+            sight_for(&to, thread, pkts, others++, b, out);
         i = others;
     }
-    uint32_t odd = is->look(vms, &b, n, qids, &to.by, &counted);
-    if (odd || b.n_special)
-        is->answer_each(&to, &b, odd, qids);
+    uint32_t odd = is->look(vms, b, n, qids, &to.by, &counted);
+    if (odd || b->n_special)
+        is->answer_each(&to, b, odd, qids);
     if (counted)
         count_by_queue(&to, n, qids);
+}
+
+static void steer_mixed(const struct instance *is, const struct thread *thread, struct flowq_vm *const *vms,
+                        const struct flowq_pkt *pkts, unsigned n, uint16_t *qids)
+{
+    struct batch b;
+    take_mixed(is, thread, vms, pkts, n, qids, &b, NULL);
+}
+
+/* How many packets from `at` on have their queue by flow, as they go to one vm: one packet at least. */
+static unsigned by_flow(struct flowq_vm *const *vms, const struct batch *b, unsigned at, unsigned n)
+{
+    unsigned end = at + 1;
+    while (end < n && vms[end] == vms[at] && b->odd_kind[end] != ODD_RULED)
+        end++;
+    return end - at;
+}
+
+/* The same, with reasons and hashes: of flows that decide, hashes come afterwards (rss.h), as in flowq_rx_decide_burst(). */
+static void decide_mixed(const struct instance *is, struct thread *thread, struct flowq_vm *const *vms,
+                         const struct flowq_pkt *pkts, unsigned n, struct flowq_decision *out)
+{
+    uint16_t qids[BATCH];
+    struct batch b;
+    memset(b.reason, FLOWQ_REASON_BOUND, sizeof(b.reason));
+    take_mixed(is, thread, vms, pkts, n, qids, &b, out);
+    for (unsigned i = 0, m; i < n; i += m) {
+        m = 1;
+        if (b.odd_kind[i] == ODD_RULED)
+            continue;
+        m = by_flow(vms, &b, i, n);
+        for (unsigned j = i; j < i + m; j++)
+            out[j] = (struct flowq_decision){.qid = qids[j], .reason = b.reason[j]};
+        if (ptr_load_acquire(&vms[i]->virtio.reports) != NULL)
+            rss_add_reports(vms[i], thread, pkts + i, m, out + i);
+    }
 }
 
 /* ---- The call -------------------------------------------------------------------------------------------------------------- */
@@ -183,8 +226,24 @@ static void steer_singly(struct flowq_vm *const *vms, const struct flowq_pkt *pk
         qids[i] = flowq_rx_steer(vms[i], &pkts[i]);
 }
 
+static void decide_singly(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned n, struct flowq_decision *out)
+{
+    for (unsigned i = 0; i < n; i++)
+        flowq_rx_decide_burst(vms[i], &pkts[i], 1, &out[i]);
+}
+
+/* What a burst for several vms is owed (require.h). */
+static inline bool all_there(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, size_t n, const void *out)
+{
+    bool there = n == 0 || (vms && pkts && out);
+    for (size_t i = 0; there && i < n; i++)
+        there = vms[i] != NULL;
+    return there;
+}
+
 void flowq_rx_steer_burst_vms(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
 {
+    require(all_there(vms, pkts, n, qids));
     struct thread *thread = thread_self();
     const struct instance *is = steer_is_wide() ? &wide : &narrow;
     if (thread)
@@ -197,6 +256,26 @@ void flowq_rx_steer_burst_vms(struct flowq_vm *const *vms, const struct flowq_pk
             steer_mixed(is, thread, vms + i, pkts + i, m, qids + i);
         else
             steer_singly(vms + i, pkts + i, m, qids + i);
+    }
+    if (thread)
+        thread_leave(thread);
+}
+
+void flowq_rx_decide_burst_vms(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, size_t n, struct flowq_decision *out)
+{
+    require(all_there(vms, pkts, n, out));
+    struct thread *thread = thread_self();
+    const struct instance *is = steer_is_wide() ? &wide : &narrow;
+    if (thread)
+        thread_enter(thread);
+    for (size_t i = 0; i < n; i += BATCH) {
+        unsigned m = batch_size(n, i);
+        if (all_alike(vms + i, m))
+            flowq_rx_decide_burst(vms[i], pkts + i, m, out + i);
+        else if (thread)
+            decide_mixed(is, thread, vms + i, pkts + i, m, out + i);
+        else
+            decide_singly(vms + i, pkts + i, m, out + i);
     }
     if (thread)
         thread_leave(thread);

@@ -5,10 +5,8 @@
  */
 #include "virtio.h"
 
-#include <errno.h>
-#include <stddef.h>
-
 #include "rss.h"
+#include "sized.h"
 #include "tunnel.h"
 #include "vm.h"
 
@@ -147,17 +145,13 @@ void virtio_set_pairs_locked(struct flowq_vm *vm, uint32_t n)
 
 /* ---- The same as calls ----------------------------------------------------------------------------------------------------- */
 
-#define RSS_SIZE_MIN (offsetof(struct flowq_rss, reserved) + sizeof(uint32_t))
+#define RSS_SIZE_MIN SIZED_END(struct flowq_rss, reserved)
 
-/* As copy_known() in config.c. */
 static int read_rss(const struct flowq_rss *in, struct flowq_rss *out)
 {
-    if (!in || in->size < RSS_SIZE_MIN)
-        return -EINVAL;
-    for (size_t i = sizeof(*out); i < in->size; i++)
-        if (((const char *)in)[i] != 0)
-            return -E2BIG;
-    memcpy(out, in, sizeof(*out));
+    int r = in ? take_known(out, sizeof(*out), in, RSS_SIZE_MIN) : -EINVAL;
+    if (r)
+        return r;
     return !out->table || (out->key_length && !out->key) || out->reserved ? -EINVAL : 0;
 }
 
@@ -217,13 +211,11 @@ void virtio_set_pairs(struct flowq_vm *vm, uint32_t n)
 
 int flowq_vm_virtio_caps(struct flowq_vm *vm, struct flowq_virtio_caps *out)
 {
-    if (!vm || !out || out->size < 8)
+    if (!vm || !out || !sized_can_take(out))
         return -EINVAL;
     struct virtio *v = &vm->virtio;
-    uint32_t room = out->size;
     mutex_lock(&v->lock);
     struct flowq_virtio_caps all = {
-        .size = room < sizeof(all) ? room : (uint32_t)sizeof(all),
         .max_queue_pairs = vm->queues.max,
         .features = FLOWQ_VIRTIO_F_MQ | (v->hash_types ? FLOWQ_VIRTIO_F_RSS | FLOWQ_VIRTIO_F_HASH_REPORT : 0) |
                     (v->hash_types && v->hash_tunnels ? FLOWQ_VIRTIO_F_HASH_TUNNEL : 0),
@@ -233,7 +225,7 @@ int flowq_vm_virtio_caps(struct flowq_vm *vm, struct flowq_virtio_caps *out)
         .max_table = v->max_table,
     };
     mutex_unlock(&v->lock);
-    memcpy(out, &all, all.size);
+    hand_out(out, &all, sizeof(all));
     return 0;
 }
 
@@ -254,19 +246,34 @@ int flowq_hdr_set_hash(void *hdr, size_t size, const struct flowq_decision *deci
 
 /* ---- Life cycle ------------------------------------------------------------------------------------------------------------ */
 
+static void set_features_locked(struct virtio *v, uint64_t features)
+{
+    v->features = features;
+    (void)ptr_xchg_seq_cst(&v->reports, features & FLOWQ_VIRTIO_F_HASH_REPORT ? v->last : NULL);
+}
+
+int flowq_vm_set_features(struct flowq_vm *vm, uint64_t features)
+{
+    if (!vm)
+        return -EINVAL;
+    mutex_lock(&vm->virtio.lock);
+    set_features_locked(&vm->virtio, features);
+    mutex_unlock(&vm->virtio.lock);
+    return 0;
+}
+
 void virtio_configure_locked(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
 {
     struct virtio *v = &vm->virtio;
     uint16_t port[PARSE_N_PORTS];
     tunnel_read_ports(cfg, port);
     ports_store(&v->ports, port);
-    v->features = cfg->virtio_features;
     v->hash_types = cfg->virtio_hash_types;
     v->hash_tunnels = cfg->virtio_hash_tunnels;
     v->max_key = cfg->virtio_max_key;
     v->max_table = cfg->virtio_max_table;
-    v->big_endian = cfg->virtio_big_endian && !(cfg->virtio_features & FLOWQ_VIRTIO_F_VERSION_1);
-    (void)ptr_xchg_seq_cst(&v->reports, v->features & FLOWQ_VIRTIO_F_HASH_REPORT ? v->last : NULL);
+    v->big_endian = cfg->virtio_big_endian != 0;
+    set_features_locked(v, cfg->virtio_features);
 }
 
 int virtio_init(struct flowq_vm *vm, const struct flowq_vm_config *cfg)

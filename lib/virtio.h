@@ -37,7 +37,7 @@ struct virtio {
     pthread_mutex_t lock; /* of what follows */
     uint64_t features;    /* as negotiated */
     uint32_t hash_types, hash_tunnels, max_key, max_table; /* as offered */
-    bool big_endian;                                       /* of a legacy guest */
+    bool big_endian; /* the guest; without VERSION_1 its virtqueue_pairs, too */
     struct rss *last;
     struct rss *retired;
     uint32_t n_retired;

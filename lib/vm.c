@@ -4,13 +4,41 @@
 #include "config.h"
 #include "tunnel.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/random.h>
 #include <time.h>
 
 #define NS_PER_MS UINT64_C(1000000)
+
+/* ---- The log --------------------------------------------------------------------------------------------------------------- */
+
+static void copy_name(char to[FLOWQ_NAME_SIZE], const char *name)
+{
+    size_t n = 0;
+    for (; name && name[n] && n < FLOWQ_NAME_SIZE - 1; n++)
+        to[n] = (unsigned char)name[n] < ' ' || name[n] == 0x7f ? '?' : name[n]; /* a line stays one */
+    to[n] = 0;
+}
+
+static void say(void (*log)(void *ctx, int32_t level, const char *message), void *ctx, const char *name, int32_t level,
+                const char *text)
+{
+    char line[sizeof(struct config_fault) + FLOWQ_NAME_SIZE + sizeof("flowq : ")];
+    if (!log || !*text)
+        return;
+    (void)snprintf(line, sizeof(line), "flowq%s%s: %s", *name ? " " : "", name, text);
+    log(ctx, level, line);
+}
+
+void vm_say(const struct flowq_vm *vm, int32_t level, const char *text) { say(vm->log, vm->log_ctx, vm->name, level, text); }
+
+/* To whom settings named that make no vm. */
+static void say_refused(const struct flowq_vm_config *cfg, const struct config_fault *fault)
+{
+    char name[FLOWQ_NAME_SIZE];
+    copy_name(name, cfg->name);
+    say(cfg->log, cfg->log_ctx, name, FLOWQ_LOG_ERROR, fault->text);
+}
 
 /* ---- Time ------------------------------------------------------------------------------------------------------------------ */
 
@@ -75,7 +103,7 @@ static void apply(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
     struct note_ages ages = note_ages_from(vm->ages.tick_shift, cfg->active_ms * NS_PER_MS, cfg->idle_ms * NS_PER_MS);
     u32_store_relaxed(&s->active, ages.active);
     u32_store_relaxed(&s->idle, ages.idle);
-    u8_store_relaxed(&s->learn, (uint8_t)cfg->learn);
+    u8_store_relaxed(&s->no_learn, (uint8_t)cfg->no_learn);
     u8_store_relaxed(&s->key_vlan, (uint8_t)cfg->key_vlan);
     u8_store_relaxed(&s->key_vni, (uint8_t)cfg->key_vni);
     u16_store_relaxed(&s->vlan_tpid, cfg->vlan_tpid);
@@ -138,7 +166,7 @@ static int make_secret(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
     return 0;
 }
 
-static int fill(struct flowq_vm *vm, const struct flowq_vm_config *cfg, const struct parts *p)
+static int fill(struct flowq_vm *vm, const struct flowq_vm_config *cfg, const struct parts *p, struct config_fault *fault)
 {
     const struct table_sizes sizes = {
         .max_flows = cfg->max_flows,
@@ -151,6 +179,7 @@ static int fill(struct flowq_vm *vm, const struct flowq_vm_config *cfg, const st
     vm->can_rebind_late = sizes.plane;
     vm->log = cfg->log;
     vm->log_ctx = cfg->log_ctx;
+    copy_name(vm->name, cfg->name);
     vm->noted = (void *)(base + p->noted);
     vm->counted = cfg->queue_stats ? (void *)(base + p->counted) : NULL;
     uint32_t tick_shift = tick_shift_for(cfg->active_ms * NS_PER_MS);
@@ -159,7 +188,7 @@ static int fill(struct flowq_vm *vm, const struct flowq_vm_config *cfg, const st
     apply(vm, cfg);
     frags_init(&vm->frags, p->n_fragments, base + p->frags);
     implied_init(&vm->implied, cfg->max_flows, base + p->implied);
-    int r = config_check_times(cfg, vm->clock_resolution_ns);
+    int r = config_check_times(cfg, vm->clock_resolution_ns, fault);
     if (r == 0)
         r = make_secret(vm, cfg);
     if (r == 0)
@@ -181,34 +210,48 @@ static int fill(struct flowq_vm *vm, const struct flowq_vm_config *cfg, const st
     return r;
 }
 
+/* cfg has been through config_read(). */
+static int make(const struct flowq_vm_config *cfg, struct flowq_vm **out, struct config_fault *fault)
+{
+    bool misaligned = false;
+    struct memory memory = {
+        .alloc = cfg->alloc ? cfg->alloc : memory_default_alloc,
+        .free = cfg->alloc ? cfg->free : memory_default_free,
+        .ctx = cfg->alloc_ctx,
+        .node = (int32_t)cfg->numa_node - 1,
+        .misaligned = &misaligned,
+    };
+    struct parts parts = lay_out(cfg);
+    struct flowq_vm *vm = memory_alloc(&memory, parts.end, 64);
+    int r = vm ? 0 : -ENOMEM;
+    if (vm) {
+        memset(vm, 0, parts.end);
+        vm->memory = memory;
+        r = fill(vm, cfg, &parts, fault);
+        vm->memory.misaligned = NULL;
+        if (r)
+            memory_free(&memory, vm, parts.end);
+    }
+    if (r == -ENOMEM && misaligned)
+        r = config_refuse(fault, "setting alloc gave memory that is not aligned as it was asked to");
+    if (r == 0)
+        *out = vm;
+    return r;
+}
+
 int flowq_vm_create(const struct flowq_vm_config *cfg, struct flowq_vm **out)
 {
     struct flowq_vm_config known;
+    struct config_fault fault;
     if (!out)
         return -EINVAL;
     *out = NULL;
-    int r = config_read(cfg, &known, false);
+    int r = config_read(cfg, &known, false, &fault);
+    if (r == 0)
+        r = make(&known, out, &fault);
     if (r)
-        return r;
-    struct memory memory = {
-        .alloc = known.alloc ? known.alloc : memory_default_alloc,
-        .free = known.alloc ? known.free : memory_default_free,
-        .ctx = known.alloc_ctx,
-        .node = (int32_t)known.numa_node - 1,
-    };
-    struct parts parts = lay_out(&known);
-    struct flowq_vm *vm = memory_alloc(&memory, parts.end, 64);
-    if (!vm)
-        return -ENOMEM;
-    memset(vm, 0, parts.end);
-    vm->memory = memory;
-    r = fill(vm, &known, &parts);
-    if (r) {
-        memory_free(&memory, vm, parts.end);
-        return r;
-    }
-    *out = vm;
-    return 0;
+        say_refused(&known, &fault);
+    return r;
 }
 
 void flowq_vm_destroy(struct flowq_vm *vm)
@@ -226,20 +269,33 @@ void flowq_vm_destroy(struct flowq_vm *vm)
 
 /* ---- Changing -------------------------------------------------------------------------------------------------------------- */
 
+static int check_changes(const struct flowq_vm *vm, const struct flowq_vm_config *cfg, struct config_fault *fault)
+{
+    if ((cfg->rebind_min_tcp_us || cfg->rebind_min_other_us) && !vm->can_rebind_late) {
+        /* Before its times: the clock was not chosen for it either. */
+        (void)config_refuse(fault, "a rebind_min is set, but none was when the vm was made");
+        return -ENOTSUP;
+    }
+    int r = config_check_times(cfg, vm->clock_resolution_ns, fault);
+    if (r == 0 && tick_shift_for(cfg->active_ms * NS_PER_MS) < vm->ages.tick_shift)
+        r = config_refuse(fault, "setting active_ms is %u: eight ticks, of %llu ns, which were chosen when the vm was made",
+                          cfg->active_ms, 1ULL << vm->ages.tick_shift);
+    return r;
+}
+
 int flowq_vm_configure(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
 {
     struct flowq_vm_config known;
+    struct config_fault fault;
     if (!vm || !cfg)
         return -EINVAL;
-    int r = config_read(cfg, &known, true);
-    if (r == 0 && (known.rebind_min_tcp_us || known.rebind_min_other_us) && !vm->can_rebind_late)
-        r = -ENOTSUP; /* before its times: the clock was not chosen for it either */
+    int r = config_read(cfg, &known, true, &fault);
     if (r == 0)
-        r = config_check_times(&known, vm->clock_resolution_ns);
-    if (r == 0 && tick_shift_for(known.active_ms * NS_PER_MS) < vm->ages.tick_shift)
-        r = -EINVAL;
-    if (r)
+        r = check_changes(vm, &known, &fault);
+    if (r) {
+        vm_say(vm, FLOWQ_LOG_ERROR, fault.text);
         return r;
+    }
     mutex_lock(&vm->virtio.lock); /* two at once must not leave a mix */
     apply(vm, &known);
     virtio_configure_locked(vm, &known);
@@ -247,10 +303,10 @@ int flowq_vm_configure(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
     return 0;
 }
 
-void flowq_vm_reset(struct flowq_vm *vm, uint32_t what)
+int flowq_vm_reset(struct flowq_vm *vm, uint32_t what)
 {
-    if (!vm)
-        return;
+    if (!vm || what & ~(uint32_t)(FLOWQ_RESET_FLOWS | FLOWQ_RESET_QUEUES | FLOWQ_RESET_CONFIG))
+        return -EINVAL;
     if (what & (FLOWQ_RESET_CONFIG | FLOWQ_RESET_QUEUES))
         virtio_reset(vm, what);
     if (what & FLOWQ_RESET_FLOWS) {
@@ -260,6 +316,7 @@ void flowq_vm_reset(struct flowq_vm *vm, uint32_t what)
         tally_add(&tally, STAT_FORGOTTEN, table_clear(&vm->table));
         frags_clear(&vm->frags); /* F-A: last */
     }
+    return 0;
 }
 
 static bool stale_now(const void *ctx, uint64_t word)
@@ -285,7 +342,7 @@ static void tell_refused(struct flowq_vm *vm)
         return;
     const char *cause = failed ? "memory was refused" : delayed ? "an open section delays growth" : "max_flows is too small";
     (void)snprintf(line, sizeof(line), "%llu notes found no room among active flows: %s", (unsigned long long)refused, cause);
-    vm->log(vm->log_ctx, FLOWQ_LOG_WARNING, line);
+    vm_say(vm, FLOWQ_LOG_WARNING, line);
 }
 
 void flowq_vm_maintain(struct flowq_vm *vm)

@@ -27,7 +27,7 @@ struct settings {
     atomic_u32 rebind_other;
     atomic_u32 active, idle;         /* ticks: note_ages */
     atomic_u16 vlan_tpid;            /* 0: none */
-    atomic_u8 learn, key_vlan, key_vni; /* 0 or 1 */
+    atomic_u8 no_learn, key_vlan, key_vni; /* 0 or 1 */
 };
 
 struct flowq_vm {
@@ -59,11 +59,15 @@ struct flowq_vm {
     struct memory memory;
     void (*log)(void *ctx, int32_t level, const char *message);
     void *log_ctx;
+    char name[FLOWQ_NAME_SIZE]; /* for the log; empty: none */
     size_t bytes;            /* of this block */
     atomic_u64 refused_told, failed_told, delayed_told; /* refusals and their causes that the log has been told of */
     struct stats stats;
 };
 _Static_assert(offsetof(struct flowq_vm, queues) + offsetof(struct queues, in_use) <= 64, "plain IPv4 needs the first line only");
+
+/* A line for the host's log, without newline, if there is one. */
+void vm_say(const struct flowq_vm *vm, int32_t level, const char *text);
 
 /* What the parser must know, from the settings as they are now. */
 void vm_parse_rules(const struct flowq_vm *vm, struct parse_rules *r);

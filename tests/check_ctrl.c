@@ -140,6 +140,53 @@ START_TEST(not_negotiated)
 }
 END_TEST
 
+/* Alone: each feature serves its commands, and no other setting changes. */
+START_TEST(negotiated_after_creation)
+{
+    struct flowq_vm_config c = defaults();
+    struct flowq_rss r = rss_over(2);
+    struct flowq_virtio_caps before = {.size = sizeof(before)}, after = {.size = sizeof(after)};
+    c.max_queue_pairs = PAIRS;
+    c.no_learn = FLOWQ_ON;
+    c.tunnels = FLOWQ_TUNNEL_NONE;
+    c.virtio_max_table = 256;
+    c.virtio_hash_tunnels = FLOWQ_HASH_TUNNEL_VXLAN;
+    start(&c, PAIRS);
+    ck_assert_int_eq(flowq_vm_virtio_caps(vm, &before), 0);
+    ck_assert_int_eq(flowq_vm_set_features(NULL, ALL_FEATURES), -EINVAL);
+    static const uint64_t one[] = {0, FLOWQ_VIRTIO_F_MQ, FLOWQ_VIRTIO_F_RSS, FLOWQ_VIRTIO_F_HASH_REPORT,
+                                   FLOWQ_VIRTIO_F_HASH_TUNNEL};
+    for (unsigned i = 0; i < sizeof(one) / sizeof(one[0]); i++) {
+        const uint64_t other_bits = UINT64_C(1) << 3 | UINT64_C(1) << 63; /* of no concern */
+        ck_assert_int_eq(flowq_vm_set_features(vm, one[i] | other_bits), 0);
+        ck_assert_uint_eq(send_pairs(4), one[i] == FLOWQ_VIRTIO_F_MQ ? FLOWQ_CTRL_OK : FLOWQ_CTRL_ERR);
+        ck_assert_uint_eq(send_rss(&r), one[i] == FLOWQ_VIRTIO_F_RSS ? FLOWQ_CTRL_OK : FLOWQ_CTRL_ERR);
+        ck_assert_uint_eq(send_hash(1), one[i] == FLOWQ_VIRTIO_F_HASH_REPORT ? FLOWQ_CTRL_OK : FLOWQ_CTRL_ERR);
+        ck_assert_uint_eq(send_tunnels(FLOWQ_HASH_TUNNEL_VXLAN),
+                          one[i] == FLOWQ_VIRTIO_F_HASH_TUNNEL ? FLOWQ_CTRL_OK : FLOWQ_CTRL_ERR);
+    }
+    ck_assert_int_eq(flowq_vm_reset(vm, FLOWQ_RESET_CONFIG | FLOWQ_RESET_QUEUES), 0);
+    ck_assert_int_eq(flowq_vm_set_queue_pairs(vm, PAIRS), 0);
+    ck_assert_uint_eq(note(tcp(1), 2), FLOWQ_NOTE_OFF);
+    ck_assert_int_eq(flowq_vm_virtio_caps(vm, &after), 0);
+    ck_assert_mem_eq(&before, &after, sizeof(after));
+}
+END_TEST
+
+/* Reports, too, follow the features, at once. */
+START_TEST(reports_follow_the_features)
+{
+    struct flowq_tuple sent = tcp(1), t = tuple_reverse(&sent);
+    start_with(NO_RSS);
+    ck_assert_int_eq(flowq_vm_set_hash(vm, FLOWQ_HASH_TYPE_ALL, key, sizeof(key)), 0);
+    ck_assert_uint_eq(decided(&t).hash_report, FLOWQ_HASH_REPORT_TCPV4);
+    ck_assert_int_eq(flowq_vm_set_features(vm, FLOWQ_VIRTIO_F_MQ), 0);
+    ck_assert_uint_eq(decided(&t).hash_report, FLOWQ_HASH_REPORT_NONE);
+    ck_assert_int_eq(flowq_vm_set_features(vm, NO_RSS), 0);
+    ck_assert_uint_eq(decided(&t).hash_report, FLOWQ_HASH_REPORT_TCPV4);
+}
+END_TEST
+
 /* ---- Byte order, pieces ---------------------------------------------------------------------------------------------------- */
 
 START_TEST(legacy_byte_order)
@@ -153,6 +200,12 @@ START_TEST(legacy_byte_order)
     ck_assert_uint_eq(stats().queue_pairs, 3);
     c.virtio_features |= FLOWQ_VIRTIO_F_VERSION_1;
     ck_assert_int_eq(flowq_vm_configure(vm, &c), 0);
+    ck_assert_uint_eq(send_pairs(0x0300), FLOWQ_CTRL_OK);
+    ck_assert_uint_eq(stats().queue_pairs, 0x300);
+    ck_assert_int_eq(flowq_vm_set_features(vm, FLOWQ_VIRTIO_F_MQ), 0); /* a legacy driver again, of the same guest */
+    ck_assert_uint_eq(send_pairs(0x0300), FLOWQ_CTRL_OK);
+    ck_assert_uint_eq(stats().queue_pairs, 3);
+    ck_assert_int_eq(flowq_vm_set_features(vm, c.virtio_features), 0);
     ck_assert_uint_eq(send_pairs(0x0300), FLOWQ_CTRL_OK);
     ck_assert_uint_eq(stats().queue_pairs, 0x300);
 }
@@ -271,6 +324,8 @@ int main(void)
     tcase_add_test(tcase, refused_commands);
     tcase_add_test(tcase, refused_hash_config);
     tcase_add_test(tcase, not_negotiated);
+    tcase_add_test(tcase, negotiated_after_creation);
+    tcase_add_test(tcase, reports_follow_the_features);
     tcase_add_test(tcase, legacy_byte_order);
     tcase_add_test(tcase, any_pieces);
     tcase_add_test(tcase, linux_rss_with_pairs);

@@ -18,18 +18,25 @@ try() {
 }
 
 # Words of $CC and $CXX are separate on purpose.
-for std in c11 c17 gnu11; do
+for std in c11 c17 gnu11 gnu2x; do
     # shellcheck disable=SC2086
     try ${CC:-cc} -x c -std=$std -Wstrict-prototypes
     # shellcheck disable=SC2086
     try ${CC:-cc} -x c -std=$std -Wstrict-prototypes -DFLOWQ_SHORT_NAMES
 done
+# With pointers of 32 bits, where the compiler can and has the C library's headers for it.
+# shellcheck disable=SC2086
+if echo '#include <stdint.h>
+#include <sys/uio.h>' | ${CC:-cc} -m32 -x c -fsyntax-only - 2>/dev/null; then
+    # shellcheck disable=SC2086
+    try ${CC:-cc} -m32 -x c -std=c11 -Wstrict-prototypes
+fi
 if [ "${CXX:-no}" = no ]; then
     echo "no C++ compiler: the header was tried as C only"
     [ $failed = 0 ] && exit 77
     exit 1
 fi
-for std in c++17 gnu++17; do
+for std in c++11 c++17 gnu++17; do
     for extra in "" -DFLOWQ_SHORT_NAMES -DINSIDE_EXTERN_C "-DINSIDE_EXTERN_C -DFLOWQ_SHORT_NAMES"; do
         # shellcheck disable=SC2086
         try $CXX -x c++ -std=$std $extra

@@ -93,7 +93,7 @@ fi
 for name in ovs ovs_netdev vpp; do
     case $name in
     ovs) real=${OVS_CFLAGS-} of="Open vSwitch" set=OVS_CFLAGS ;;
-    ovs_netdev) real= of="Open vSwitch" set="none: it shows what these lack" ;;
+    ovs_netdev) real="" of="Open vSwitch" set="none: it shows what these lack" ;;
     vpp) real=${VPP_CFLAGS-} of=VPP set=VPP_CFLAGS ;;
     esac
     if [ -n "$real" ]; then

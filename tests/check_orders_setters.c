@@ -282,10 +282,10 @@ END_TEST
 
 /* ---- Setters beside setters --------------------------------------------------------------------------------------------- */
 
-static void configure_with(uint64_t features, uint32_t key_vlan)
+static int configure_with(uint64_t features, uint32_t key_vlan)
 {
     struct flowq_vm_config cfg = {.size = sizeof(cfg), .virtio_features = features, .key_vlan = key_vlan};
-    flowq_vm_configure(x.b.vm, &cfg);
+    return flowq_vm_configure(x.b.vm, &cfg);
 }
 
 static int send_rss(uint16_t qid)
@@ -309,7 +309,7 @@ static int send_pairs(uint32_t n)
     return flowq_vm_ctrl(x.b.vm, FLOWQ_CTRL_MQ, FLOWQ_CTRL_MQ_VQ_PAIRS_SET, &all, 1);
 }
 
-enum { N_SETTERS = 18 };
+enum { N_SETTERS = 20 };
 
 /* Each setter there is, some with several arguments. Returns what it returns. */
 static int set(unsigned what)
@@ -340,17 +340,17 @@ static int set(unsigned what)
     case 10:
         return flowq_vm_set_hash_tunnels(vm, 4);
     case 11:
-        configure_with(ALL_FEATURES, FLOWQ_ON);
-        return 0;
+        return configure_with(ALL_FEATURES, FLOWQ_ON);
     case 12:
-        configure_with(ALL_FEATURES & ~FLOWQ_VIRTIO_F_RSS, FLOWQ_OFF);
-        return 0;
+        return configure_with(ALL_FEATURES & ~FLOWQ_VIRTIO_F_RSS, FLOWQ_OFF);
     case 13:
-        configure_with(FLOWQ_VIRTIO_F_MQ, FLOWQ_OFF);
-        return 0;
+        return configure_with(FLOWQ_VIRTIO_F_MQ, FLOWQ_OFF);
+    case 14:
+        return flowq_vm_set_features(vm, ALL_FEATURES & ~FLOWQ_VIRTIO_F_RSS);
+    case 15:
+        return flowq_vm_set_features(vm, FLOWQ_VIRTIO_F_MQ);
     default:
-        flowq_vm_reset(vm, resets[what - 14]);
-        return 0;
+        return flowq_vm_reset(vm, resets[what - 16]);
     }
 }
 

@@ -496,7 +496,11 @@ START_TEST(q1_resets)
     note(tcp(1), 5);
     flowq_vm_set_queue_enabled(vm, 3, false);
     flowq_vm_set_queue_resetting(vm, 4, true);
-    flowq_vm_reset(vm, FLOWQ_RESET_CONFIG | 0xfff0u); /* nothing of ours; unknown bits are ignored */
+    ck_assert_int_eq(flowq_vm_reset(vm, 0), 0);
+    ck_assert_int_eq(flowq_vm_reset(vm, FLOWQ_RESET_CONFIG), 0); /* nothing of ours */
+    for (uint32_t bit = 3; bit < 32; bit++) /* of another version: nothing happens, what we know included */
+        ck_assert_int_eq(flowq_vm_reset(vm, FLOWQ_RESET_FLOWS | FLOWQ_RESET_QUEUES | FLOWQ_RESET_CONFIG | 1u << bit), -EINVAL);
+    ck_assert_int_eq(flowq_vm_reset(vm, UINT32_MAX), -EINVAL);
     queues_are(PAIRS, PAIRS - 2);
     is_bound(tcp(1), 5);
     flowq_vm_reset(vm, FLOWQ_RESET_QUEUES);
@@ -511,7 +515,7 @@ START_TEST(q1_resets)
     ck_assert_uint_eq(s.forgotten, 1);
     ck_assert_uint_eq(s.live, 0);
     ck_assert_uint_eq(note(tcp(1), 2), FLOWQ_NOTE_BOUND);
-    flowq_vm_reset(NULL, FLOWQ_RESET_FLOWS);
+    ck_assert_int_eq(flowq_vm_reset(NULL, FLOWQ_RESET_FLOWS), -EINVAL);
 }
 END_TEST
 

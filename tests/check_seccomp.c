@@ -144,6 +144,7 @@ static void steer_all(void)
     flowq_rx_steer_burst(vm, pkts, 64, qids);
     flowq_rx_decide_burst(vm, pkts, 64, d);
     flowq_rx_steer_burst_vms(vms, pkts, 64, qids);
+    flowq_rx_decide_burst_vms(vms, pkts, 64, d);
     flowq_group(qids, 64, order, runs, PAIRS);
     flowq_group_vms(vms, qids, 64, order, runs, PAIRS);
     struct iovec iov = {.iov_base = rx[0].bytes, .iov_len = rx[0].len};
@@ -227,7 +228,7 @@ static void looking(void)
 
 static void setting(void)
 {
-    struct flowq_vm_config c = {.size = sizeof(c), .learn = FLOWQ_OFF};
+    struct flowq_vm_config c = {.size = sizeof(c), .no_learn = FLOWQ_ON};
     struct flowq_stats s = {.size = sizeof(s)};
     create(0, false);
     note_all(0, FLOWS);

@@ -45,7 +45,7 @@ START_TEST(s0_learn_off_touches_no_packet_and_keeps_bindings)
     struct flowq_vm_config c = defaults();
     struct flowq_pkt pkt = {.data = unreadable(), .len = 60};
     note(tcp(1), 3);
-    c.learn = FLOWQ_OFF;
+    c.no_learn = FLOWQ_ON;
     ck_assert_int_eq(flowq_vm_configure(vm, &c), 0);
     ck_assert_uint_eq(flowq_tx_note(vm, &pkt, 2), FLOWQ_NOTE_OFF);
     ck_assert_uint_eq(flowq_tx_note(vm, &pkt, 99999), FLOWQ_NOTE_OFF);

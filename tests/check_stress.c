@@ -232,9 +232,9 @@ static void *steer_flows(void *arg)
     struct flowq_vm *vms[BURST];
     uint16_t qids[BURST];
     while (!atomic_load(&over)) {
-        uint32_t n = some_packets(&rng, arriving, pkts), how = rng_below(&rng, 4), bound = 0;
+        uint32_t n = some_packets(&rng, arriving, pkts), how = rng_below(&rng, 5), bound = 0;
         for (uint32_t i = 0; i < n; i++)
-            vms[i] = how == 3 && rng_percent(&rng, 30) ? other : b.vm;
+            vms[i] = how >= 3 && rng_percent(&rng, 30) ? other : b.vm;
         uint64_t from = read_version();
         if (how == 0)
             flowq_rx_steer_burst(b.vm, pkts, n, qids);
@@ -242,13 +242,16 @@ static void *steer_flows(void *arg)
             flowq_rx_decide_burst(b.vm, pkts, n, decisions);
         else if (how == 2)
             qids[n = 0] = flowq_rx_steer(b.vm, &pkts[0]), n = 1;
-        else
+        else if (how == 3)
             flowq_rx_steer_burst_vms(vms, pkts, n, qids);
+        else
+            flowq_rx_decide_burst_vms(vms, pkts, n, decisions);
         for (uint32_t i = 0; i < n; i++) {
             if (vms[i] == other)
                 continue;
-            was_in_use(from, how == 1 ? decisions[i].qid : qids[i]);
-            bound += how == 1 && decisions[i].reason == FLOWQ_REASON_BOUND;
+            bool decided = how == 1 || how == 4;
+            was_in_use(from, decided ? decisions[i].qid : qids[i]);
+            bound += decided && decisions[i].reason == FLOWQ_REASON_BOUND;
         }
         atomic_fetch_add(&n_steers, n);
         atomic_fetch_add(&n_bound, bound);

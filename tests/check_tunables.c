@@ -29,13 +29,6 @@ static char *slurp(const char *path)
 /* A setting that is on or off and nothing else. */
 static bool is_switch(const struct config_limit *l) { return l->min == 1 && l->max == 1 && l->has_off; }
 
-/* One that is a combination of bits: all of them, or the names of some. */
-static bool is_mask(const struct config_limit *l)
-{
-    return strcmp(l->name, "tunnels") == 0 || strcmp(l->name, "virtio_hash_types") == 0 ||
-           strcmp(l->name, "virtio_hash_tunnels") == 0;
-}
-
 /* ---- The manual: ".It Fa name [No *] Ta default Ta minimum Ta maximum Ta off"
  * -------------------------------------------------- */
 
@@ -64,7 +57,7 @@ static const char *written(const struct config_limit *l, uint32_t value, char sc
         return "off";
     if (is_switch(l))
         return "on";
-    if (is_mask(l))
+    if (l->mask)
         return "all";
     snprintf(scratch, 16, "%" PRIu32, value);
     return scratch;
@@ -73,7 +66,7 @@ static const char *written(const struct config_limit *l, uint32_t value, char sc
 static void check_row(const struct config_limit *l, const struct row *row)
 {
     char scratch[16];
-    bool ranged = !is_switch(l) && !is_mask(l);
+    bool ranged = !is_switch(l) && !l->mask;
     ck_assert_msg(strcmp(row->preset, written(l, l->preset, scratch)) == 0, "%s: default %s", l->name, row->preset);
     ck_assert_msg(strcmp(row->min, ranged ? written(l, l->min, scratch) : "\\&") == 0, "%s: minimum %s", l->name, row->min);
     /* More than max_flows may be asked for nowhere. */
@@ -165,7 +158,7 @@ START_TEST(header_agrees)
         if (strncmp(l->name, "rebind", 6) != 0) /* fixed are only the places for its times */
             ck_assert_msg(!strstr(comment, "[create]") == !l->fixed, "%s: flowq.h and config.c differ on whether it is fixed",
                           l->name);
-        bool skip = is_switch(l) || is_mask(l);
+        bool skip = is_switch(l) || l->mask;
         for (size_t w = 0; w < sizeof(said_in_words) / sizeof(said_in_words[0]); w++)
             skip = skip || strcmp(l->name, said_in_words[w]) == 0;
         if (skip)
@@ -191,6 +184,7 @@ END_TEST
 static int created(const struct config_limit *l, uint32_t value)
 {
     struct flowq_vm_config cfg = {.size = sizeof(cfg)}, out;
+    struct config_fault fault;
     uint16_t narrow = (uint16_t)value;
     memcpy((char *)&cfg + l->offset, l->width == 2 ? (const void *)&narrow : (const void *)&value, l->width);
     if (strcmp(l->name, "initial_flows") == 0)
@@ -199,7 +193,7 @@ static int created(const struct config_limit *l, uint32_t value)
         cfg.idle_ms = 2000000;
     if (strcmp(l->name, "idle_ms") == 0)
         cfg.active_ms = 80;
-    return config_read(&cfg, &out, false);
+    return config_read(&cfg, &out, false, &fault);
 }
 
 START_TEST(limits_hold)

@@ -66,7 +66,7 @@ static void expect_packets(struct rng *rng, struct flowq_vm *vm, const struct mo
 {
     static struct hashed_packet packet[PACKETS];
     struct flowq_pkt pkt[PACKETS] = {{.data = NULL}};
-    struct flowq_decision out[PACKETS];
+    struct flowq_decision out[PACKETS], mixed_out[PACKETS];
     struct flowq_vm *vms[PACKETS];
     unsigned percent_other = rng_percent(rng, 30) ? 0 : 20;
     uint16_t burst[PACKETS], mixed[PACKETS];
@@ -75,16 +75,21 @@ static void expect_packets(struct rng *rng, struct flowq_vm *vm, const struct mo
         hashed_packet_random(rng, &packet[i]);
         pkt[i] = frame_pkt(&packet[i].frame);
         vms[i] = rng_percent(rng, percent_other) ? other : vm;
-        n_others += vms[i] == other;
+        n_others += 2 * (vms[i] == other);
     }
     flowq_rx_decide_burst(vm, pkt, n, out);
     flowq_rx_steer_burst(vm, pkt, n, burst);
     flowq_rx_steer_burst_vms(vms, pkt, n, mixed);
+    flowq_rx_decide_burst_vms(vms, pkt, n, mixed_out);
     for (unsigned i = 0; i < n; i++) {
         uint32_t value;
         uint8_t report = model_device_hash(d, &packet[i], &value);
         ck_assert_uint_eq(burst[i], out[i].qid);
         ck_assert_uint_eq(mixed[i], vms[i] == vm ? out[i].qid : 0);
+        if (vms[i] == vm)
+            ck_assert_mem_eq(&mixed_out[i], &out[i], sizeof(out[i]));
+        else
+            ck_assert_uint_eq(mixed_out[i].reason, FLOWQ_REASON_SINGLE);
         ck_assert_uint_eq(flowq_rx_steer(vm, &pkt[i]), out[i].qid);
         if (d->rss)
             expect_ruled(d, &out[i], report, value);

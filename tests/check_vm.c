@@ -93,7 +93,7 @@ START_TEST(sizes_of_configurations)
 {
     struct grown_config g = {.known = config()};
     struct flowq_vm *vm = create(&g.known);
-    for (uint32_t size = 0; size < offsetof(struct flowq_vm_config, virtio_features); size++) {
+    for (uint32_t size = 0; size < sizeof(g.known); size++) { /* of version 0.9 */
         g.known.size = size;
         ck_assert_int_eq(try_create(&g.known), -EINVAL);
         ck_assert_int_eq(flowq_vm_configure(vm, &g.known), -EINVAL);
@@ -130,9 +130,9 @@ static const struct range ranges[] = {
     RANGE(max_queue_pairs, true, false, 1, FLOWQ_MAX_QUEUE_PAIRS),
     RANGE(max_flows, true, false, 8, 1 << 27),
     RANGE(initial_flows, true, false, 1, 65536), /* the default of max_flows */
-    RANGE(learn, false, true, FLOWQ_ON, FLOWQ_ON),
+    RANGE(no_learn, false, true, FLOWQ_ON, FLOWQ_ON),
     RANGE(key_vlan, false, true, FLOWQ_ON, FLOWQ_ON),
-    RANGE(tunnels, false, true, 1, FLOWQ_TUNNEL_ALL),
+    RANGE(tunnels, false, true, 1, FLOWQ_TUNNEL_ERSPAN * 2 - 1), /* check_refused has FLOWQ_TUNNEL_ALL */
     RANGE(fragments, true, true, 8, 65536),
     RANGE(vxlan_port, false, false, 1, 65535),
     RANGE(vxlan_linux_port, false, false, 1, 65535),
@@ -213,7 +213,7 @@ START_TEST(settings_that_do_not_fit_together)
     c.free = (void (*)(void *, void *, size_t))(void *)free;
     ck_assert_int_eq(try_create(&c), -EINVAL);
     c = config();
-    c.tunnels = FLOWQ_TUNNEL_ALL + 1;
+    c.tunnels = FLOWQ_TUNNEL_ALL + 1u;
     ck_assert_int_eq(try_create(&c), -EINVAL);
     c.tunnels = 1u << 31 | FLOWQ_TUNNEL_VXLAN;
     ck_assert_int_eq(try_create(&c), -EINVAL);
@@ -319,9 +319,9 @@ START_TEST(configure_changes_all_or_nothing)
 {
     struct flowq_vm_config c = config(), bad;
     struct flowq_vm *vm = create(&c);
-    c.learn = FLOWQ_OFF;
+    c.no_learn = FLOWQ_ON;
     for (int i = 0; i < N_RANGES; i++) {
-        if (ranges[i].create_only || !ranges[i].wide || ranges[i].offset == offsetof(struct flowq_vm_config, learn))
+        if (ranges[i].create_only || !ranges[i].wide || ranges[i].offset == offsetof(struct flowq_vm_config, no_learn))
             continue;
         bad = c;
         set(&bad, &ranges[i], ranges[i].max + 1);
@@ -336,7 +336,7 @@ START_TEST(configure_changes_all_or_nothing)
     ck_assert_uint_eq(note(vm, 1, 2), FLOWQ_NOTE_BOUND); /* still learning */
     ck_assert_int_eq(flowq_vm_configure(vm, &c), 0);
     ck_assert_uint_eq(note(vm, 1, 3), FLOWQ_NOTE_OFF);
-    c.learn = 0;
+    c.no_learn = 0;
     ck_assert_int_eq(flowq_vm_configure(vm, &c), 0);
     ck_assert_uint_eq(note(vm, 1, 3), FLOWQ_NOTE_MOVED);
     flowq_vm_destroy(vm);
@@ -445,6 +445,10 @@ static void steer_unregistered(struct flowq_vm *const vms[2], uint16_t fallback)
     ck_assert_uint_eq(qids[1], fallback);
     flowq_rx_steer_burst_vms(vms, pkts, 2, qids);
     ck_assert_uint_eq(qids[0], fallback);
+    struct flowq_decision d[2];
+    flowq_rx_decide_burst_vms(vms, pkts, 2, d);
+    ck_assert_uint_eq(d[0].qid, fallback);
+    ck_assert_uint_eq(d[0].reason, FLOWQ_REASON_FALLBACK);
 }
 
 static void *unregistered(void *arg)
@@ -475,7 +479,7 @@ static void *unregistered(void *arg)
     ck_assert_uint_eq(decide(vm, 1).reason, FLOWQ_REASON_BOUND); /* the next call tries again */
     ck_assert_int_eq(flowq_vm_stats(vm, &s), 0);
     ck_assert_uint_eq(s.note[FLOWQ_NOTE_UNREGISTERED], 1);
-    ck_assert_uint_eq(s.steer[FLOWQ_REASON_FALLBACK], 5);
+    ck_assert_uint_eq(s.steer[FLOWQ_REASON_FALLBACK], 6);
     return NULL;
 }
 

@@ -31,7 +31,7 @@ void model_configure(struct model *m, const struct flowq_vm_config *cfg)
     for (uint32_t i = 0; i < m->n_flows; i++)
         if (model_bound(m, i) == MODEL_MAYBE)
             m->flow[i].sure = 0;
-    m->learn = cfg->learn != FLOWQ_OFF;
+    m->learn = cfg->no_learn != FLOWQ_ON;
     m->active_ns = or_default(cfg->active_ms, 10000) * MS;
     m->idle_ns = or_default(cfg->idle_ms, 1800000) * MS;
     uint64_t tcp = rebind_ns(cfg->rebind_min_tcp_us), other = rebind_ns(cfg->rebind_min_other_us);

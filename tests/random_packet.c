@@ -452,7 +452,7 @@ void random_rules(struct rng *rng, struct parse_rules *rules)
         rules->tunnels = 0;
         break;
     default:
-        rules->tunnels = (uint32_t)rng_next(rng) & FLOWQ_TUNNEL_ALL;
+        rules->tunnels = (uint32_t)rng_next(rng) % (FLOWQ_TUNNEL_ERSPAN * 2u);
         break;
     }
     for (unsigned i = 0; i < PARSE_N_PORTS; i++)

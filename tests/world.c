@@ -31,11 +31,11 @@ _Noreturn void world_wrong(struct world *w, const char *format, ...)
     va_end(args);
     const struct flowq_vm_config *c = &w->cfg;
     printf("\nFLOWQ_SEED=%" PRIu64 " FLOWQ_ROUND=%u operation %u: %s\n", w->seed, w->round, w->operation, what);
-    printf(
-        "max_flows %u initial %u fragments %u key_vlan %x key_vni %x tunnels %x rebind %u %u us active %u idle %u ms learn %x; now %" PRIu64
-        ", %u held, queues in use %u of %u\n",
-        c->max_flows, c->initial_flows, c->fragments, c->key_vlan, c->key_vni, c->tunnels, c->rebind_min_tcp_us, c->rebind_min_other_us,
-        c->active_ms, c->idle_ms, c->learn, w->model.now, w->model.n_held, w->model.n_in_use, w->model.pairs);
+    printf("max_flows %u initial %u fragments %u key_vlan %x key_vni %x tunnels %x rebind %u %u us active %u idle %u ms "
+           "no_learn %x; now %" PRIu64 ", %u held, queues in use %u of %u\n",
+           c->max_flows, c->initial_flows, c->fragments, c->key_vlan, c->key_vni, c->tunnels, c->rebind_min_tcp_us,
+           c->rebind_min_other_us, c->active_ms, c->idle_ms, c->no_learn, w->model.now, w->model.n_held, w->model.n_in_use,
+           w->model.pairs);
     for (uint32_t i = w->n_history > HISTORY ? w->n_history - HISTORY : 0; i < w->n_history; i++)
         printf("  %s\n", w->history[i % HISTORY]);
     fflush(stdout);
@@ -382,12 +382,13 @@ void world_set_rules(struct world *w)
 void world_pick_settings(struct world *w, struct flowq_vm_config *c, bool rebind)
 {
     static const uint32_t active[] = {0, 0, 80, 100, 500, 3000, 20000};
-    c->learn = rng_percent(&w->rng, 5) ? FLOWQ_OFF : rng_percent(&w->rng, 50) ? FLOWQ_ON : 0;
+    c->no_learn = rng_percent(&w->rng, 5) ? FLOWQ_ON : rng_percent(&w->rng, 50) ? FLOWQ_OFF : 0;
     c->key_vlan = rng_percent(&w->rng, 30) ? FLOWQ_ON : rng_percent(&w->rng, 50) ? FLOWQ_OFF : 0;
     c->key_vni = rng_percent(&w->rng, 30) ? FLOWQ_ON : rng_percent(&w->rng, 50) ? FLOWQ_OFF : 0;
     c->tunnels = rng_percent(&w->rng, 50)   ? 0
                  : rng_percent(&w->rng, 50) ? FLOWQ_TUNNEL_NONE
-                                            : (uint32_t)rng_next(&w->rng) & FLOWQ_TUNNEL_ALL;
+                 : rng_percent(&w->rng, 50) ? (FLOWQ_TUNNEL_ALL & ~((uint32_t)rng_next(&w->rng) & 0x3fffffff))
+                                            : (uint32_t)rng_next(&w->rng) % (FLOWQ_TUNNEL_ERSPAN * 2u);
     c->active_ms = active[rng_below(&w->rng, sizeof(active) / sizeof(active[0]))];
     c->idle_ms = c->active_ms == 0 ? 0 : c->active_ms * rng_range(&w->rng, 1, 20);
     c->rebind_min_tcp_us = c->rebind_min_other_us = 0;
@@ -402,7 +403,7 @@ void world_configure(struct world *w)
     struct flowq_vm_config c = w->cfg;
     world_pick_settings(w, &c, w->can_rebind && rng_percent(&w->rng, 80));
     int error = flowq_vm_configure(w->vm, &c);
-    record(w, "%u configure learn %x tunnels %x active %u -> %d", w->operation, c.learn, c.tunnels, c.active_ms, error);
+    record(w, "%u configure no_learn %x tunnels %x active %u -> %d", w->operation, c.no_learn, c.tunnels, c.active_ms, error);
     if (error == -EINVAL)
         return; /* a time that the tick cannot resolve; check_vm has these */
     if (error != 0)

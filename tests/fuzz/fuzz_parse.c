@@ -28,7 +28,7 @@ static struct parse_rules rules_of(const uint8_t setting[SETTINGS])
     struct parse_rules rules = parse_rules_default();
     rules.key_vlan = setting[0] & 1;
     if (setting[0] & 2)
-        rules.tunnels = ((uint32_t)setting[3] << 16 | (uint32_t)setting[1] << 8 | setting[2]) & FLOWQ_TUNNEL_ALL;
+        rules.tunnels = ((uint32_t)setting[3] << 16 | (uint32_t)setting[1] << 8 | setting[2]) % (FLOWQ_TUNNEL_ERSPAN * 2u);
     rules.key_vni = setting[3] & 64;
     if (setting[0] & 4)
         rules.port[setting[3] % PARSE_N_PORTS] = setting[0] & 8 ? 0 : 4789;

@@ -40,13 +40,14 @@ static uint16_t queue_of(struct device *dev, const uint8_t *answer)
 int main(void)
 {
     uint8_t sent[HDR + FRAME_SIZE], answer[FRAME_SIZE], pairs[2] = {PAIRS, 0};
+    struct flowq_vm_config cfg = {.size = sizeof(cfg)};
     struct device dev = {.features = FLOWQ_VIRTIO_F_MQ | FLOWQ_VIRTIO_F_VERSION_1, .hdr_len = HDR};
     struct iovec iov[3], two[2];
 
     memset(sent, 0xff, HDR); /* a header that is not to be believed */
     make_frame(sent + HDR, 1, false);
     make_frame(answer, 1, true);
-    dev.vm = make_vm(&dev.cfg);
+    dev.vm = make_vm(&cfg);
 
     for (size_t i = 0; i < 2; i++)
         two[i] = (struct iovec){.iov_base = &pairs[i], .iov_len = 1};

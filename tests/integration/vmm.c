@@ -11,9 +11,8 @@ enum { STATUS_FEATURES_OK = 8 }; /* virtio: VIRTIO_CONFIG_S_FEATURES_OK */
 
 struct device {
     struct flowq_vm *vm;
-    struct flowq_vm_config cfg; /* as given to flowq_vm_create() */
-    uint64_t features;          /* that the driver accepted */
-    size_t hdr_len;             /* of the virtio-net header */
+    uint64_t features; /* that the driver accepted */
+    size_t hdr_len;    /* of the virtio-net header */
 };
 
 /* A packet from transmitq(q + 1), cut by the guest as it likes. */
@@ -60,8 +59,7 @@ static void set_status(struct device *dev, uint8_t status)
                                     FLOWQ_RESET_CONFIG);
         flowq_synchronize();
     } else if (status & STATUS_FEATURES_OK) {
-        dev->cfg.virtio_features = dev->features;
-        flowq_vm_configure(dev->vm, &dev->cfg);
+        flowq_vm_set_features(dev->vm, dev->features);
     }
 }
 
