@@ -182,8 +182,10 @@ static __attribute__((noinline)) uint32_t update_timed(const struct note_context
         (void)u16_cas(place_stamp(t, p), &old, 0); /* "long ago", before it wraps; unless another time came meanwhile */
     if (!u64_cas_seq_cst(p->slot, &word, fresh))
         return AGAIN;
-    if (binds) /* a time that is ahead is later than ours, and stays */
-        bind_at(t, *p, hash, seen, seen != 0 && stamp_ahead(c, seen) ? seen : bind_stamp(c));
+    if (binds) {
+        bool later = seen != 0 && stamp_ahead(c, seen) && !silent_for(c, p->word, ticks);
+        bind_at(t, *p, hash, seen, later ? seen : bind_stamp(c)); /* a time that is later than ours stays */
+    }
     return outcome;
 }
 

@@ -32,7 +32,7 @@
  *   hashes types=N key=HEX    what is reported in automatic steering
  *   hash-tunnels N            tunnels of which the inner header is hashed
  *   wait MS                   time passes; between other steps none does
- *   lookup Q|none PROTOCOL SRC [SPORT] > DST [DPORT] [vlan ID...]
+ *   lookup Q|none PROTOCOL SRC [SPORT] > DST [DPORT] [vni ID] [vlan ID...]
  *                             the flow's binding, the tuple as an incoming packet has it
  *   class NAME                ... and its class, by flowq_class_name()
  *   equal HEX PACKET          both are the same bytes
@@ -134,11 +134,11 @@ START_TEST(test_damaged_scenarios_do_no_harm)
 }
 END_TEST
 
-/* What a scenario cannot set: size, secret, pointers (memory, clock, log), and what is reserved. */
+/* What a scenario cannot set: size, secret, pointers (memory, clock, log, name), and what is reserved. */
 START_TEST(test_every_setting_has_a_name)
 {
     struct flowq_vm_config *c = NULL;
-    size_t others = sizeof(c->size) + sizeof(c->secret) + 7 * sizeof(void *) + sizeof(c->reserved) + sizeof(c->virtio_reserved) +
+    size_t others = sizeof(c->size) + sizeof(c->secret) + 8 * sizeof(void *) + sizeof(c->reserved) + sizeof(c->virtio_reserved) +
                     sizeof(c->key_reserved) + sizeof(c->key_reserved2);
     if (sizeof(void *) == 8) /* elsewhere there may be padding */
         ck_assert_uint_eq(scenario_settings_bytes() + others, sizeof(*c));

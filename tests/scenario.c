@@ -72,7 +72,7 @@ static const struct setting {
     SETTING(max_queue_pairs),
     SETTING(max_flows),
     SETTING(initial_flows),
-    SETTING(learn),
+    SETTING(no_learn),
     SETTING(key_vlan),
     SETTING(tunnels),
     SETTING(fragments),
@@ -279,7 +279,7 @@ static int read_about(struct reader *r, const char *word)
     return take_number(r, "hash report", 9, &before->report) ? -1 : take_number(r, "hash value", UINT32_MAX, &before->hash);
 }
 
-/* lookup QUEUE|none PROTOCOL SRC [SPORT] > DST [DPORT] [vlan ID...], as an incoming packet carries it */
+/* lookup QUEUE|none PROTOCOL SRC [SPORT] > DST [DPORT] [vni ID] [vlan ID...], as an incoming packet carries it */
 static int read_lookup(struct reader *r, struct step *s)
 {
     struct flowq_tuple *t = &s->tuple;
@@ -302,8 +302,14 @@ static int read_lookup(struct reader *r, struct step *s)
     }
     t->sport = (uint16_t)port[0];
     t->dport = (uint16_t)port[1];
+    if (r->at < r->n && strcmp(r->word[r->at], "vni") == 0) {
+        (void)take(r);
+        t->has_vni = 1;
+        if (take_number(r, "network id", UINT32_MAX, &t->vni) != 0)
+            return -1;
+    }
     if (r->at < r->n && strcmp(take(r), "vlan") != 0)
-        return wrong(r, "only vlan can follow a tuple");
+        return wrong(r, "only vni and vlan can follow a tuple");
     for (; r->at < r->n && t->n_vlans < FLOWQ_MAX_VLANS; t->vlan[t->n_vlans++] = (uint16_t)number)
         if (take_number(r, "VLAN id", 4095, &number) != 0)
             return -1;
