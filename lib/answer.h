@@ -83,7 +83,7 @@ static inline __attribute__((always_inline)) uint64_t word_away(const struct vie
 
 /* The queue of a flow that is in its second line, or unbound, and which of these; FLOWQ_DROP: there is more to it. The flow is
    that of packet `at`, which is pkt. */
-static inline __attribute__((always_inline)) uint16_t answer_away(const struct view v, const struct batch *b, unsigned at,
+static inline __attribute__((always_inline)) uint16_t answer_away(const struct view v, const struct batch *b, size_t at,
                                                                   const struct flowq_pkt *pkt, bool *bound, match_fn *match)
 {
     const struct sighting *s = &b->seen[at];
@@ -107,7 +107,7 @@ static inline __attribute__((always_inline)) void answer_each(const struct recei
     uint32_t rest = 0;
     unsigned n_odd = (unsigned)__builtin_popcount(odd), n_bound = 0;
     for (; odd; odd &= ~odd_bit(odd_first(odd))) {
-        unsigned at = odd_first(odd);
+        const size_t at = odd_first(odd);
         const struct view v = to->one ? one : view_of_line(to->vms[at], to->by);
         bool bound = false;
         const struct flowq_pkt *pkt = &b->pkts[at];
@@ -120,8 +120,8 @@ static inline __attribute__((always_inline)) void answer_each(const struct recei
                 tally_add(&v.tally, STAT_STEER + b->reason[at], 1);
         } else {
             struct view room;
-            qids[at] = answer_odd(view_in(to, at, &room), b->odd_kind[at], b->seen[at].hash, pkt, &b->spread[at], &b->reason[at]);
-            rest |= odd_bit(at);
+            qids[at] = answer_odd(view_in(to, (unsigned)at, &room), b->odd_kind[at], b->seen[at].hash, pkt, &b->spread[at], &b->reason[at]);
+            rest |= odd_bit((unsigned)at);
         }
     }
     const unsigned n_rest = (unsigned)__builtin_popcount(rest);

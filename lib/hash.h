@@ -142,28 +142,25 @@ static inline uint64_t hash_frag(const struct hash_secret *s, const struct parse
  * exchanged between the same addresses, which are few. Words behind those that all keys have have no direction.
  */
 
-/* key_l4_make()'s word, with the ports in ascending order (as one number, in whatever order that is). */
-static inline uint64_t hash_ports_ascending(uint64_t l4)
+/* What counts of key_l4_make()'s word: the ports in ascending order (as one number, in whatever order that is), and the protocol. */
+static inline uint64_t hash_spread_l4(uint64_t l4)
 {
     uint32_t ports = (uint32_t)(l4 >> KEY_PORTS_SHIFT), swapped = ports << 16 | ports >> 16;
-    return (l4 & ~((uint64_t)UINT32_MAX << KEY_PORTS_SHIFT)) | (uint64_t)(ports < swapped ? ports : swapped) << KEY_PORTS_SHIFT;
+    return (ports < swapped ? ports : swapped) | (uint64_t)(uint8_t)(l4 >> KEY_PROTOCOL_SHIFT) << 32;
 }
 
-/* As XXH3's avalanche, of which the upper half is wanted. */
-static inline uint32_t hash_spread_mix(uint64_t folded)
-{
-    return (uint32_t)((folded ^ folded >> 37) * 0x165667919e3779f9u >> 32);
-}
+/* The upper half of a product, in which each bit of the factor counts (multiply-shift hashing: Dietzfelbinger et al., 1997). */
+static inline uint32_t hash_spread_mix(uint64_t folded) { return (uint32_t)(folded * 0x165667919e3779f9u >> 32); }
 
 static inline uint32_t hash_spread2(const struct hash_secret *s, const uint64_t word[2])
 {
-    uint64_t there = word[0], back = there << 32 | there >> 32, ports = hash_ports_ascending(word[1]);
-    return hash_spread_mix(hash_fold((there < back ? there : back) ^ s->spread[0], ports ^ s->spread[1]));
+    uint64_t there = word[0], back = there << 32 | there >> 32;
+    return hash_spread_mix(hash_fold((there < back ? there : back) ^ s->spread[0], hash_spread_l4(word[1]) ^ s->spread[1]));
 }
 
 static inline uint32_t hash_spread5(const struct hash_secret *s, const uint64_t word[5])
 {
-    uint64_t ports = hash_ports_ascending(word[4]) ^ s->spread[1];
+    uint64_t ports = hash_spread_l4(word[4]) ^ s->spread[1];
     uint64_t source = word[0] * s->spread[2] + word[1], destination = word[2] * s->spread[2] + word[3];
     return hash_spread_mix(hash_fold(source ^ ports, destination ^ ports));
 }
