@@ -155,13 +155,23 @@ static void hash_packets(struct rss *r, const struct parse_rules *rules, const s
 
 /* ---- Steering -------------------------------------------------------------------------------------------------------------- */
 
-/* The queue that was chosen was not in use. One that is being reset drops; for one that is off the next one in use stands in; and
-   it may just have come back (Q-B). */
+/* The queue that was chosen was not in use. One that is being reset drops, if a table ruled at that instant, whichever it was:
+   the same one did before and after. For one that is off the next one in use stands in; and it may just have come back (Q-B). */
 static __attribute__((noinline)) uint16_t instead_of(struct flowq_vm *vm, const struct tally *tally, uint16_t qid)
 {
-    enum queue_state state = queue_state(&vm->queues, qid);
-    if (state != QUEUE_OFF)
-        return state == QUEUE_IN_USE ? qid : FLOWQ_DROP;
+    enum { TRIES = 4 }; /* so often somebody changed the configuration just now */
+    const void *rules = ptr_load_acquire(&vm->virtio.decides);
+    for (unsigned tries = 0; tries < TRIES; tries++) {
+        enum queue_state state = queue_state(&vm->queues, qid);
+        if (state == QUEUE_IN_USE)
+            return qid;
+        if (state == QUEUE_OFF || !rules)
+            break;
+        const void *before = rules;
+        rules = ptr_load_acquire(&vm->virtio.decides);
+        if (rules == before)
+            return FLOWQ_DROP;
+    }
     qid = queue_next_in_use(&vm->queues, qid);
     if (qid != FLOWQ_DROP)
         tally_add(tally, STAT_RSS_ELSEWHERE, 1);
