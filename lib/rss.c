@@ -155,19 +155,23 @@ static void hash_packets(struct rss *r, const struct parse_rules *rules, const s
 
 /* ---- Steering -------------------------------------------------------------------------------------------------------------- */
 
-/*
- * The queue that r chose was not in use. One that is being reset drops; for one that is off the next one in use stands in; and it
- * may just have come back (Q-B). A drop is r's word: if r does not decide any more the guest may have left RSS before the reset
- * began. If it still does, it did when the queue was being reset: no configuration comes back while our section is open (V-A).
- */
-static __attribute__((noinline)) uint16_t instead_of(struct flowq_vm *vm, const struct rss *r, const struct tally *tally,
-                                                     uint16_t qid)
+/* The queue that was chosen was not in use. One that is being reset drops, if a table ruled at that instant, whichever it was:
+   the same one did before and after. For one that is off the next one in use stands in; and it may just have come back (Q-B). */
+static __attribute__((noinline)) uint16_t instead_of(struct flowq_vm *vm, const struct tally *tally, uint16_t qid)
 {
-    enum queue_state state = queue_state(&vm->queues, qid);
-    if (state == QUEUE_IN_USE)
-        return qid;
-    if (state == QUEUE_RESETTING && ptr_load_acquire(&vm->virtio.decides) == r)
-        return FLOWQ_DROP;
+    enum { TRIES = 4 }; /* so often somebody changed the configuration just now */
+    const void *rules = ptr_load_acquire(&vm->virtio.decides);
+    for (unsigned tries = 0; tries < TRIES; tries++) {
+        enum queue_state state = queue_state(&vm->queues, qid);
+        if (state == QUEUE_IN_USE)
+            return qid;
+        if (state == QUEUE_OFF || !rules)
+            break;
+        const void *before = rules;
+        rules = ptr_load_acquire(&vm->virtio.decides);
+        if (rules == before)
+            return FLOWQ_DROP;
+    }
     qid = queue_next_in_use(&vm->queues, qid);
     if (qid != FLOWQ_DROP)
         tally_add(tally, STAT_RSS_ELSEWHERE, 1);
@@ -183,7 +187,7 @@ static void steer_packets(struct flowq_vm *vm, struct rss *r, const struct parse
     for (unsigned i = 0; i < n; i++) {
         uint16_t qid = r->table[h->report[i] != FLOWQ_HASH_REPORT_NONE ? h->value[i] & r->table_mask : r->table_mask + 1];
         if (__builtin_expect(!queue_in_use(&vm->queues, qid), 0))
-            qid = instead_of(vm, r, tally, qid);
+            qid = instead_of(vm, tally, qid);
         qids[i] = qid;
     }
 }

@@ -273,9 +273,25 @@ static bool flows_decide(void *ctx)
     return left_clean(ctx);
 }
 
-/* Mutation: replace_locked() sets QUEUES_RULED the wrong way round (V-B). */
+/* The queue is reset only after the table has gone: at no instant has a packet to be dropped. */
+static void table_goes_then_reset(void *ctx)
+{
+    (void)ctx;
+    flowq_vm_reset(x.b.vm, FLOWQ_RESET_CONFIG);
+    flowq_vm_set_queue_resetting(x.b.vm, 3, true);
+}
+
+static void steer_to_any(void *ctx)
+{
+    (void)ctx;
+    for (unsigned way = 0; way < 4; way++)
+        SCHED_CHECK(steer_by(way, &pool[0][0][0][0]) != FLOWQ_DROP);
+}
+
+/* Mutations: replace_locked() sets QUEUES_RULED the wrong way round (V-B); instead_of() drops without a look at what rules. */
 START_TEST(rss_comes_and_goes_while_steering)
 {
+    MUST_HOLD("RSS off, then a reset", ruled, left_clean, table_goes_then_reset, steer_to_any, steer_to_any);
     MUST_HOLD("RSS on and off", ruled_and_bound, flows_decide, switch_rss, steer_by_flow_or_table, steer_by_flow_or_table);
 }
 END_TEST
