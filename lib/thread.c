@@ -52,7 +52,9 @@ static struct thread *threads; /* the list */
 static struct thread **end = &threads;
 static struct thread *lowest; /* all before this one are taken; NULL: all are */
 static uint32_t n_threads;
-static bool fork_handled, key_made;
+static atomic_u32 forks; /* are fork()'s handlers there? */
+enum { FORKS_UNSEEN, FORKS_BUSY, FORKS_SEEN };
+static bool key_made;
 static bool unloaded; /* the key is gone for good */
 static pthread_key_t exit_key; /* value: how many more calls of the destructor; NULL on threads that never called us */
 
@@ -117,6 +119,26 @@ static void fork_child(void)
     mutex_unlock(&registry);
 }
 
+/*
+ * Sees to it that fork() calls these. Not under the lock: a fork by another thread before the handlers are there would leave the
+ * child with a lock that nobody opens. Where that cannot be had now (memory) the next registration tries again; a thread that
+ * meets another one at it is not registered this time.
+ */
+static bool watch_forks(void)
+{
+    uint32_t state = FORKS_UNSEEN;
+    if (u32_load_acquire(&forks) == FORKS_SEEN)
+        return true;
+    if (!u32_cas(&forks, &state, FORKS_BUSY))
+        return state == FORKS_SEEN;
+    bool seen = pthread_atfork(fork_prepare, fork_parent, fork_child) == 0;
+    u32_store_release(&forks, seen ? FORKS_SEEN : FORKS_UNSEEN);
+    return seen;
+}
+
+/* Before there is a thread to meet. */
+__attribute__((constructor)) static void load(void) { (void)watch_forks(); }
+
 /* ---- Registration ---------------------------------------------------------------------------------------------------------- */
 
 static void unregister(struct thread *t)
@@ -143,9 +165,7 @@ static void thread_exits(void *value)
 /* What must be there before the first thread can be registered; whatever cannot be had now is tried again. */
 static bool set_up_locked(void)
 {
-    if (!fork_handled)
-        fork_handled = pthread_atfork(fork_prepare, fork_parent, fork_child) == 0;
-    if (fork_handled && !key_made && !unloaded)
+    if (!key_made && !unloaded)
         key_made = pthread_key_create(&exit_key, thread_exits) == 0;
     return key_made || unloaded;
 }
@@ -175,6 +195,8 @@ static struct thread *take(void)
     struct thread *t;
     bool ready;
 
+    if (!watch_forks())
+        return NULL;
     mutex_lock(&registry);
     ready = set_up_locked();
     t = ready ? take_locked() : NULL;
