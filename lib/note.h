@@ -12,7 +12,7 @@
  * two ticks old, 3.15 s, and what seems older than 3.7 s was stored by a note with a later clock; it is not cleared. What
  * remains is a flow that falls silent within rebind_min after it was bound, and is noted again when its last note's time has just
  * wrapped (2048 ticks later, or within 64 before): it looks as if it had not been silent, and may have to wait for rebind_min
- * once more.
+ * once more, and for 0.54 s before.
  *
  *   N-A  A binding time that a note has stored by the time it returns counts, wherever the flow is moved meanwhile: it is later
  *        than the note's word, but nobody decides by an older one after the note has returned.

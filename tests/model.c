@@ -16,6 +16,7 @@
 #define FRAGMENT_LIFE   (30 * SECOND) /* S5 */
 #define FRAGMENT_WAYS   8             /* so many other datagrams may come before the oldest of a set is overwritten */
 #define WRAPPED_TICKS   1980          /* ages beyond may be taken for smaller ones: they rank wrongly, and may put off a move */
+#define BIND_AHEAD      (SECOND / 2 + SECOND / 16) /* and an old time of binding for one that much in the future */
 #define IMPLIED_WAYS    15            /* so many other flows may be implied before the first of them is forgotten */
 #define LEAST_REACH     7             /* a newcomer looks at this many places at the least */
 
@@ -277,7 +278,7 @@ static uint32_t note_bound(const struct model *m, const struct model_flow *f, co
     uint32_t allowed = 0;
     if (m->now - f->bound_from + min / 8 > min)
         allowed |= bit(FLOWQ_NOTE_MOVED);
-    if (m->now - f->bound_to <= min + min / 8 || wrapped(m, f))
+    if (m->now <= f->bound_to + min + min / 8 || wrapped(m, f))
         allowed |= bit(FLOWQ_NOTE_SUPPRESSED);
     return allowed;
 }
@@ -331,11 +332,13 @@ uint32_t model_note(const struct model *m, const struct model_packet *p, uint32_
 
 static void noted_bound(struct model *m, struct model_flow *f, const struct model_packet *p, uint32_t qid, uint32_t outcome)
 {
+    const uint64_t ahead = wrapped(m, f) ? BIND_AHEAD : 0; /* an old time may look like one of a later note, which stays */
     if (outcome == FLOWQ_NOTE_MOVED || opens_anew(p, f)) { /* opened anew where it was: bound anew all the same */
         f->qid = (uint16_t)qid;
-        f->bound_from = f->bound_to = m->now;
-    } else if (wrapped(m, f)) {
-        f->bound_to = m->now;
+        f->bound_from = m->now;
+        f->bound_to = m->now + ahead;
+    } else if (ahead) {
+        f->bound_to = m->now + ahead;
     }
     f->cls = class_after(p, f->cls);
     f->perhaps_established = false;
