@@ -13,8 +13,7 @@ if ! python3 -c 'import cffi, pycparser' 2>/dev/null; then
 fi
 
 # The names of the constants, from the text without its comments. Macros remain: the version, for #if, which is not asked for here.
-# shellcheck disable=SC2086 # a compiler may be two words
-${CC:-cc} -fpreprocessed -dD -E -P "$src/include/flowq.h" >"$work/text" 2>"$work/twice"
+python3 -c 'import re, sys; print(re.sub(r"/\*.*?\*/", "", sys.stdin.read(), flags=re.S))' <"$src/include/flowq.h" >"$work/text"
 grep -o '\<FLOWQ_[A-Z0-9_]*\>' "$work/text" | LC_ALL=C sort -u |
     grep -v -x -e 'FLOWQ_H' -e 'FLOWQ_SHORT_NAMES' -e 'FLOWQ_VERSION.*' -e 'FLOWQ_[A-Z]*_' >"$work/names"
 
