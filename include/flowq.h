@@ -381,7 +381,7 @@ enum flowq_note {
     FLOWQ_NOTE_MOVED = 2,      /* was bound to another queue, is bound to this one now */
     FLOWQ_NOTE_SUPPRESSED = 3, /* stays on its queue: rebind_min has not passed */
     FLOWQ_NOTE_IMPLIED = 4,    /* embryonic, on the queue that the fallback chooses anyway: not stored the first time (S9) */
-    FLOWQ_NOTE_REFUSED = 5, /* not learned: every place within reach holds an active flow, or there is no memory to grow (S9) */
+    FLOWQ_NOTE_REFUSED = 5, /* not learned: every place within reach holds an active flow, and the table cannot grow there (S9) */
     FLOWQ_NOTE_BUSY = 6,    /* nothing changed this time: others were changing the same part of the table (S12) */
     FLOWQ_NOTE_NOT_IN_USE = 7,   /* qid names a queue that is not in use: nothing changed (S1) */
     FLOWQ_NOTE_SINGLE = 8,       /* one queue in use: nothing to learn (S0) */
