@@ -38,8 +38,8 @@
  * CONSTANTS are enumerators, so that compilers, debuggers and bindings see their names and values; every parameter and field that
  * carries one has a fixed-width integer type. The enumeration is as wide as that type (bindgen then gives the constants this
  * type), by two words of GNU C, `__extension__` and `__attribute__((packed))`, which are left out for other compilers. A parser
- * that knows neither, such as pycparser, and so cffi, reads the header as `cc -E -D'__attribute__(x)=' -D__extension__=` leaves
- * it. Macros are only FLOWQ_VERSION and its parts, for #if.
+ * that knows neither, such as pycparser, and so cffi, reads what flowq-integration(7) makes of the header under "Other
+ * languages". Macros are only FLOWQ_VERSION and its parts, for #if.
  */
 #ifndef FLOWQ_H
 #define FLOWQ_H
@@ -214,8 +214,8 @@ struct flowq_vm_config {
     uint16_t gre_udp_port;     /* 4754 */
 
     /* A bound flow moves to another queue only if more than this has passed since it was bound there (rule S2), in microseconds:
-       1000 to 1000000; default and FLOWQ_OFF: it moves at once. A new connection on the same ports always does. [create]: at least one must be set at creation for either to be
-       changeable later. */
+       1000 to 1000000; default and FLOWQ_OFF: it moves at once. A new connection on the same ports always does, and so does a
+       flow whose queue is not in use. [create]: at least one must be set at creation for either to be changeable later. */
     uint32_t rebind_min_tcp_us;   /* TCP */
     uint32_t rebind_min_other_us; /* everything else */
 
@@ -314,11 +314,11 @@ void flowq_vm_destroy(struct flowq_vm *vm);
  * Changes settings while the vm runs: every field not marked [create] takes the value in cfg (0: the default). [create] fields
  * are not looked at. All are checked before any is changed. Data-path calls running meanwhile see each old or new.
  *
- * Changing key_vlan, tunnels or ports changes what the key of a packet is: bindings made before may no longer be found and age
- * away.
+ * Changing key_vlan, key_vni, vlan_tpid, tunnels or ports changes what the key of a packet is: bindings made before may no longer
+ * be found and age away.
  *
  * Returns 0, or
- *   -EINVAL   vm or cfg is NULL, or as for flowq_vm_create; active_ms or idle_ms that the vm's tick (flowq(7)) cannot resolve
+ *   -EINVAL   vm or cfg is NULL, or as for flowq_vm_create; a time that the vm's clock, or its tick (flowq(7)), cannot resolve
  *   -E2BIG    as for flowq_vm_create
  *   -ENOTSUP  a rebind_min is set, to whatever value in range, but none was when the vm was made
  * Thread-safe. Does not allocate. Since 0.9.
@@ -355,8 +355,8 @@ int flowq_thread_register(void);
 
 /*
  * Opens a section on this thread; nests. Optional: every data-path call opens its own, but opening one takes up to 15 ns, as long
- * as the rest of a single call, so hold one over one turn of a poll loop. While one is open, memory that others retired is not
- * freed and tables that were just grown do not grow again; nothing else waits for it.
+ * as the rest of a single call, so hold one over one turn of a poll loop. While one is open, memory that is retired is not freed,
+ * and a table that has retired as much as it has does not grow; flowq_synchronize() waits for it, and nothing else does.
  *
  * Returns 0, or -ENOMEM: the thread could not be registered (then do not call flowq_leave). Since 0.9.
  */
@@ -381,7 +381,7 @@ enum flowq_note {
     FLOWQ_NOTE_MOVED = 2,      /* was bound to another queue, is bound to this one now */
     FLOWQ_NOTE_SUPPRESSED = 3, /* stays on its queue: rebind_min has not passed */
     FLOWQ_NOTE_IMPLIED = 4,    /* embryonic, on the queue that the fallback chooses anyway: not stored the first time (S9) */
-    FLOWQ_NOTE_REFUSED = 5, /* not learned: every place within reach holds an active flow, or there is no memory to grow (S9) */
+    FLOWQ_NOTE_REFUSED = 5, /* not learned: every place within reach holds an active flow, and the table cannot grow there (S9) */
     FLOWQ_NOTE_BUSY = 6,    /* nothing changed this time: others were changing the same part of the table (S12) */
     FLOWQ_NOTE_NOT_IN_USE = 7,   /* qid names a queue that is not in use: nothing changed (S1) */
     FLOWQ_NOTE_SINGLE = 8,       /* one queue in use: nothing to learn (S0) */
@@ -663,8 +663,8 @@ struct flowq_rss {
  * back.
  *
  * Returns 0, or, and then nothing has changed,
- *   -EINVAL   vm or rss is NULL; rss->size below that of version 0.9; a value out of range; a hash type or a queue that was
- *             not offered
+ *   -EINVAL   vm, rss or table is NULL, or key and key_length is not 0; rss->size below that of version 0.9; reserved not zero; a
+ *             value out of range; a hash type or a queue that was not offered
  *   -E2BIG    rss has fields that this version does not know and they are not zero
  *   -ENOTSUP  FLOWQ_VIRTIO_F_RSS is not in virtio_features
  *   -ENOMEM   out of memory, or eight configurations that were replaced still wait for open sections to close

@@ -76,6 +76,7 @@ static void steer_some(struct flowq_vm *vm, struct netdev *netdev,
         /* FLOWQ_DROP, too: all queues are off then, and netdev_send()
            drops the packets and counts them. */
         netdev_send(netdev, runs[r].qid, &out, true);
+        /* Where batches grow, dp_packet_batch_destroy(&out). */
     }
 }
 

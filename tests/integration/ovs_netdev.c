@@ -34,8 +34,9 @@ netdev_dpdk_vhost_get_flowq(struct netdev *netdev, bool on)
 }
 
 /* lib/dpif-netdev.c, reconfigure_datapath(), where a port's mode is
-   chosen: only a port that has a vm, and more than one queue, is granted
-   it. flowq: a field of struct dp_netdev_port beside txq_mode. */
+   chosen, asked before all other modes: only a port that has a vm, and
+   more than one queue, is granted it. flowq: a field of struct
+   dp_netdev_port beside txq_mode, the vm of the port's device. */
 static bool
 port_grant_flowq(struct dp_netdev_port *port)
 {
