@@ -397,8 +397,8 @@ enum flowq_note {
 /* Why a packet goes where it goes: flowq_decision.reason and the index into flowq_stats.steer. */
 enum flowq_reason {
     FLOWQ_REASON_BOUND = 0,      /* its flow is bound */
-    FLOWQ_REASON_FALLBACK = 1,   /* its flow is not bound, or it has nothing but an MPLS label stack: keyed hash over the queues in
-                                    use */
+    FLOWQ_REASON_FALLBACK = 1,   /* its flow is not bound, or it has nothing but an MPLS label stack: keyed hash over the queues
+                                    in use */
     FLOWQ_REASON_FRAGMENT = 2,   /* a later fragment: where the first one went */
     FLOWQ_REASON_ICMP_ERROR = 3, /* an ICMP error: the queue of the bound flow that it quotes */
     FLOWQ_REASON_KEYLESS = 4,    /* no readable key: the lowest queue in use */
@@ -431,8 +431,8 @@ uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_
 
 /*
  * n packets on one queue, as n calls of flowq_tx_note() in order at one reading of the clock would do, as long as nobody notes,
- * sets, resets or maintains meanwhile. Beside others, each packet is noted as it would be alone at some instant of the call, and in
- * order for each flow. Since 0.9.
+ * sets, resets or maintains meanwhile. Beside others, each packet is noted as it would be alone at some instant of the call, and
+ * in order for each flow. Since 0.9.
  */
 void flowq_tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint32_t qid);
 
@@ -445,11 +445,11 @@ void flowq_tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size
 uint16_t flowq_rx_steer(struct flowq_vm *vm, const struct flowq_pkt *pkt);
 
 /*
- * n packets; qids[i] is the answer for pkts[i], as n calls of flowq_rx_steer() in order would give, as long as nobody notes, sets,
- * resets or maintains meanwhile. Beside others, each answer is what a call for this packet alone could have given that began when
- * the burst began: all notes and setters that had returned by then are obeyed; of those that run meanwhile, one packet's answer may
- * know a later one and the next packet's answer not yet an earlier one. A call for hundreds of packets takes less time for each
- * than one for 32, where the table is larger than the caches. Since 0.9.
+ * n packets; qids[i] is the answer for pkts[i], as n calls of flowq_rx_steer() in order would give, as long as nobody notes,
+ * sets, resets or maintains meanwhile. Beside others, each answer is what a call for this packet alone could have given that
+ * began when the burst began: all notes and setters that had returned by then are obeyed; of those that run meanwhile, one
+ * packet's answer may know a later one and the next packet's answer not yet an earlier one. A call for hundreds of packets takes
+ * less time for each than one for 32, where the table is larger than the caches. Since 0.9.
  */
 void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids);
 

@@ -120,7 +120,8 @@ static inline __attribute__((always_inline)) void answer_each(const struct recei
                 tally_add(&v.tally, STAT_STEER + b->reason[at], 1);
         } else {
             struct view room;
-            qids[at] = answer_odd(view_in(to, (unsigned)at, &room), b->odd_kind[at], b->seen[at].hash, pkt, &b->spread[at], &b->reason[at]);
+            qids[at] = answer_odd(view_in(to, (unsigned)at, &room), b->odd_kind[at], b->seen[at].hash, pkt, &b->spread[at],
+                                  &b->reason[at]);
             rest |= odd_bit((unsigned)at);
         }
     }

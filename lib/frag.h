@@ -11,12 +11,12 @@
  * doubles.
  *
  * ORDERING
- *   F-A  A reset of the flows must forget entries, too; but whoever moves entries up beside it puts some back, and whoever steered
- *        a first fragment by a binding of before puts its entry afterwards. So a generation is part of each datagram's hash: it
- *        is loaded (acquire) when the packet has been parsed, before the table is looked at, and raised (release) when the table
- *        is empty, what is left of superseded shards too. An entry of an older generation is another datagram's to all who come
- *        later; and one of the new generation names a queue that was looked up in the emptied table. To zero the entries besides
- *        only makes room. It takes 2^29 resets for a generation to come back.
+ *   F-A  A reset of the flows must forget entries, too; but whoever moves entries up beside it puts some back, and whoever
+ *        steered a first fragment by a binding of before puts its entry afterwards. So a generation is part of each datagram's
+ *        hash: it is loaded (acquire) when the packet has been parsed, before the table is looked at, and raised (release) when
+ *        the table is empty, what is left of superseded shards too. An entry of an older generation is another datagram's to all
+ *        who come later; and one of the new generation names a queue that was looked up in the emptied table. To zero the entries
+ *        besides only makes room. It takes 2^29 resets for a generation to come back.
  */
 #ifndef FLOWQ_LIB_FRAG_H
 #define FLOWQ_LIB_FRAG_H

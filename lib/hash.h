@@ -142,7 +142,8 @@ static inline uint64_t hash_frag(const struct hash_secret *s, const struct parse
  * exchanged between the same addresses, which are few. Words behind those that all keys have have no direction.
  */
 
-/* What counts of key_l4_make()'s word: the ports in ascending order (as one number, in whatever order that is), and the protocol. */
+/* What counts of key_l4_make()'s word: the ports in ascending order (as one number, in whatever order that is), and the
+   protocol. */
 static inline uint64_t hash_spread_l4(uint64_t l4)
 {
     uint32_t ports = (uint32_t)(l4 >> KEY_PORTS_SHIFT), swapped = ports << 16 | ports >> 16;

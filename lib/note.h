@@ -134,8 +134,8 @@ static const uint16_t note_class[NOTE_KINDS][4] = {
 /* Such a packet, if nothing is known of its flow, makes an embryonic one (S8). */
 static inline bool note_begins(enum note_kind kind) { return kind == NOTE_OPENS || kind == NOTE_DATAGRAM; }
 
-/* Binds, refreshes, moves or leaves alone the flow with this hash. FLOWQ_NOTE_*. In a section. spread: its hash_spread(), which counts
-   if note_begins(kind). */
+/* Binds, refreshes, moves or leaves alone the flow with this hash. FLOWQ_NOTE_*. In a section. spread: its hash_spread(), which
+   counts if note_begins(kind). */
 uint32_t note_flow(const struct note_context *c, uint64_t hash, uint32_t spread, enum note_kind kind);
 
 /* The same for a flow that was not in its home line. */

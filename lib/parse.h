@@ -118,8 +118,8 @@ struct parse_result {
  *   - A packet to the port of a UDP tunnel of which no inner packet can be read, whatever the reason (another version, a message
  *     of GTP-U that carries none, an unknown payload, somebody else's protocol), has the outer key, and PARSE_UNREAD_TUNNEL.
  *   - GRE that is never looked into (version 1, source routes, an unknown payload) is keyed on its addresses.
- *   - Labels, WCCP and ERSPAN in GRE are told by their type; in GRE that UDP carries, their own bit counts besides. Ethernet with a
- *     key in GRE is NVGRE; other GRE with IPv6 inside or outside is RFC 7676's; the rest goes by its options.
+ *   - Labels, WCCP and ERSPAN in GRE are told by their type; in GRE that UDP carries, their own bit counts besides. Ethernet with
+ *     a key in GRE is NVGRE; other GRE with IPv6 inside or outside is RFC 7676's; the rest goes by its options.
  *   - The key of GRE counts as a network id whatever the kind; of NVGRE its upper 24 bits, of Ethernet in GRE in UDP all 32, as
  *     the entropy is the port's there.
  *   - ERSPAN of type I, without any header, is told from II by the sequence number, which it lacks. Frame types of III other than
@@ -128,11 +128,12 @@ struct parse_result {
  *     zeros: 0x40 is no header of IPv4, which is at least 20 bytes long.
  *   - GUE: flags are not looked at, as the length of what they announce is known. A protocol with ports has the outer addresses;
  *     one without, but IP and GRE, is unread: there is no more to know, and a byte of somebody else's packet is easily one.
- *   - An ICMP error that quotes a UDP tunnel's packet of which no inner packet can be read quotes the outer one: the VM never binds
- *     that, and what its fallback is the error shares with whatever the other end sends back plainly. A quote of another tunnel
- *     is unreadable then: the VM's own packet may have been readable, so an outer key, which may be bound, would be a guess.
- *   - Each Ethernet header begins a list of VLAN ids of its own, which counts for all that comes without another one. A quote has
- *     those of the frame that carries the error. Id 0 is none; but its tag is one of the four that there may be.
+ *   - An ICMP error that quotes a UDP tunnel's packet of which no inner packet can be read quotes the outer one: the VM never
+ *     binds that, and what its fallback is the error shares with whatever the other end sends back plainly. A quote of another
+ *     tunnel is unreadable then: the VM's own packet may have been readable, so an outer key, which may be bound, would be a
+ *     guess.
+ *   - Each Ethernet header begins a list of VLAN ids of its own, which counts for all that comes without another one. A quote
+ *     has those of the frame that carries the error. Id 0 is none; but its tag is one of the four that there may be.
  *   - A setting that calls a known ethertype that of a tag changes nothing.
  *   - Under labels, and in GTP-U, IP must hold (parse_link.c). Its length is compared with the window, not with the buffer, so
  *     that a packet is the same whether it was gathered or lay in one piece. PPPoE, PPP, GENEVE and the like name their payload:

@@ -191,7 +191,8 @@ static void gre_payload(struct walk *w, struct cursor at, const struct gre *gre,
 }
 
 #define TUNNELS_IN_GRE (FLOWQ_TUNNEL_MPLS_GRE | FLOWQ_TUNNEL_WCCP | FLOWQ_TUNNEL_ERSPAN) /* told by the type */
-#define TUNNELS_GRE    (FLOWQ_TUNNEL_GRE_2784 | FLOWQ_TUNNEL_GRE_2890 | FLOWQ_TUNNEL_GRE_7676 | FLOWQ_TUNNEL_NVGRE | TUNNELS_IN_GRE)
+#define TUNNELS_GRE                                                                                                              \
+    (FLOWQ_TUNNEL_GRE_2784 | FLOWQ_TUNNEL_GRE_2890 | FLOWQ_TUNNEL_GRE_7676 | FLOWQ_TUNNEL_NVGRE | TUNNELS_IN_GRE)
 
 void tunnel_gre(struct walk *w, struct cursor at, struct ip outer)
 {

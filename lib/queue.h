@@ -37,9 +37,9 @@
  *
  * ORDERING
  *   Q-A  setters store in_use, then slot, then summary, each by release. A reader loads the slot (acquire), then the queue's
- *        bit: one that sees a slot as a setter left it sees the queues that this setter brought, too, and any number that ever was
- *        in a slot is valid. A reader that finds the queue not in use looks again, and at last loads the summary (acquire): as that
- *        was stored last, its lowest queue was in use, and it says that none is only if a setter left none.
+ *        bit: one that sees a slot as a setter left it sees the queues that this setter brought, too, and any number that ever
+ *        was in a slot is valid. A reader that finds the queue not in use looks again, and at last loads the summary (acquire):
+ *        as that was stored last, its lowest queue was in use, and it says that none is only if a setter left none.
  *   Q-B  Whether a queue is in use and whether it is being reset stand together in one word, `states`, which a setter changes by
  *        one store. Whoever finds a queue not in use, and must know why, loads that word once (queue_state()), and what it says
  *        held at that instant of the call; in_use is not asked again. No order of two bitmaps would do: between a load of the one

@@ -22,8 +22,8 @@ static bool read_ports(struct cursor *at, struct rss_fields *f, uint8_t ports_of
     return true;
 }
 
-/* A tunnel's functions come back here with fields if an inner IP packet could be read; that one counts alone then. What the parser
-   makes of the packet otherwise, nobody looks at. */
+/* A tunnel's functions come back here with fields if an inner IP packet could be read; that one counts alone then. What the
+   parser makes of the packet otherwise, nobody looks at. */
 static void read_transport(struct walk *w, struct cursor at, struct rss_fields *f, uint8_t protocol)
 {
     const struct ip ip = {.version = f->version, .protocol = protocol};

@@ -210,8 +210,8 @@ static uint64_t clear_locked(struct table *t, struct shard *s)
     return n;
 }
 
-/* Shards that are superseded, all of them frozen, are still looked at by calls that began before: they must not tell those what is
-   forgotten (F-A in frag.h). Nobody writes to them any more; under the grow lock they are not freed. */
+/* Shards that are superseded, all of them frozen, are still looked at by calls that began before: they must not tell those what
+   is forgotten (F-A in frag.h). Nobody writes to them any more; under the grow lock they are not freed. */
 static void clear_superseded(struct table *t)
 {
     for (struct shard *s = t->grow.retired_first; s; s = shard_head(t, s)->retired_next)

@@ -17,11 +17,11 @@
  * last rounds: its struct thread is not given back, and a section it leaves open stays open.
  *
  * The end of the code. The shared library is never unloaded (-z nodelete); but the archive may be part of a plugin that is. A
- * thread that lives on then must not call our destructor when it ends: the key goes with the code (unload()). Values of a key that
- * was deleted mean nothing to one that gets its number later, and a thread-local pointer of a plugin loaded again begins as NULL:
- * what such a thread had is simply left, its struct thread and its record, as nobody can tell an unloading from the end of the
- * process, where other threads may be using theirs. There, calls go on being served; but no thread is given back any more. fork()
- * handlers go with the code, too: pthread_atfork() binds them to whoever called it (glibc; musl never unloads).
+ * thread that lives on then must not call our destructor when it ends: the key goes with the code (unload()). Values of a key
+ * that was deleted mean nothing to one that gets its number later, and a thread-local pointer of a plugin loaded again begins as
+ * NULL: what such a thread had is simply left, its struct thread and its record, as nobody can tell an unloading from the end of
+ * the process, where other threads may be using theirs. There, calls go on being served; but no thread is given back any more.
+ * fork() handlers go with the code, too: pthread_atfork() binds them to whoever called it (glibc; musl never unloads).
  *
  * Lock order: `registry` alone; it covers the list, `taken`, `lowest` and the setting up. No memory is allocated under it,
  * because fork() takes it too and an allocator may have fork handlers with a lock of its own. fork() holds it so that the child

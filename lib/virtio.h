@@ -6,9 +6,9 @@
  * The last accepted command decides the mode. In RSS mode `decides` names the configuration; `reports` names it in either mode if
  * VIRTIO_NET_F_HASH_REPORT was negotiated; both are read by steering threads inside a section. `last` is the same, seen by the
  * control path: hash types and key outlive the mode. Setters work under `lock`, which comes before that of the queues: those of
- * the pairs and the resets, too, so that of any setters side by side there remains what some order of the calls leaves. (Switching
- * a queue on or off, or saying that it is being reset, is one step under the queues' own lock.) All of them but those that bring a
- * new configuration need no memory.
+ * the pairs and the resets, too, so that of any setters side by side there remains what some order of the calls leaves.
+ * (Switching a queue on or off, or saying that it is being reset, is one step under the queues' own lock.) All of them but those
+ * that bring a new configuration need no memory.
  *
  * ORDERING
  *   V-A  A configuration is unlinked from both pointers by seq_cst exchanges before its stamp is taken, and freed when the stamp
