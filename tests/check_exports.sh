@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # The functions of flowq.h are exactly the symbols of the version script, what the built library exports, and the pages of man/ in
-# section 3. Run from the build directory.
+# section 3; and an example calls each. Run from the build directory.
 set -eu
 src=${FLOWQ_SRCDIR:?}
 work=$(mktemp -d)
@@ -42,6 +42,13 @@ if [ -e .libs/libflowq.a ] && [ -e libflowq_one.lo ]; then
     ${NM:-nm} --extern-only --defined-only .libs/libflowq.a | sed -n 's/^[0-9a-f]* [A-Z] //p' | LC_ALL=C sort >"$work/a"
     compare a "libflowq.a"
 fi
+# Somebody who wants to see how a function is called finds it.
+while read -r function; do
+    if ! grep -q "\<$function(" "$src"/examples/*.c "$src"/examples/*.h; then
+        echo "FAILED: no example calls $function()"
+        failed=1
+    fi
+done <"$work/header"
 # Every page is a page, or the name of one in its first line.
 for page in "$src"/man/*.3; do
     target=$(sed -n '1s/^\.so man3\///p' "$page")
