@@ -143,7 +143,7 @@ static bool take_type(const struct walk *w, struct cursor *at, unsigned *type)
 }
 
 /* A frame that carries IP is as likely as that. */
-static enum belief frame_holds(const struct walk *w, struct cursor at)
+static __attribute__((noinline)) enum belief frame_holds(const struct walk *w, struct cursor at)
 {
     unsigned type;
     if (!take_type(w, &at, &type) || type != (read_u8(at.at) >> 4 == 4 ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6))
@@ -154,7 +154,7 @@ static enum belief frame_holds(const struct walk *w, struct cursor at)
 #define ARP_ETHERNET_IPV4 0x00010800u /* how it begins: hardware, protocol (RFC 826) */
 
 /* A frame whose ethertype is one that is usual, and in which that follows, as far as this can be seen. */
-static bool frame_likely(const struct walk *w, struct cursor at)
+static __attribute__((noinline)) bool frame_likely(const struct walk *w, struct cursor at)
 {
     struct cursor payload = at;
     const uint8_t *h;
