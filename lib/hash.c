@@ -34,7 +34,7 @@ uint64_t hash_tagged(const struct hash_secret *s, const struct key *k)
     }
 }
 
-uint32_t hash_spread(const struct hash_secret *s, const struct key *k)
+uint32_t hash_spread_tagged(const struct hash_secret *s, const struct key *k)
 {
     uint32_t spread = key_is_v6(k) ? hash_spread5(s, k->word) : hash_spread2(s, k->word);
     for (uint32_t i = key_l4_word(k) + 1; i < k->bytes / 8; i++)

@@ -166,7 +166,15 @@ static inline uint32_t hash_spread5(const struct hash_secret *s, const uint64_t 
     return hash_spread_mix(hash_fold(source ^ ports, destination ^ ports));
 }
 
+/* Of keys with words of ids, as hash_tagged(). */
+uint32_t hash_spread_tagged(const struct hash_secret *s, const struct key *k);
+
 /* Of any key but an empty one. */
-uint32_t hash_spread(const struct hash_secret *s, const struct key *k);
+static inline uint32_t hash_spread(const struct hash_secret *s, const struct key *k)
+{
+    if (k->bytes == KEY_V4_BYTES)
+        return hash_spread2(s, k->word);
+    return k->bytes == KEY_V6_BYTES ? hash_spread5(s, k->word) : hash_spread_tagged(s, k);
+}
 
 #endif

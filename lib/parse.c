@@ -58,7 +58,7 @@ void parse_packet(const struct flowq_pkt *pkt, const struct parse_rules *rules, 
         memcpy(out->key.word, w.spare_address, sizeof(w.spare_address));
         complete_key(&w, w.spare_ip, w.spare_ports, w.spare_vlans, w.spare_vni);
         out->flags = w.spare_flags;
-        out->kind = w.spare_kind;
+        out->kind = w.spare_in_quote ? PARSE_QUOTE : PARSE_FLOW;
     } else {
         out->key.bytes = 0;
     }

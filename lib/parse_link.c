@@ -9,9 +9,9 @@
 
 /*
  * Such bytes are IP if they hold as IP: else a pseudowire's frame, which begins with a MAC address, would give one key after
- * another. IPv4's checksum holds by chance once in 65536 times. IPv6 has a next header that must be known, a hop limit, and
- * its length, which tells something only where it ends where the window ends, or Ethernet's padding begins; what it has beyond
- * may have been cut off, by us or by whoever gathered it: then what is in the place of a frame's ethertype must be none.
+ * another. IPv4's checksum holds by chance once in 65536 times. IPv6 has a next header that must be known, a hop limit, addresses
+ * of a kind that is in use, and its length, which tells something only where it ends where the window ends, or Ethernet's padding
+ * begins; what it has beyond may have been cut off, by us or by whoever gathered it: then there must be no frame in its place.
  */
 enum belief { NOT_BELIEVED, PERHAPS, BY_LENGTH, BY_CHECKSUM };
 
@@ -65,6 +65,17 @@ static bool plausible_next(size_t next)
     return false;
 }
 
+/*
+ * The first two bytes of an address that somebody may have (IANA, IPv6 address space): unspecified, loopback and IPv4's, others
+ * that stand for IPv4's (RFC 6052), global unicast, segments (RFC 9602), and from unique local ones up to multicast.
+ */
+static bool plausible_address(uint32_t first)
+{
+    enum { TRANSLATED = 0x0064, GLOBAL = 0x2000, GLOBAL_END = 0x4000, SEGMENTS = 0x5f00, UNIQUE_LOCAL = 0xfc00 };
+    return first == 0 || first == TRANSLATED || (first >= GLOBAL && first < GLOBAL_END) || first == SEGMENTS ||
+           first >= UNIQUE_LOCAL;
+}
+
 static enum belief ipv6_holds(struct cursor at)
 {
     const uint8_t *h, *rest;
@@ -72,6 +83,8 @@ static enum belief ipv6_holds(struct cursor at)
         return NOT_BELIEVED;
     size_t bytes = read_be16(h + 4);
     if (read_u8(h + 7) == 0 || !plausible_next(read_u8(h + 6)))
+        return NOT_BELIEVED;
+    if (!plausible_address(read_be16(h + 8)) || !plausible_address(read_be16(h + 24)))
         return NOT_BELIEVED;
     if (at.left >= bytes && at.left - bytes < PADDING_LIMIT)
         return BY_LENGTH;
@@ -112,41 +125,53 @@ static inline bool is_vlan(const struct walk *w, unsigned type)
 #define ETHERNET_BYTES   14
 #define ETHERNET_TYPE_AT 12
 
-/* A frame with an ethertype that is usual. */
-static bool frame_likely(const struct walk *w, struct cursor at)
+#define PPPOE_VERSION_TYPE 0x11
+
+/* A frame's ethertype, behind its tags; false if nothing follows that. */
+static bool take_type(const struct walk *w, struct cursor *at, unsigned *type)
 {
     const uint8_t *h;
-    if (!take(&at, ETHERNET_BYTES, &h))
+    if (!take(at, ETHERNET_BYTES, &h))
         return false;
-    unsigned type = read_be16(h + ETHERNET_TYPE_AT);
-    switch (type) {
-    case ETHERTYPE_IPV4:
-    case ETHERTYPE_ARP:
-    case ETHERTYPE_IPV6:
-    case ETHERTYPE_MPLS:
-    case ETHERTYPE_MPLS_UPSTREAM:
-    case ETHERTYPE_PPPOE_DISCOVERY:
-    case ETHERTYPE_PPPOE:
-        return true;
+    *type = read_be16(h + ETHERNET_TYPE_AT);
+    for (unsigned n = 0; n < FLOWQ_MAX_VLANS && is_vlan(w, *type); n++) {
+        if (!take(at, 4, &h))
+            return false;
+        *type = read_be16(h + 2);
     }
-    return is_vlan(w, type);
+    return at->left > 0;
 }
 
 /* A frame that carries IP is as likely as that. */
-static enum belief frame_holds(const struct walk *w, struct cursor at)
+static __attribute__((noinline)) enum belief frame_holds(const struct walk *w, struct cursor at)
 {
-    const uint8_t *h;
-    if (!take(&at, ETHERNET_BYTES, &h))
-        return NOT_BELIEVED;
-    unsigned type = read_be16(h + ETHERNET_TYPE_AT);
-    for (unsigned n = 0; n < FLOWQ_MAX_VLANS && is_vlan(w, type); n++) {
-        if (!take(&at, 4, &h))
-            return NOT_BELIEVED;
-        type = read_be16(h + 2);
-    }
-    if (at.left == 0 || type != (read_u8(at.at) >> 4 == 4 ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6))
+    unsigned type;
+    if (!take_type(w, &at, &type) || type != (read_u8(at.at) >> 4 == 4 ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6))
         return NOT_BELIEVED;
     return ip_holds(at);
+}
+
+#define ARP_ETHERNET_IPV4 0x00010800u /* how it begins: hardware, protocol (RFC 826) */
+
+/* A frame whose ethertype is one that is usual, and in which that follows, as far as this can be seen. */
+static __attribute__((noinline)) bool frame_likely(const struct walk *w, struct cursor at)
+{
+    struct cursor payload = at;
+    const uint8_t *h;
+    unsigned type;
+    if (!take_type(w, &payload, &type))
+        return false;
+    switch (type) {
+    case ETHERTYPE_ARP:
+        return take(&payload, 4, &h) && read_be32(h) == ARP_ETHERNET_IPV4;
+    case ETHERTYPE_MPLS:
+    case ETHERTYPE_MPLS_UPSTREAM:
+        return true;
+    case ETHERTYPE_PPPOE_DISCOVERY:
+    case ETHERTYPE_PPPOE:
+        return read_u8(payload.at) == PPPOE_VERSION_TYPE;
+    }
+    return frame_holds(w, at) != NOT_BELIEVED;
 }
 
 #define PSEUDOWIRE_WORD 4 /* bytes of the control word, of which the first four bits are 0 (RFC 4385) */
@@ -187,7 +212,7 @@ void link_guess_ip(struct walk *w, struct cursor at)
 /* ---- MPLS ------------------------------------------------------------------------------------------------------------------ */
 
 #define MPLS_BOTTOM 0x01u       /* in the third byte of a label: the last one */
-#define MPLS_LABEL 0xfffff000u  /* the rest is traffic class, bottom, and TTL, which change on the way */
+#define MPLS_LABEL  0xfffff000u /* the rest is traffic class, bottom, and TTL, which change on the way */
 #define STACK_WORDS ((PARSE_MAX_PASSED + 1) / 2)
 _Static_assert(STACK_WORDS <= KEY_V6_BYTES / 8, "as a key");
 
@@ -220,7 +245,6 @@ void link_mpls(struct walk *w, struct cursor at)
 
 /* ---- Ethernet -------------------------------------------------------------------------------------------------------------- */
 
-#define PPPOE_VERSION_TYPE 0x11
 #define PPPOE_SESSION_DATA 0x00
 enum { PPP_IPV4 = 0x0021, PPP_IPV6 = 0x0057 };
 

@@ -63,7 +63,8 @@ struct walk {
     bool copied;               /* what is read now is in `copy` */
     bool has_spare;            /* what counts if nothing readable comes any more: */
     uint8_t flags_outside;     /* out->flags before this IPv6 header */
-    uint8_t spare_flags, spare_kind;
+    uint8_t spare_flags;
+    bool spare_in_quote;
     struct ip spare_ip;
     uint32_t spare_ports;
     uint64_t spare_vlans, spare_vni;
@@ -113,7 +114,7 @@ static inline void walk_keep_spare_ports(struct walk *w, struct ip ip, uint32_t 
     w->spare_vlans = w->vlans;
     w->spare_vni = w->vni;
     w->spare_flags = w->out->flags | flags;
-    w->spare_kind = w->in_quote ? PARSE_QUOTE : PARSE_FLOW;
+    w->spare_in_quote = w->in_quote;
     w->has_spare = true;
 }
 

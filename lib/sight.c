@@ -37,13 +37,8 @@ static __attribute__((noinline)) void look_nowhere(const struct view *v, const s
 {
     struct sighting *seen = &b->seen[at];
     seen->line = table_nowhere;
-    b->odd_kind[at] = ODD_LATER;
-    b->spread[at] = 0;
+    b->odd_kind[at] = r->kind == PARSE_KEYLESS ? ODD_KEYLESS : ODD_LATER;
     seen->hash = v->least_hash;
-    if (r->kind == PARSE_KEYLESS)
-        b->odd_kind[at] = ODD_KEYLESS;
-    else
-        b->spread[at] = hash_spread(v->secret, &r->key);
     if (r->kind == PARSE_LATER && r->flags & PARSE_WHOLE_KEY) /* looked up if its first fragment is not known */
         seen->hash = hash_key(v->secret, &r->key);
 }
@@ -67,19 +62,17 @@ static inline __attribute__((always_inline)) void special(const struct view *v, 
 {
     struct parse_result r;
     parse_packet(pkt, rules, &r);
+    b->spread[at] = r.kind == PARSE_KEYLESS ? 0 : hash_spread(v->secret, &r.key);
     if (r.kind == PARSE_FLOW) {
         sight_line(*v, &b->seen[at], hash_key(v->secret, &r.key));
         b->odd_kind[at] = ODD_PARSED;
-        b->spread[at] = hash_spread(v->secret, &r.key);
     } else if (r.kind == PARSE_QUOTE) {
         sight_line(*v, &b->seen[at], hash_key_reversed(v->secret, &r.key)); /* the VM sent the packet that is quoted (S6) */
         b->odd_kind[at] = ODD_QUOTE;
-        b->spread[at] = hash_spread(v->secret, &r.key); /* either direction has the same */
         b->quotes |= odd_bit(at);
     } else if (r.kind == PARSE_SPREAD) { /* as a flow that is not bound */
         b->seen[at] = (struct sighting){.hash = hash_key(v->secret, &r.key), .line = table_nowhere};
         b->odd_kind[at] = ODD_PARSED;
-        b->spread[at] = hash_spread(v->secret, &r.key);
     } else {
         look_nowhere(v, &r, b, at);
     }

@@ -307,7 +307,9 @@ static void put_ipv6(struct random_packet *p, unsigned depth)
     put_mostly(p, 0x60, 1);
     put_anything(p, 5);
     put(p, next, 1);
-    put_anything(p, 17);
+    put_anything(p, 1);
+    put_mostly(p, any(p, 3) ? 0x20 : 0xfd, 1);
+    put_anything(p, 15);
     put_mostly(p, any(p, 10) ? 0xfe : 0xff, 1);
     put_anything(p, 15);
     while (next != protocol && p->len < RANDOM_PACKET_MAX) {
