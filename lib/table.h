@@ -46,8 +46,8 @@
  *   T-F  A section that stays open costs at most as much memory again as the table had when it was opened, or has now. A split
  *        retires one shard for the two that it makes, so splits alone never retire more than there are; a shard is merged, or the
  *        last one given up, only when its own parents have been reclaimed; and nothing is split while more shards are retired
- * than the table has. A directory is halved only when none is retired, and those that doubling retires are together smaller than
- *        the one in use.
+ *        than the table has. A directory is halved only when none is retired, and those that doubling retires are together
+ *        smaller than the one in use.
  *
  * LOCK ORDER: shard, then grow; table_clear() goes against it, which is safe because whoever holds a shard only tries. The data
  * path tries both, a number of times that is bounded for the whole call (TABLE_TRIES), and table_trim() once. No allocator is
