@@ -173,19 +173,19 @@ static __attribute__((noinline)) uint32_t update_timed(const struct note_context
     }
     uint64_t fresh = word_make(word & (t->tag_mask | WORD_SECONDARY), outcome == FLOWQ_NOTE_MOVED ? c->qid : queue, note_tick(c),
                                note_class[kind][word_class(word)]);
-    if (!binds && u64_load_acquire(p->slot) != word)
+    if (u64_load_acquire(p->slot) != word)
         return AGAIN; /* the time may have been another flow's */
     if (fresh == word)
         return outcome;
-    uint16_t old = seen;
-    if (!binds && seen != 0 && !stamp_within(c, word, seen, ticks))
+    if (seen != 0 && !stamp_within(c, word, seen, ticks)) {
+        uint16_t old = seen;
         (void)u16_cas(place_stamp(t, p), &old, 0); /* "long ago", before it wraps; unless another time came meanwhile */
+        seen = 0;
+    }
     if (!u64_cas_seq_cst(p->slot, &word, fresh))
         return AGAIN;
-    if (binds) {
-        bool later = seen != 0 && stamp_ahead(c, seen) && !silent_for(c, p->word, ticks);
-        bind_at(t, *p, hash, seen, later ? seen : bind_stamp(c)); /* a time that is later than ours stays */
-    }
+    if (binds) /* a time that is later than ours stays */
+        bind_at(t, *p, hash, seen, seen != 0 && stamp_ahead(c, seen) ? seen : bind_stamp(c));
     return outcome;
 }
 

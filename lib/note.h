@@ -6,23 +6,23 @@
  * 2048 ticks) can at most be taken for a younger one, so nothing ever has to be swept.
  *
  * BINDING TIMES, where rebind_min is set, lie in the shard's plane: 16 bits of ticks of 2^16 ns (65 us, an eighth of the smallest
- * setting at most), 0: long ago. They wrap after 4.3 s. That is no ambiguity: a flow last noted longer ago than rebind_min
- * (1 s at most) was bound longer ago, too, which its last note tells; and a note that refreshes, at most once a tick, writes 0
- * over a time that is older than rebind_min, before it writes its word. So a time that is looked at is at most rebind_min and
- * two ticks old, 3.15 s, and what seems older than 3.7 s was stored by a note with a later clock; it is not cleared. What
- * remains is a flow that falls silent within rebind_min after it was bound, and is noted again when its last note's time has just
- * wrapped (2048 ticks later, or within 64 before): it looks as if it had not been silent, and may have to wait for rebind_min
- * once more, and for 0.54 s before.
+ * setting at most), 0: long ago. They wrap after 4.3 s. That is no ambiguity: a flow last noted longer ago than rebind_min (1 s
+ * at most) was bound longer ago, too, which its last note tells; and a note that refreshes, at most once a tick, or moves the
+ * flow writes 0 over a time that is older than rebind_min, before it writes its word. So a time that is looked at is at most
+ * rebind_min and two ticks old, 3.15 s, and what seems older than 3.7 s was stored by a note with a later clock; it is not
+ * cleared. What remains is a flow that falls silent within rebind_min after it was bound, and is noted again when its last note's
+ * time has just wrapped (2048 ticks later, or within 64 before): it looks as if it had not been silent, and may have to wait for
+ * rebind_min once more, and for 0.54 s before.
  *
  *   N-A  A binding time that a note has stored by the time it returns counts, wherever the flow is moved meanwhile: it is later
  *        than the note's word, but nobody decides by an older one after the note has returned.
  *        A new flow. Its time is stored before its word is, into a slot that nobody writes to: an empty one, or one whose flow
  *        was frozen. So a newcomer that comes too late to displace a flow has touched nothing.
- *        A note that moves a flow, or opens it anew, reads the time, swaps the word, and then raises the time: a
- *        compare-and-swap from what it read, then from whatever is there and earlier. So it neither takes a later note's time
- *        back nor, as it would by storing, ages a newcomer in its slot. Then it looks at the word again. As long as that is the
- *        flow's and not frozen, nobody has taken the time yet, and whoever will finds it. Else the flow is being moved, or was:
- *        the note looks for another place of it and raises the time there too, until there is none. It waits for nobody.
+ *        A note that moves a flow, or opens it anew, reads the time, clears it if it is old, swaps the word, and then raises the
+ *        time: a compare-and-swap from what it read, then from whatever is there and earlier. So it neither takes a later note's
+ *        time back nor, as it would by storing, ages a newcomer in its slot. Then it looks at the word again. As long as that is
+ *        the flow's and not frozen, nobody has taken the time yet, and whoever will finds it. Else the flow is being moved, or
+ *        was: the note looks for another place of it and raises the time there too, until there is none. It waits for nobody.
  *        Who moves a flow freezes the word, publishes the new place, and takes the time from the old one only then: after a
  *        split or a merge by a load, when moving aside by an exchange against the newcomer's. What it took it raises at the new
  *        place, and only then lets anybody decide by it: a flow that moves aside is frozen in its home slot, which is looked at
@@ -32,8 +32,10 @@
  *        the raise, the freeze and the publication are before both looks, and the note raises the time at the new place itself.
  *        If the raise is before the take, it is taken along. (Moving aside, take and raise are read-modify-writes of one word,
  *        and the publication, a release, is before the take.) A merge or a move aside that fails leaves the time where it is.
- *        A refresh clears an old time by one compare-and-swap from what it read: a time that came since is another one. What it
- *        read was the flow's, as the word was there before and after it; so does a note that is suppressed look again.
+ *        An old time is cleared by one compare-and-swap from what was read: a time that came since is another one. What was read
+ *        was the flow's, as the word was there before and after it; so does a note that is suppressed look again. A note that
+ *        binds clears it, too, as it may be held up while the flow moves twice, and then raises the time at the last place alone:
+ *        who moves the flow there from the one between must find nothing that would pass for later, having wrapped.
  *        A note whose clock was read before another's moved the flow sees a time that is ahead, which is new: it is suppressed,
  *        or, if it may move the flow all the same, the later time stays.
  *        Two things are not guarded against: a thread that stops for 0.54 s between its clock and its last step (then later and
@@ -55,8 +57,9 @@
 #define NOTE_BIND_SHIFT 16
 /* Shards that a note may split to find room: all 14 flows of two lines go to the same half of one once in 2^13 times. */
 #define NOTE_SPLITS 2
-#define NOTE_BIND_AHEAD (1u << 13) /* binding times up to so many of their ticks ahead, 0.54 s, are new: clocks differ, and a note
-                                      may have been held up since it read its own */
+/* Binding times up to so many of their ticks ahead, 0.54 s, are new: clocks differ, and a note may have been held up since it
+   read its own. */
+#define NOTE_BIND_AHEAD (1u << 13)
 #define NOTE_TRIES 64 /* times a note starts again before it is given up as busy (S12) */
 
 /* What the packet says about its flow: by its three lowest TCP flags (RFC 9293), the strongest of which decides. */

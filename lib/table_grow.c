@@ -127,8 +127,8 @@ static struct place new_place(const struct table *t, uint64_t word, uint32_t lin
     return shard_find(t, s, (word & t->tag_mask) | home);
 }
 
-/* Takes a time along. What the new place has already, a note has stored that came too late for the old one: it has left its time
-   there as well, so when ours is not taken the old place holds one that can be compared. */
+/* Takes a time along. What the new place has already, a note has stored that came too late for the old one. Before it swapped the
+   word it cleared what was old, so what the old place holds is 0, or recent, too, and can be compared. */
 static void bring(atomic_u16 *from, atomic_u16 *to)
 {
     uint16_t taken, there = 0;

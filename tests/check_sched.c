@@ -160,6 +160,58 @@ START_TEST(planted_bugs_are_found)
 }
 END_TEST
 
+static bool is_found_of_every(struct sched_scenario scenario, unsigned stops)
+{
+    struct words w;
+    uint64_t bad;
+
+    scenario.of_every = true;
+    scenario.max_preemptions = stops;
+    if (sched_explore_every(&scenario, &w, seed, 1, &bad))
+        return false;
+    ck_assert(!sched_run(&scenario, &w, bad));
+    return true;
+}
+
+static void there_and_back(void *ctx)
+{
+    struct words *w = ctx;
+
+    u32_store_relaxed(&w->a, 1);
+    u32_store_relaxed(&w->a, 0);
+}
+
+static void look_once(void *ctx)
+{
+    struct words *w = ctx;
+
+    u32_store_relaxed(&w->b, u32_load_relaxed(&w->a));
+}
+
+static bool saw_nothing(void *ctx)
+{
+    struct words *w = ctx;
+
+    return u32_load_relaxed(&w->b) == 0;
+}
+
+START_TEST(every_run_is_tried)
+{
+    const struct sched_scenario in_between = {.name = "there and back",
+                                              .n_threads = 2,
+                                              .thread = {look_once, there_and_back},
+                                              .setup = words_setup,
+                                              .check = saw_nothing};
+
+    ck_assert(is_found_of_every(lost_update, 1));
+    ck_assert(is_found_of_every(lost_update, 2));
+    ck_assert(is_found_of_every(copy_then_clear, 1));
+    ck_assert(!is_found_of_every(freeze_copy_clear, 2));
+    ck_assert(!is_found_of_every(in_between, 1)); /* both have to stop */
+    ck_assert(is_found_of_every(in_between, 2));
+}
+END_TEST
+
 START_TEST(seeds_repeat_runs)
 {
     struct words w;
@@ -493,6 +545,7 @@ int main(void)
         n_runs *= 50;
     tcase_set_timeout(tc, seed_long() ? 1200 : 60);
     tcase_add_test(tc, planted_bugs_are_found);
+    tcase_add_test(tc, every_run_is_tried);
     tcase_add_test(tc, seeds_repeat_runs);
     tcase_add_test(tc, orders_are_reached);
     tcase_add_test(tc, runs_are_fast);

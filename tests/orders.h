@@ -333,6 +333,26 @@ static inline void must_hold(struct sched_scenario scenario)
     ck_abort_msg("%s: seed %llu", scenario.name, (unsigned long long)bad);
 }
 
+/* The same of two threads, the first of which stops at each of its steps once, and the other one, if `stops` is 2, at each of its
+   own: what it takes both to be at one step for is not left to the seed. Sanitizers' runs take every 8th step. */
+static inline void must_hold_every(const char *what, unsigned stops, void (*prepare)(void *ctx), bool (*judge)(void *ctx),
+                                   void (*first)(void *ctx), void (*other)(void *ctx))
+{
+    const struct sched_scenario scenario = {.name = what,
+                                            .n_threads = 2,
+                                            .thread = {first, other},
+                                            .setup = prepare,
+                                            .check = judge,
+                                            .max_preemptions = stops,
+                                            .of_every = true};
+    uint64_t bad;
+    if (sched_explore_every(&scenario, NULL, seed, BARE_SLOWNESS, &bad))
+        return;
+    sched_print(stdout);
+    fflush(stdout);
+    ck_abort_msg("%s: order %llx", what, (unsigned long long)bad);
+}
+
 /* ---- The program -------------------------------------------------------------------------------------------------------- */
 
 /* Before any scenario: the seed, the flows; where the tests go. */

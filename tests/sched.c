@@ -44,6 +44,7 @@ static struct {
     uint64_t points, next; /* yield points passed; at which to preempt, UINT64_MAX: none */
     uint64_t preempt_at[MAX_PREEMPTIONS];
     unsigned n_preemptions, done_preemptions;
+    bool in_vain; /* a preemption that left the same thread running, or came when the first one had ended */
     int priority[SCHED_MAX_THREADS], lowest, highest;
     bool alive[SCHED_MAX_THREADS];
     uint64_t give_ups;
@@ -102,7 +103,9 @@ static void pass_baton(void)
 /* Half of the preemptions lower the one that runs below all others, half raise any one above all: so every order can come. */
 static void preempt(void)
 {
-    if (rng_percent(&run.rng, 50))
+    if (run.scenario->of_every && run.alive[0] + run.alive[1] < 2)
+        run.in_vain = true;
+    if (run.scenario->of_every || rng_percent(&run.rng, 50))
         run.priority[self->index] = --run.lowest;
     else
         run.priority[rng_below(&run.rng, run.scenario->n_threads)] = ++run.highest;
@@ -176,6 +179,19 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Of sched_explore_every(): where the first thread is to stop, and where the other one is; 0: nowhere. */
+#define EVERY_BITS 31
+#define EVERY_MASK ((UINT64_C(1) << EVERY_BITS) - 1)
+
+static void plan_one_of_every(void)
+{
+    run.alive[0] = run.alive[1] = true;
+    run.priority[0] = run.highest = 1;
+    run.preempt_at[0] = run.next = run.seed >> EVERY_BITS;
+    run.preempt_at[1] = run.seed & EVERY_MASK;
+    run.n_preemptions = run.preempt_at[1] ? 2 : 1;
+}
+
 /* Priorities are a random order of the threads; preemptions a random number of random points, within a random horizon. */
 static void plan(void)
 {
@@ -205,7 +221,10 @@ bool sched_run(const struct sched_scenario *scenario, void *ctx, uint64_t seed)
     run.scenario = scenario;
     run.ctx = ctx;
     run.seed = run.rng.state = seed;
-    plan();
+    if (scenario->of_every)
+        plan_one_of_every();
+    else
+        plan();
     if (scenario->setup != NULL)
         scenario->setup(ctx);
     hand_baton(best());
@@ -244,6 +263,28 @@ bool sched_explore(const struct sched_scenario *scenario, void *ctx, uint64_t fi
     if (i < n && failed != NULL)
         *failed = first + i;
     return i == n;
+}
+
+bool sched_explore_every(const struct sched_scenario *scenario, void *ctx, uint64_t first, unsigned step, uint64_t *failed)
+{
+    cpu_set_t was;
+    bool held = true, first_stopped = true, other_stopped;
+
+    share_processor(scenario->n_threads, &was);
+    for (uint64_t i = 1 + first % step; held && first_stopped; i += step) {
+        uint64_t j = scenario->max_preemptions == 1 ? 0 : i + 1 + first / step % step;
+        do {
+            uint64_t seed = i << EVERY_BITS | j;
+            held = sched_run(scenario, ctx, seed);
+            if (!held && failed != NULL)
+                *failed = seed;
+            other_stopped = run.done_preemptions == 2 && !run.in_vain;
+            first_stopped = run.done_preemptions == 2 || (run.done_preemptions == 1 && !run.in_vain);
+            j += step;
+        } while (held && other_stopped);
+    }
+    pthread_setaffinity_np(pthread_self(), sizeof was, &was);
+    return held;
 }
 
 /* ---- About a run ----------------------------------------------------------------------------------------------------------- */

@@ -41,6 +41,7 @@ struct sched_scenario {
     void (*setup)(void *ctx);                     /* before each run, on the caller's thread; may be NULL */
     bool (*check)(void *ctx);                     /* after each run, on the caller's thread: was it right? May be NULL */
     unsigned max_preemptions;                     /* 0: SCHED_PREEMPTIONS. A run has up to so many, the seed says how many */
+    bool of_every;                                /* for sched_explore_every(), and for sched_run() with a seed from there */
 };
 
 /* One run. Returns true if neither check() nor a SCHED_CHECK failed. One at a time in a process. */
@@ -48,6 +49,14 @@ bool sched_run(const struct sched_scenario *scenario, void *ctx, uint64_t seed);
 
 /* Runs with the seeds first, first + 1 ..., n of them or until one fails: then false, its seed in *failed (may be NULL). */
 bool sched_explore(const struct sched_scenario *scenario, void *ctx, uint64_t first, uint64_t n, uint64_t *failed);
+
+/*
+ * Each run of two threads there is in which the first one stops at one of its steps, the other one then runs to one of its own
+ * (to its end, if max_preemptions is 1), and the first one goes on to its end: as many runs as the product of their steps. A
+ * `step` of n takes every n-th of each, beginning as `first` says. The scenario is marked of_every. What it takes both threads to
+ * be at one step for is found for certain here; by seeds once in as many runs, and more.
+ */
+bool sched_explore_every(const struct sched_scenario *scenario, void *ctx, uint64_t first, unsigned step, uint64_t *failed);
 
 /* About the run that is going on, or was the last: who is asking (0 to n_threads - 1); steps taken; all of it as text. */
 unsigned sched_self(void);
