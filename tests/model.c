@@ -330,15 +330,22 @@ uint32_t model_note(const struct model *m, const struct model_packet *p, uint32_
     return (bound != MODEL_NO ? note_bound(m, f, p, qid) : 0) | (bound != MODEL_YES ? note_unknown(m, f, p, qid) : 0);
 }
 
+/* The latest time that may count as that of the flow's binding, if it is bound now: an old one may look like that of a later note,
+   which stays, and so does one that looked so before. */
+static uint64_t bound_by(const struct model *m, const struct model_flow *f)
+{
+    uint64_t to = m->now + (wrapped(m, f) ? BIND_AHEAD : 0);
+    return f->bound_to > to ? f->bound_to : to;
+}
+
 static void noted_bound(struct model *m, struct model_flow *f, const struct model_packet *p, uint32_t qid, uint32_t outcome)
 {
-    const uint64_t ahead = wrapped(m, f) ? BIND_AHEAD : 0; /* an old time may look like one of a later note, which stays */
     if (outcome == FLOWQ_NOTE_MOVED || opens_anew(p, f)) { /* opened anew where it was: bound anew all the same */
         f->qid = (uint16_t)qid;
         f->bound_from = m->now;
-        f->bound_to = m->now + ahead;
-    } else if (ahead) {
-        f->bound_to = m->now + ahead;
+        f->bound_to = bound_by(m, f);
+    } else if (wrapped(m, f)) {
+        f->bound_to = bound_by(m, f);
     }
     f->cls = class_after(p, f->cls);
     f->perhaps_established = false;
@@ -547,7 +554,7 @@ bool model_resync(struct model *m, const struct model_packet *p, uint32_t qid, i
     bool same = f->held && b->qid == f->qid;
     if (error != 0 || (!same && b->qid != qid))
         return false;
-    f->bound_to = m->now;
+    f->bound_to = bound_by(m, f);
     if (!same)
         f->bound_from = m->now;
     set_held(m, f, true);
