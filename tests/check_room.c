@@ -295,6 +295,8 @@ END_TEST
 
 START_TEST(s9_embryonic_on_the_fallback_queue_is_not_stored)
 {
+    tear_down();
+    set_up_known();
     for (uint32_t i = 0; i < 5000; i++) {
         uint32_t q = decide(tcp(i)).qid;
         ck_assert_uint_eq(note_flags(tcp(i), FRAME_SYN | FRAME_ACK, q), FLOWQ_NOTE_IMPLIED);
