@@ -208,7 +208,7 @@ START_TEST(a_thousand_new_flows_a_second_are_known_again)
         uint64_t a_second;
     } rate[] = {{65536, 1000}, {8, 200}, {1u << 20, 15000}};
     struct bare b = {.vm = NULL};
-    uint64_t n_seeds = (seed_long() ? 1000 : 50) / BARE_SLOWNESS;
+    uint64_t n_seeds = (seed_long() ? 1000 : 50) / SEED_SLOWNESS;
     for (unsigned r = 0; r < sizeof(rate) / sizeof(rate[0]); r++) {
         uint64_t not_again = 0;
         for (uint64_t s = 0; s < n_seeds; s++) {
@@ -244,7 +244,7 @@ END_TEST
 /* The same with packets and all: UDP, and SYN-ACKs that the guest sends where the SYN came in. */
 START_TEST(a_flood_of_packets_is_not_stored)
 {
-    uint32_t n = 200000 / BARE_SLOWNESS, sent = 0;
+    uint32_t n = 200000 / SEED_SLOWNESS, sent = 0;
     for (uint32_t i = 0; i < n; i++) {
         struct flowq_tuple t = i & 1 ? tcp(i) : any_flow(i);
         now += 10000;
