@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runner.h"
 #include "universe.h"
 
 #define MAX_BURST   98 /* three batches, and a bit */
@@ -507,9 +508,5 @@ int main(void)
     Suite *s = suite_create("burst");
     add_all(s, "twins", NULL);
     add_all(s, "twins, narrow", go_narrow);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(s);
 }

@@ -12,21 +12,8 @@
 
 #include "config.h"
 #include "outcome.h"
-
-static char *slurp(const char *path)
-{
-    const char *dir = getenv("FLOWQ_SRCDIR");
-    char name[4096];
-    snprintf(name, sizeof(name), "%s/%s", dir ? dir : ".", path);
-    FILE *f = fopen(name, "r");
-    ck_assert_msg(f != NULL, "cannot open %s (FLOWQ_SRCDIR names the tree)", name);
-    size_t room = 1 << 20;
-    char *text = calloc(1, room);
-    ck_assert_ptr_nonnull(text);
-    ck_assert_uint_lt(fread(text, 1, room - 1, f), room - 1);
-    fclose(f);
-    return text;
-}
+#include "runner.h"
+#include "tree.h"
 
 struct constant {
     char name[64];      /* whole */
@@ -81,7 +68,7 @@ static const struct family {
 START_TEST(each_has_a_name_a_slot_and_an_entry)
 {
     const struct family *f = &families[_i];
-    char *header = slurp("include/flowq.h"), *page = slurp(f->page), spelled[64], entry[96];
+    char *header = tree_read("include/flowq.h"), *page = tree_read(f->page), spelled[64], entry[96];
     struct constant all[64];
     unsigned n = find(header, f->enumeration, f->prefix, all, 64);
     ck_assert_uint_eq(n, f->end - f->first); /* outcome.h has them all */
@@ -103,7 +90,7 @@ END_TEST
 
 START_TEST(tunnels)
 {
-    char *header = slurp("include/flowq.h"), *page = slurp("man/flowq_vm_create.3"), entry[96];
+    char *header = tree_read("include/flowq.h"), *page = tree_read("man/flowq_vm_create.3"), entry[96];
     struct constant all[64];
     uint32_t known = 0;
     unsigned n = find(header, "flowq_tunnel", "FLOWQ_TUNNEL_", all, 64);
@@ -145,9 +132,5 @@ int main(void)
     tcase_add_test(tc, tunnels);
     tcase_add_test(tc, switches_are_off);
     suite_add_tcase(s, tc);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(s);
 }

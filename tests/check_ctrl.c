@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "device.h"
+#include "runner.h"
 
 #include <stdlib.h>
 
@@ -334,9 +335,5 @@ int main(void)
     tcase_add_test(tcase, linux_hash_reports);
     tcase_add_test(tcase, dpdk_rss);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

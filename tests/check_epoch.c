@@ -9,6 +9,7 @@
 #include "epoch.h"
 #include "flowq.h"
 #include "holder.h"
+#include "runner.h"
 #include "seed.h"
 #include "thread.h"
 
@@ -253,8 +254,6 @@ int main(void)
 {
     Suite *suite = suite_create("epoch");
     TCase *tc = tcase_create("epoch");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     seed = seed_get("check_epoch");
     tcase_set_timeout(tc, seed_long() ? 1200 : 120);
@@ -264,8 +263,5 @@ int main(void)
     tcase_add_test(tc, stamps_pass_exactly);
     tcase_add_test(tc, nothing_is_freed_under_a_reader);
     suite_add_tcase(suite, tc);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return suite_run(suite);
 }

@@ -10,6 +10,7 @@
  */
 #include "captures.h"
 #include "model_parse.h"
+#include "runner.h"
 #include "seed.h"
 
 #include <arpa/inet.h>
@@ -282,10 +283,7 @@ int main(void)
     tcase_add_test(t, test_expected);
     tcase_add_test(t, test_every_cut);
     suite_add_tcase(s, t);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
+    int status = suite_run(s);
     captures_free(&captures);
-    return failed != 0;
+    return status;
 }

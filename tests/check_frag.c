@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "frag.h"
+#include "runner.h"
 #include "seed.h"
 
 #define SECOND UINT64_C(1000000000)
@@ -169,9 +170,5 @@ int main(void)
     tcase_add_test(tc, beside_a_list);
     tcase_add_test(tc, threads_on_one_set);
     suite_add_tcase(s, tc);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(s);
 }

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "example.h"
+#include "runner.h"
 
 static struct flowq_decision decide_fragment(struct flowq_tuple t, uint32_t id, bool first)
 {
@@ -213,9 +214,5 @@ int main(void)
     tcase_add_test(tc, s5_a_small_cache);
     tcase_add_test(tc, s5_each_vm_goes_by_its_own_clock);
     suite_add_tcase(s, tc);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(s);
 }

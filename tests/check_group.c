@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "flowq.h"
+#include "runner.h"
 #include "seed.h"
 
 #include <check.h>
@@ -333,9 +334,5 @@ int main(void)
     tcase_add_test(t, test_nothing);
     tcase_add_test(t, test_time);
     suite_add_tcase(s, t);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "oracle.h"
+#include "runner.h"
 #include "thread.h"
 
 /* Memory is refused from the n-th allocation on, for every n that growth comes to: nothing is lost, and then it goes on. */
@@ -518,9 +519,5 @@ int main(void)
     tcase_add_test(tc, threads_that_learn_at_once_displace_nothing);
     tcase_add_test(tc, a_burst_waits_once);
     suite_add_tcase(s, tc);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(s);
 }

@@ -7,6 +7,7 @@
 #include <check.h>
 
 #include "hash.h"
+#include "runner.h"
 #include "seed.h"
 #include "table.h"
 
@@ -136,9 +137,5 @@ int main(void)
     tcase_add_test(tc, secrets_matter_and_repeat);
     tcase_add_test(tc, what_is_taken_is_even);
     suite_add_tcase(s, tc);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(s);
 }

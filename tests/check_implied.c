@@ -9,6 +9,7 @@
 
 #include "bare.h"
 #include "example.h"
+#include "runner.h"
 #include "seed.h"
 
 static struct rng rng;
@@ -276,9 +277,5 @@ int main(void)
     tcase_add_test(tc, a_flood_is_not_stored);
     tcase_add_test(tc, a_flood_of_packets_is_not_stored);
     suite_add_tcase(s, tc);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(s);
 }

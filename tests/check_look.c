@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "example.h"
+#include "runner.h"
 #include "stats.h"
 
 START_TEST(lookup_errors)
@@ -217,9 +218,5 @@ int main(void)
     tcase_add_test(tc, queues_noted_lately);
     tcase_add_test(tc, stripes_of_counters);
     suite_add_tcase(s, tc);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(s);
 }

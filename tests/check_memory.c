@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 
 #include "frames.h"
+#include "runner.h"
 #include "seed.h"
 
 #define SECOND UINT64_C(1000000000)
@@ -588,9 +589,5 @@ int main(void)
     tcase_add_test(tc, destroy_in_an_open_section);
     tcase_add_loop_test(tc, the_log_hears_of_refusals_but_not_from_the_data_path, 0, 2);
     suite_add_tcase(s, tc);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(s);
 }

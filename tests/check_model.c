@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runner.h"
 #include "world.h"
 
 #define CONNECTIONS      500
@@ -257,9 +258,5 @@ int main(void)
     tcase_set_timeout(tc, seed_long() ? 3600 : 600);
     tcase_add_test(tc, any_sequence_follows_the_rules);
     suite_add_tcase(s, tc);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(s);
 }

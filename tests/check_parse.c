@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "packet_text.h"
+#include "runner.h"
 
 #include <check.h>
 #include <string.h>
@@ -301,9 +302,5 @@ int main(void)
     tcase_add_test(t, test_null);
     tcase_add_test(t, test_reverse);
     suite_add_tcase(s, t);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "packet_text.h"
+#include "runner.h"
 
 #include <check.h>
 
@@ -278,9 +279,5 @@ int main(void)
     tcase_add_test(t, test_redirects);
     tcase_add_test(t, test_later_fragments_of_protocols_without_ports);
     suite_add_tcase(s, t);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -8,6 +8,7 @@
 #include "model_parse.h"
 #include "parse_fast.h"
 #include "random_packet.h"
+#include "runner.h"
 
 #include <check.h>
 #include <pthread.h>
@@ -230,9 +231,5 @@ int main(void)
     (void)test_changing_memory;
 #endif
     suite_add_tcase(s, t);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed != 0;
+    return suite_run(s);
 }

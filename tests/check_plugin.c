@@ -12,6 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "runner.h"
+
 #ifdef __SANITIZE_ADDRESS__
 /* What a thread had is left when the code goes (thread.c): that is no news. */
 const char *__asan_default_options(void);
@@ -123,9 +125,5 @@ int main(void)
     tcase_add_test(tc, a_thread_calls_each_of_them);
     tcase_add_test(tc, fork_after_it_is_unloaded);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(suite);
 }

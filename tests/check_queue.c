@@ -13,6 +13,7 @@
 
 #include "flowq.h"
 #include "frames.h"
+#include "runner.h"
 #include "seed.h"
 #include "vm.h"
 
@@ -406,9 +407,5 @@ int main(void)
     tcase_add_test(tc, bursts_answer_queues_in_use);
     tcase_add_test(tc, refused);
     suite_add_tcase(s, tc);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(s);
 }

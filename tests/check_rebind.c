@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "example.h"
+#include "runner.h"
 
 /* How the VM's packet is noted. */
 enum { ALONE, IN_BURST, IN_TUNNEL, IPV6, WAYS };
@@ -127,9 +128,5 @@ int main(void)
     tcase_add_loop_test(tc, s2_what_does_not_open_anew, 0, WAYS);
     tcase_add_loop_test(tc, s2_what_is_not_tcp_does_not_open_anew, 0, 5);
     suite_add_tcase(s, tc);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(s);
 }

@@ -12,6 +12,7 @@
 
 #include "config.h"
 #include "example.h"
+#include "runner.h"
 
 static char heard[256]; /* the last line */
 static int32_t heard_level;
@@ -348,9 +349,5 @@ int main(void)
 #endif
 #endif
     suite_add_tcase(s, tc);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(s);
 }

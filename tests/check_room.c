@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "example.h"
+#include "runner.h"
 #include "seed.h"
 
 /* ---- S8: class ------------------------------------------------------------------------------------------------------------- */
@@ -571,9 +572,5 @@ int main(void)
     tcase_add_test(tc, q1_resets);
     tcase_add_test(tc, q1_a_reset_forgets_fragments);
     suite_add_tcase(s, tc);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(s);
 }

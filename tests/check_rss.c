@@ -12,6 +12,7 @@
 #include "model_parse.h"
 #include "random_packet.h"
 #include "rss.h"
+#include "runner.h"
 #include "seed.h"
 
 static uint64_t seed;
@@ -455,9 +456,5 @@ int main(void)
     tcase_add_test(tcase, as_the_parser);
     tcase_add_test(tcase, reports);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -15,6 +15,7 @@
 
 #include "captures.h"
 #include "naive.h"
+#include "runner.h"
 
 static const uint8_t key[40] = {0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3,
                                 0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3,
@@ -131,10 +132,7 @@ int main(void)
     tcase_set_timeout(tcase, 0);
     tcase_add_test(tcase, hashes);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
+    int status = suite_run(suite);
     captures_free(&captures);
-    return failed != 0;
+    return status;
 }

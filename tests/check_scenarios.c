@@ -54,6 +54,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
+#include "runner.h"
 #include "scenario.h"
 #include "scenario_play.h"
 #include "seed.h"
@@ -163,13 +164,10 @@ static int run_tests(const char *directory)
     tcase_add_loop_test(t, test_damaged_scenarios_do_no_harm, 0, (int)right.gl_pathc);
     tcase_add_test(t, test_every_setting_has_a_name);
     suite_add_tcase(s, t);
-    SRunner *sr = srunner_create(s);
-    srunner_run_all(sr, CK_NORMAL);
-    int failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
+    int status = suite_run(s);
     globfree(&right);
     globfree(&faulty);
-    return failed != 0;
+    return status;
 }
 
 int main(int argc, char **argv)

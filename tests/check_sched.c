@@ -12,6 +12,7 @@
 #include "atomic.h"
 #include "epoch.h"
 #include "flowq.h"
+#include "runner.h"
 #include "sched.h"
 #include "seed.h"
 #include "thread.h"
@@ -537,8 +538,6 @@ int main(void)
 {
     Suite *suite = suite_create("sched");
     TCase *tc = tcase_create("sched");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     seed = seed_get("check_sched");
     if (seed_long())
@@ -554,8 +553,5 @@ int main(void)
     tcase_add_test(tc, synchronize_waits_for_open_sections);
     tcase_add_test(tc, configurations_do_not_mix);
     suite_add_tcase(suite, tc);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return suite_run(suite);
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "frames.h"
+#include "runner.h"
 #include "seed.h"
 #include "vm.h"
 
@@ -207,9 +208,5 @@ int main(void)
     TCase *tc = tcase_create("sharing");
     tcase_add_loop_test(tc, each_writes_in_lines_of_its_own, 0, N_SHAPES);
     suite_add_tcase(s, tc);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(s);
 }

@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "config.h"
+#include "runner.h"
 #include "sized.h"
 
 #include "device.h"
@@ -178,9 +179,5 @@ int main(void)
     tcase_add_test(tc, as_much_is_written_as_there_is_room_for);
     tcase_add_loop_test(tc, structs_that_are_written, 0, (int)(sizeof(written) / sizeof(written[0])));
     suite_add_tcase(s, tc);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(s);
 }

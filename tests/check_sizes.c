@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "bare.h"
+#include "runner.h"
 #include "seed.h"
 
 #define RATE 1e-6
@@ -120,9 +121,5 @@ int main(void)
     tcase_set_timeout(tc, seed_long() ? 1200 : 60);
     tcase_add_loop_test(tc, so_many_flows_can_be_learned, 0, N_SIZES);
     suite_add_tcase(s, tc);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(s);
 }

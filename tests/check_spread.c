@@ -11,6 +11,7 @@
 
 #include "epoch.h"
 #include "frames.h"
+#include "runner.h"
 #include "seed.h"
 #include "vm.h"
 
@@ -361,9 +362,5 @@ int main(void)
     tcase_add_test(tc, later_fragments_have_one_fallback);
     tcase_add_test(tc, tenants_are_spread);
     suite_add_tcase(s, tc);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(s);
 }

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "example.h"
+#include "runner.h"
 #include "seed.h"
 
 /* ---- S0: mode -------------------------------------------------------------------------------------------------------------- */
@@ -470,9 +471,5 @@ int main(void)
     tcase_add_test(tc, s7_bytes_past_the_header);
     tcase_add_test(tc, bursts_of_nothing_and_of_many);
     suite_add_tcase(s, tc);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(s);
 }

@@ -6,6 +6,7 @@
  */
 #include "example.h"
 #include "packet_text.h"
+#include "runner.h"
 
 #include <stdio.h>
 
@@ -234,9 +235,5 @@ int main(void)
     tcase_add_test(tc, s5_later_fragments_without_ports);
     tcase_add_test(tc, s6_redirects);
     suite_add_tcase(s, tc);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(s);
 }

@@ -15,6 +15,7 @@
 
 #include "bare.h"
 #include "frames.h"
+#include "runner.h"
 #include "seed.h"
 
 #define N_FLOWS     6000
@@ -547,9 +548,5 @@ int main(void)
     tcase_add_loop_test(tc, everything_at_once, 0, (int)(sizeof(configs) / sizeof(configs[0])));
     tcase_add_test(tc, binding_times_count);
     suite_add_tcase(s, tc);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(s);
 }

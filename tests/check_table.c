@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "oracle.h"
+#include "runner.h"
 
 /* ---- Words and lines ---------------------------------------------------------------------------------------------------- */
 
@@ -468,9 +469,5 @@ int main(void)
     tcase_add_test(tc, each_flow_is_shown_once);
     tcase_add_test(tc, false_matches);
     suite_add_tcase(s, tc);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(s);
 }

@@ -17,6 +17,7 @@
 #include "epoch.h"
 #include "flowq.h"
 #include "holder.h"
+#include "runner.h"
 #include "seed.h"
 #include "thread.h"
 
@@ -388,8 +389,6 @@ int main(void)
 {
     Suite *suite = suite_create("thread");
     TCase *tc = tcase_create("thread");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     seed = seed_get("check_thread");
     tcase_set_timeout(tc, seed_long() ? 1200 : 120);
@@ -416,9 +415,5 @@ int main(void)
 #endif
     }
     suite_add_tcase(suite, tc);
-    srunner_set_fork_status(runner, CK_FORK);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? 0 : 1;
+    return suite_run_forked(suite);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "naive.h"
+#include "runner.h"
 #include "seed.h"
 #include "softrss.h"
 #include "toeplitz.h"
@@ -244,9 +245,5 @@ int main(void)
     tcase_add_test(tcase, as_dpdk);
     tcase_add_test(tcase, tables_built_once);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

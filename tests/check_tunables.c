@@ -10,27 +10,13 @@
 #include <string.h>
 
 #include "config.h"
-
-static char *slurp(const char *path)
-{
-    const char *dir = getenv("FLOWQ_SRCDIR");
-    char name[4096];
-    snprintf(name, sizeof(name), "%s/%s", dir ? dir : ".", path);
-    FILE *f = fopen(name, "r");
-    ck_assert_msg(f != NULL, "cannot open %s (FLOWQ_SRCDIR names the tree)", name);
-    size_t room = 1 << 20;
-    char *text = calloc(1, room);
-    ck_assert_ptr_nonnull(text);
-    ck_assert_uint_lt(fread(text, 1, room - 1, f), room - 1);
-    fclose(f);
-    return text;
-}
+#include "runner.h"
+#include "tree.h"
 
 /* A setting that is on or off and nothing else. */
 static bool is_switch(const struct config_limit *l) { return l->min == 1 && l->max == 1 && l->has_off; }
 
-/* ---- The manual: ".It Fa name [No *] Ta default Ta minimum Ta maximum Ta off"
- * -------------------------------------------------- */
+/* ---- The manual: ".It Fa name [No *] Ta default Ta minimum Ta maximum Ta off" -------------------------------------------- */
 
 struct row {
     char preset[32], min[32], max[32], off[32];
@@ -77,7 +63,7 @@ static void check_row(const struct config_limit *l, const struct row *row)
 
 START_TEST(manual_agrees)
 {
-    char *manual = slurp("man/flowq.7");
+    char *manual = tree_read("man/flowq.7");
     size_t rows = 0;
     for (size_t i = 0; i < config_n_limits; i++) {
         struct row row;
@@ -95,8 +81,7 @@ START_TEST(manual_agrees)
 }
 END_TEST
 
-/* ---- The header: numbers in the comment of a field
- * ------------------------------------------------------------------------------ */
+/* ---- The header: numbers in the comment of a field ----------------------------------------------------------------------- */
 
 /* A field's comment: that behind it, up to the next line that begins with something else; and the one above its paragraph. */
 static void find_comment(const char *header, const char *name, char *out, size_t size)
@@ -144,8 +129,8 @@ static bool has_number(const char *text, uint32_t value)
 START_TEST(header_agrees)
 {
     static const char *const said_in_words[] = {"initial_flows", "numa_node"};
-    char *header = slurp("include/flowq.h");
-    char *manual = slurp("man/flowq.7");
+    char *header = tree_read("include/flowq.h");
+    char *manual = tree_read("man/flowq.7");
     for (size_t i = 0; i < config_n_limits; i++) {
         const struct config_limit *l = &config_limits[i];
         char comment[2048];
@@ -178,8 +163,7 @@ START_TEST(header_agrees)
 }
 END_TEST
 
-/* ---- The code: the limits are those that flowq_vm_create() keeps
- * ---------------------------------------------------------------- */
+/* ---- The code: the limits are those that flowq_vm_create() keeps --------------------------------------------------------- */
 
 static int created(const struct config_limit *l, uint32_t value)
 {
@@ -221,9 +205,5 @@ int main(void)
     tcase_add_test(tcase, header_agrees);
     tcase_add_test(tcase, limits_hold);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "example.h"
+#include "runner.h"
 
 #define FIRST_TUNNEL (FRAME_NO_TUNNEL + 1)
 #define ENTROPY      49152u
@@ -310,9 +311,5 @@ int main(void)
     tcase_add_loop_test(tc, answers_without_the_tunnel, FIRST_TUNNEL, FRAME_N_TUNNELS);
     tcase_add_test(tc, networks_with_vlans);
     suite_add_tcase(s, tc);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(s);
 }

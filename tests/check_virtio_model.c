@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "model_device.h"
+#include "runner.h"
 
 static uint64_t seed;
 
@@ -426,9 +427,5 @@ int main(void)
     tcase_add_test(tcase, commands_beside_steering);
     tcase_add_test(tcase, memory);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

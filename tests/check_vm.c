@@ -12,6 +12,7 @@
 
 #include "epoch.h"
 #include "frames.h"
+#include "runner.h"
 #include "seed.h"
 
 #define MS UINT64_C(1000000)
@@ -530,9 +531,5 @@ int main(void)
     tcase_add_test(tc, as_many_queues_as_there_can_be);
     tcase_add_test(tc, a_thread_that_cannot_be_registered);
     suite_add_tcase(s, tc);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(s);
 }

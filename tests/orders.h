@@ -15,6 +15,7 @@
 
 #include "bare.h"
 #include "frames.h"
+#include "runner.h"
 #include "sched.h"
 #include "seed.h"
 #include "thread.h"
@@ -371,11 +372,7 @@ static inline int orders_end(const char *program, TCase *tc)
 {
     Suite *suite = suite_create(program);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(suite);
 }
 
 #endif
