@@ -24,6 +24,10 @@
  *   - A vm belongs to the process and to the copy of the library that made it. After fork, the child makes its own.
  *   - Allocator, clock and log callbacks must not call flowq.
  *
+ * READING ORDER. Concepts (this text, and a few constants); the life cycle of a vm, with its settings; threads; the data path;
+ * queues; virtio; state; looking inside. The contract of each function stands right above it: what it takes, what it returns,
+ * each error, who may call it when, whether it allocates, since which version.
+ *
  * ERRORS are negative errno values; each function names every one it returns. Data-path functions do not fail: they answer.
  *
  * NULL. Functions that return an error number say -EINVAL to a vm that is NULL; flowq_vm_destroy() and flowq_vm_maintain() do
@@ -63,24 +67,13 @@ extern "C" {
 #define FLOWQ_WIDE_
 #endif
 
-/* ---- Version --------------------------------------------------------------------------------------------------------------- */
+/* ---- Concepts: version, limits, words for settings ------------------------------------------------------------------------- */
 
 #define FLOWQ_VERSION_MAJOR 0
 #define FLOWQ_VERSION_MINOR 9
 #define FLOWQ_VERSION_PATCH 0
 /* One number that grows with every release: major << 16 | minor << 8 | patch. */
 #define FLOWQ_VERSION (FLOWQ_VERSION_MAJOR << 16 | FLOWQ_VERSION_MINOR << 8 | FLOWQ_VERSION_PATCH)
-
-/*
- * The version of the library that is linked, as FLOWQ_VERSION writes it; compare with the macro to learn of a mismatch.
- * Thread-safe, never allocates. Since 0.9.
- */
-uint32_t flowq_version(void);
-
-/* The same as text, "major.minor.patch"; static storage. Thread-safe, never allocates. Since 0.9. */
-const char *flowq_version_string(void);
-
-/* ---- Constants ------------------------------------------------------------------------------------------------------------- */
 
 enum flowq_limit {
     /* Largest number of queue pairs: virtio's VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX. */
@@ -108,44 +101,7 @@ FLOWQ_WIDE_ enum flowq_switch {
     FLOWQ_OFF = 0xffffffff /* switch the setting off */
 };
 
-/* ---- Packets --------------------------------------------------------------------------------------------------------------- */
-
-/* Bits of flowq_pkt.flags. A packet with any other bit set is treated as keyless. */
-enum flowq_pkt_flag {
-    FLOWQ_PKT_L3 = 1 << 0 /* data starts at the IP header (TUN device), not at the Ethernet header */
-};
-
-/*
- * A bounded view of a packet: `len` readable, contiguous bytes at `data`, which the library looks at during the call and never
- * keeps. data may be NULL when len is 0. Headers cut short are a defined case: the packet is treated as far as it can be read.
- * Bytes past FLOWQ_HEADER_MAX are never looked at. Memory that changes during the call is safe. 16 bytes for ever, and the
- * fields in this order on every machine.
- */
-struct flowq_pkt {
-    const void *data;
-    uint32_t len;   /* bytes readable at data */
-    uint32_t flags; /* FLOWQ_PKT_* */
-#if UINTPTR_MAX == 0xffffffffu
-    uint32_t pad_; /* not looked at */
-#endif
-};
-
-/*
- * Makes a contiguous view of the headers of a packet that lies in pieces, as guest descriptors do.
- *
- * pkt      out: data = scratch, len = bytes copied, flags = 0
- * iov      iovcnt pieces; empty pieces are fine; may be NULL when iovcnt is 0
- * skip     bytes to leave out at the start: the virtio-net header (10, 12, 20, 24 or 32 bytes), or 0
- * scratch  where the header bytes go; must stay valid while pkt is used
- * size     bytes at scratch; FLOWQ_HEADER_MAX suffices, and no more than that are ever copied
- *
- * Each byte of the packet is read at most once, skipped bytes never: offsets and hints in a virtio-net header come from the guest
- * and are not trusted. Returns the number of bytes copied: min(size, FLOWQ_HEADER_MAX, what the pieces hold after skip).
- * Thread-safe, never allocates. Since 0.9.
- */
-size_t flowq_gather(struct flowq_pkt *pkt, const struct iovec *iov, size_t iovcnt, size_t skip, void *scratch, size_t size);
-
-/* ---- A vm: settings and life cycle ----------------------------------------------------------------------------------------- */
+/* ---- Life cycle ------------------------------------------------------------------------------------------------------------ */
 
 struct flowq_vm;
 
@@ -341,6 +297,13 @@ enum flowq_reset {
  */
 int flowq_vm_reset(struct flowq_vm *vm, uint32_t what);
 
+/*
+ * Housekeeping in bounded steps, for hosts that have a timer: frees what has been retired, gives memory back after a peak.
+ * Optional: notes do what is needed. Thread-safe, never waits; call it about once a second, or not at all. NULL is fine. Since
+ * 0.9.
+ */
+void flowq_vm_maintain(struct flowq_vm *vm);
+
 /* ---- Threads --------------------------------------------------------------------------------------------------------------- */
 
 /*
@@ -372,7 +335,44 @@ void flowq_leave(void);
  */
 int flowq_synchronize(void);
 
-/* ---- The data path --------------------------------------------------------------------------------------------------------- */
+/* ---- The data path: packets ------------------------------------------------------------------------------------------------ */
+
+/* Bits of flowq_pkt.flags. A packet with any other bit set is treated as keyless. */
+enum flowq_pkt_flag {
+    FLOWQ_PKT_L3 = 1 << 0 /* data starts at the IP header (TUN device), not at the Ethernet header */
+};
+
+/*
+ * A bounded view of a packet: `len` readable, contiguous bytes at `data`, which the library looks at during the call and never
+ * keeps. data may be NULL when len is 0. Headers cut short are a defined case: the packet is treated as far as it can be read.
+ * Bytes past FLOWQ_HEADER_MAX are never looked at. Memory that changes during the call is safe. 16 bytes for ever, and the
+ * fields in this order on every machine.
+ */
+struct flowq_pkt {
+    const void *data;
+    uint32_t len;   /* bytes readable at data */
+    uint32_t flags; /* FLOWQ_PKT_* */
+#if UINTPTR_MAX == 0xffffffffu
+    uint32_t pad_; /* not looked at */
+#endif
+};
+
+/*
+ * Makes a contiguous view of the headers of a packet that lies in pieces, as guest descriptors do.
+ *
+ * pkt      out: data = scratch, len = bytes copied, flags = 0
+ * iov      iovcnt pieces; empty pieces are fine; may be NULL when iovcnt is 0
+ * skip     bytes to leave out at the start: the virtio-net header (10, 12, 20, 24 or 32 bytes), or 0
+ * scratch  where the header bytes go; must stay valid while pkt is used
+ * size     bytes at scratch; FLOWQ_HEADER_MAX suffices, and no more than that are ever copied
+ *
+ * Each byte of the packet is read at most once, skipped bytes never: offsets and hints in a virtio-net header come from the guest
+ * and are not trusted. Returns the number of bytes copied: min(size, FLOWQ_HEADER_MAX, what the pieces hold after skip).
+ * Thread-safe, never allocates. Since 0.9.
+ */
+size_t flowq_gather(struct flowq_pkt *pkt, const struct iovec *iov, size_t iovcnt, size_t skip, void *scratch, size_t size);
+
+/* ---- The data path: what the VM transmits ---------------------------------------------------------------------------------- */
 
 /* What became of a note: the return value of flowq_tx_note() and the index into flowq_stats.note. */
 enum flowq_note {
@@ -394,6 +394,23 @@ enum flowq_note {
     FLOWQ_NOTE_UNREGISTERED = 15 /* not learned: the thread could not be registered */
 };
 
+/*
+ * The VM transmits pkt and names receive queue qid: its flow is bound to that queue, or moved there (rules S1, S2, S7, S9).
+ * Returns what became of it, FLOWQ_NOTE_*. qid may be any number. Thread-safe; never waits; allocates only when the table grows.
+ * Since 0.9.
+ */
+uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_t qid);
+
+/*
+ * n packets on one queue, as n calls of flowq_tx_note() in order at one reading of the clock would do, as long as nobody notes,
+ * sets, resets or maintains meanwhile. Beside others, each packet is noted as it would be alone at some instant of the call, and
+ * in order for each flow. What became of them is counted (flowq_stats.note). Thread-safe; never waits; allocates only when the
+ * table grows. Since 0.9.
+ */
+void flowq_tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint32_t qid);
+
+/* ---- The data path: what the VM receives ----------------------------------------------------------------------------------- */
+
 /* Why a packet goes where it goes: flowq_decision.reason and the index into flowq_stats.steer. */
 enum flowq_reason {
     FLOWQ_REASON_BOUND = 0,      /* its flow is bound */
@@ -407,34 +424,14 @@ enum flowq_reason {
     FLOWQ_REASON_RSS = 7         /* receive-side scaling, configured by the guest, decided */
 } FLOWQ_NARROW_;
 
-/* Lengths of arrays in struct flowq_stats: room for more. */
-enum flowq_slots {
-    FLOWQ_NOTE_SLOTS = 32,  /* of `note` */
-    FLOWQ_REASON_SLOTS = 16 /* of `steer` */
-};
-
 /* A queue and why. 16 bytes for ever; reserved fields are zero. */
 struct flowq_decision {
-    uint16_t qid;         /* the receive queue, or FLOWQ_DROP */
-    uint8_t reason;       /* FLOWQ_REASON_* */
-    uint8_t hash_report;  /* virtio's hash report, 0 (none) to 9 */
-    uint32_t hash_value;  /* virtio's hash value; 0 with report 0 */
+    uint16_t qid;        /* the receive queue, or FLOWQ_DROP */
+    uint8_t reason;      /* FLOWQ_REASON_* */
+    uint8_t hash_report; /* virtio's hash report, 0 (none) to 9 */
+    uint32_t hash_value; /* virtio's hash value; 0 with report 0 */
     uint64_t reserved;
 };
-
-/*
- * The VM transmits pkt and names receive queue qid: its flow is bound to that queue, or moved there (rules S1, S2, S7, S9).
- * Returns what became of it, FLOWQ_NOTE_*. qid may be any number. Thread-safe; never waits; allocates only when the table grows.
- * Since 0.9.
- */
-uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_t qid);
-
-/*
- * n packets on one queue, as n calls of flowq_tx_note() in order at one reading of the clock would do, as long as nobody notes,
- * sets, resets or maintains meanwhile. Beside others, each packet is noted as it would be alone at some instant of the call, and
- * in order for each flow. Since 0.9.
- */
-void flowq_tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint32_t qid);
 
 /*
  * The receive queue for a packet that goes to the VM: one that was in use at some instant of the call, for any bytes; FLOWQ_DROP
@@ -449,18 +446,31 @@ uint16_t flowq_rx_steer(struct flowq_vm *vm, const struct flowq_pkt *pkt);
  * sets, resets or maintains meanwhile. Beside others, each answer is what a call for this packet alone could have given that
  * began when the burst began: all notes and setters that had returned by then are obeyed; of those that run meanwhile, one
  * packet's answer may know a later one and the next packet's answer not yet an earlier one. A call for hundreds of packets takes
- * less time for each than one for 32, where the table is larger than the caches. Since 0.9.
+ * less time for each than one for 32, where the table is larger than the caches. Thread-safe; never waits, never allocates, as
+ * flowq_rx_steer(). Since 0.9.
  */
 void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids);
 
-/* The same, with the reason and the hash to report to the guest. Since 0.9. */
+/*
+ * n packets; out[i] has the queue for pkts[i], as flowq_rx_steer_burst() gives it, with the reason and the hash to report to the
+ * guest. Thread-safe; never waits, never allocates, as flowq_rx_steer(). Since 0.9.
+ */
 void flowq_rx_decide_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, struct flowq_decision *out);
 
-/* The same for packets that go to different VMs: packet i goes to vms[i]. For switches. Since 0.9. */
+/*
+ * n packets that go to different VMs, for switches: packet i goes to vms[i], and qids[i] is the answer, as flowq_rx_steer_burst()
+ * gives it for the packets of this vm. The same vm may stand anywhere in the array, and as often as there are packets.
+ * Thread-safe; never waits, never allocates, as flowq_rx_steer(). Since 0.9.
+ */
 void flowq_rx_steer_burst_vms(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, size_t n, uint16_t *qids);
 
-/* The same as flowq_rx_steer_burst_vms(), with the reason and the hash to report to each guest. Since 0.9. */
+/*
+ * n packets that go to different VMs; out[i] has the queue for pkts[i], as flowq_rx_steer_burst_vms() gives it, with the reason
+ * and the hash to report to the guest behind vms[i]. Thread-safe; never waits, never allocates, as flowq_rx_steer(). Since 0.9.
+ */
 void flowq_rx_decide_burst_vms(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, size_t n, struct flowq_decision *out);
+
+/* ---- The data path: a burst, queue by queue -------------------------------------------------------------------------------- */
 
 /* One group of flowq_group() or flowq_group_vms(): `count` packets for queue `qid`, their indices from order[first] on. 8 bytes
    for ever. */
@@ -484,7 +494,7 @@ struct flowq_run {
 size_t flowq_group(const uint16_t *qids, size_t n, uint16_t *order, struct flowq_run *runs, size_t max_runs);
 
 /*
- * The same for a burst that goes to different VMs, as flowq_rx_steer_burst_vms() takes it: groups by vm, and by queue within
+ * Groups the packets of a burst that goes to different VMs, as flowq_rx_steer_burst_vms() takes it: by vm, and by queue within
  * each. Stable: packets for one queue of one vm keep their order.
  *
  * vms       vms[i] is where packet i goes; compared, never looked into
@@ -499,13 +509,6 @@ size_t flowq_group(const uint16_t *qids, size_t n, uint16_t *order, struct flowq
 size_t flowq_group_vms(struct flowq_vm *const *vms, const uint16_t *qids, size_t n, uint16_t *order, struct flowq_run *runs,
                        size_t max_runs);
 
-/*
- * Housekeeping in bounded steps, for hosts that have a timer: frees what has been retired, gives memory back after a peak.
- * Optional: notes do what is needed. Thread-safe, never waits; call it about once a second, or not at all. NULL is fine. Since
- * 0.9.
- */
-void flowq_vm_maintain(struct flowq_vm *vm);
-
 /* ---- Queues ---------------------------------------------------------------------------------------------------------------- */
 
 /*
@@ -517,8 +520,9 @@ void flowq_vm_maintain(struct flowq_vm *vm);
  */
 int flowq_vm_set_queue_pairs(struct flowq_vm *vm, uint32_t n);
 
-/* In place of a queue number, for the two setters below: every queue of the vm, those beyond the current pairs too. They are
-   switched in one change: no call begun after it returned spreads packets over only some of them. */
+/* In place of a queue number, for flowq_vm_set_queue_enabled() and flowq_vm_set_queue_resetting(): every queue of the vm, those
+   beyond the current pairs too. They are switched in one change: no call begun after it returned spreads packets over only some
+   of them. */
 FLOWQ_WIDE_ enum flowq_all_queues { FLOWQ_ALL_QUEUES = 0xffffffff };
 
 /*
@@ -530,7 +534,8 @@ int flowq_vm_set_queue_enabled(struct flowq_vm *vm, uint32_t qid, bool on);
 
 /*
  * Receive queue qid, or FLOWQ_ALL_QUEUES, is being reset, or no longer (VIRTIO_F_RING_RESET): while it is, automatic steering
- * chooses another queue and RSS drops. Returns as flowq_vm_set_queue_enabled(). Thread-safe, does not allocate. Since 0.9.
+ * chooses another queue and RSS drops. Returns 0, or -EINVAL: vm is NULL, or qid is neither below max_queue_pairs nor
+ * FLOWQ_ALL_QUEUES. Thread-safe, does not allocate. Since 0.9.
  */
 int flowq_vm_set_queue_resetting(struct flowq_vm *vm, uint32_t qid, bool on);
 
@@ -698,24 +703,26 @@ int flowq_vm_set_hash_tunnels(struct flowq_vm *vm, uint32_t types);
  */
 int flowq_hdr_set_hash(void *hdr, size_t size, const struct flowq_decision *decision);
 
-/* ---- Looking inside -------------------------------------------------------------------------------------------------------- */
+/* ---- State ----------------------------------------------------------------------------------------------------------------- */
+
+/* ---- Looking inside: bindings ---------------------------------------------------------------------------------------------- */
 
 /*
  * A flow as its incoming packets carry it: source is the remote end, destination is the VM. 56 bytes for ever.
  */
 struct flowq_tuple {
-    uint8_t src[16];    /* remote address, network byte order; IPv4: the first 4 bytes, the rest zero */
-    uint8_t dst[16];    /* the VM's address */
-    uint16_t sport;     /* remote port, host byte order; 0 for protocols without ports */
-    uint16_t dport;     /* the VM's port */
-    uint8_t version;    /* 4 or 6 */
-    uint8_t protocol;   /* IP protocol number */
-    uint8_t n_vlans;    /* VLAN ids that belong to the key (setting key_vlan), 0 to FLOWQ_MAX_VLANS */
-    uint8_t has_vni;    /* 1: the flow is inside a tunnel whose network id belongs to the key (setting key_vni); 0: it is not */
+    uint8_t src[16];  /* remote address, network byte order; IPv4: the first 4 bytes, the rest zero */
+    uint8_t dst[16];  /* the VM's address */
+    uint16_t sport;   /* remote port, host byte order; 0 for protocols without ports */
+    uint16_t dport;   /* the VM's port */
+    uint8_t version;  /* 4 or 6 */
+    uint8_t protocol; /* IP protocol number */
+    uint8_t n_vlans;  /* VLAN ids that belong to the key (setting key_vlan), 0 to FLOWQ_MAX_VLANS */
+    uint8_t has_vni;  /* 1: the flow is inside a tunnel whose network id belongs to the key (setting key_vni); 0: it is not */
     uint16_t vlan[FLOWQ_MAX_VLANS]; /* outermost first, 12 bits each; 0 is no VLAN and is left out */
-    uint32_t vni;       /* has_vni: the network id, host byte order: 24 bits of VXLAN, VXLAN-GPE, GENEVE and NVGRE (VSID), or
-                           the 32 bits of another GRE key; else zero */
-    uint32_t reserved;  /* zero */
+    uint32_t vni;      /* has_vni: the network id, host byte order: 24 bits of VXLAN, VXLAN-GPE, GENEVE and NVGRE (VSID), or
+                          the 32 bits of another GRE key; else zero */
+    uint32_t reserved; /* zero */
 };
 
 /* Class of a binding, by what the VM has sent (S8). */
@@ -727,12 +734,12 @@ enum flowq_class {
 
 /* One binding. The table does not hold tuples, only fingerprints: iteration cannot name them. */
 struct flowq_binding {
-    uint32_t size;    /* in: sizeof(struct flowq_binding), set by the caller of flowq_vm_lookup; out: bytes written */
-    uint16_t qid;     /* the queue it is bound to, in use or not */
-    uint8_t cls;      /* FLOWQ_CLASS_* */
-    uint8_t in_use;   /* 1: that queue is in use now; 0: the binding counts as none for the time being (S11) */
-    uint64_t id;      /* fingerprint: the same for the same flow while the vm lives */
-    uint32_t age_ms;  /* since the flow was last noted, to a tick; meaningless beyond some 30 minutes */
+    uint32_t size;   /* in: sizeof(struct flowq_binding), set by the caller of flowq_vm_lookup; out: bytes written */
+    uint16_t qid;    /* the queue it is bound to, in use or not */
+    uint8_t cls;     /* FLOWQ_CLASS_* */
+    uint8_t in_use;  /* 1: that queue is in use now; 0: the binding counts as none for the time being (S11) */
+    uint64_t id;     /* fingerprint: the same for the same flow while the vm lives */
+    uint32_t age_ms; /* since the flow was last noted, to a tick; meaningless beyond some 30 minutes */
     uint32_t reserved;
 };
 
@@ -755,33 +762,41 @@ int flowq_vm_lookup(struct flowq_vm *vm, const struct flowq_tuple *tuple, struct
  */
 int flowq_vm_flows(struct flowq_vm *vm, int (*fn)(void *ctx, const struct flowq_binding *binding), void *ctx);
 
+/* ---- Looking inside: counters ---------------------------------------------------------------------------------------------- */
+
+/* Lengths of arrays in struct flowq_stats: room for more. */
+enum flowq_slots {
+    FLOWQ_NOTE_SLOTS = 32,  /* of `note` */
+    FLOWQ_REASON_SLOTS = 16 /* of `steer` */
+};
+
 /*
  * Statistics of a vm since it was made. Counters only grow. Each is exact when no call is running; the set is not one snapshot.
  * inserted == live + displaced + reclaimed + forgotten, always, then.
  */
 struct flowq_stats {
-    uint32_t size;         /* in: sizeof(struct flowq_stats); out: bytes written */
-    uint32_t queue_pairs;  /* as set */
+    uint32_t size;        /* in: sizeof(struct flowq_stats); out: bytes written */
+    uint32_t queue_pairs; /* as set */
     uint32_t queues_in_use;
-    uint32_t queues_noted; /* distinct queues that notes named within active_ms */
+    uint32_t queues_noted;              /* distinct queues that notes named within active_ms */
     uint64_t note[FLOWQ_NOTE_SLOTS];    /* notes by outcome, FLOWQ_NOTE_* */
     uint64_t steer[FLOWQ_REASON_SLOTS]; /* decisions by reason, FLOWQ_REASON_* */
-    uint64_t inserted;              /* bindings made */
-    uint64_t live;                  /* bindings in the table now, stale ones included */
-    uint64_t displaced_embryonic;   /* bindings that gave their place to a newcomer, by class (S9) */
+    uint64_t inserted;                  /* bindings made */
+    uint64_t live;                      /* bindings in the table now, stale ones included */
+    uint64_t displaced_embryonic;       /* bindings that gave their place to a newcomer, by class (S9) */
     uint64_t displaced_closing;
     uint64_t displaced_established;
-    uint64_t reclaimed;             /* stale bindings whose place was taken or given back */
-    uint64_t forgotten;             /* by FLOWQ_RESET_FLOWS */
-    uint64_t bound_elsewhere;       /* packets whose binding names a queue that is not in use (S11) */
-    uint64_t grown;                 /* times a shard was split in two, or the first one made */
-    uint64_t shrunk;                /* times two shards were merged, or the last one given back */
-    uint64_t grow_failed;           /* times memory to grow was refused */
-    uint64_t grow_delayed;          /* times a shard could not grow yet: more is superseded and unreclaimed than the table has */
-    uint64_t table_bytes;           /* allocated for the flow table, retired_bytes included */
-    uint64_t retired_bytes;         /* superseded, waiting for sections to close */
-    uint64_t vm_bytes;              /* allocated for the vm in all, table included */
-    uint64_t rss_elsewhere;         /* packets whose queue by RSS was not enabled, so that the next one in use got them */
+    uint64_t reclaimed;       /* stale bindings whose place was taken or given back */
+    uint64_t forgotten;       /* by FLOWQ_RESET_FLOWS */
+    uint64_t bound_elsewhere; /* packets whose binding names a queue that is not in use (S11) */
+    uint64_t grown;           /* times a shard was split in two, or the first one made */
+    uint64_t shrunk;          /* times two shards were merged, or the last one given back */
+    uint64_t grow_failed;     /* times memory to grow was refused */
+    uint64_t grow_delayed;    /* times a shard could not grow yet: more is superseded and unreclaimed than the table has */
+    uint64_t table_bytes;     /* allocated for the flow table, retired_bytes included */
+    uint64_t retired_bytes;   /* superseded, waiting for sections to close */
+    uint64_t vm_bytes;        /* allocated for the vm in all, table included */
+    uint64_t rss_elsewhere;   /* packets whose queue by RSS was not enabled, so that the next one in use got them */
 };
 
 /*
@@ -793,10 +808,10 @@ int flowq_vm_stats(struct flowq_vm *vm, struct flowq_stats *out);
 
 /* Statistics of one receive queue; all zero unless queue_stats is on. */
 struct flowq_queue_stats {
-    uint32_t size;       /* in: sizeof(struct flowq_queue_stats); out: bytes written */
-    uint32_t in_use;     /* 1: in use now */
-    uint64_t noted;      /* notes that bound, refreshed or moved a flow with this queue named */
-    uint64_t steered;    /* packets steered to it */
+    uint32_t size;    /* in: sizeof(struct flowq_queue_stats); out: bytes written */
+    uint32_t in_use;  /* 1: in use now */
+    uint64_t noted;   /* notes that bound, refreshed or moved a flow with this queue named */
+    uint64_t steered; /* packets steered to it */
 };
 
 /*
@@ -805,11 +820,28 @@ struct flowq_queue_stats {
  */
 int flowq_vm_queue_stats(struct flowq_vm *vm, uint32_t qid, struct flowq_queue_stats *out);
 
-/* Short names of the constants FLOWQ_NOTE_*, FLOWQ_REASON_* ("bound", "icmp-error"), FLOWQ_CLASS_*; "unknown" for others; static
- * storage. Since 0.9. */
+/* ---- Looking inside: names and version ------------------------------------------------------------------------------------- */
+
+/*
+ * The short name of an outcome of a note, FLOWQ_NOTE_*: "bound", "not-in-use"; "unknown" for other numbers. Static storage.
+ * Thread-safe, never allocates. Since 0.9.
+ */
 const char *flowq_note_name(uint32_t note);
+
+/* The same for the reason of a decision, FLOWQ_REASON_*: "bound", "icmp-error". Since 0.9. */
 const char *flowq_reason_name(uint32_t reason);
+
+/* The same for the class of a binding, FLOWQ_CLASS_*: "embryonic". Since 0.9. */
 const char *flowq_class_name(uint32_t cls);
+
+/*
+ * The version of the library that is linked, as FLOWQ_VERSION writes it; compare with the macro to learn of a mismatch.
+ * Thread-safe, never allocates. Since 0.9.
+ */
+uint32_t flowq_version(void);
+
+/* The same as text, "major.minor.patch"; static storage. Thread-safe, never allocates. Since 0.9. */
+const char *flowq_version_string(void);
 
 /* ---- Short names ----------------------------------------------------------------------------------------------------------- */
 
