@@ -122,14 +122,26 @@ static const struct word features[] = {
     {NULL, 0},
 };
 static const struct word hash_types[] = {
-    {"ipv4", FLOWQ_HASH_TYPE_IPV4},   {"tcpv4", FLOWQ_HASH_TYPE_TCPV4},   {"udpv4", FLOWQ_HASH_TYPE_UDPV4},
-    {"ipv6", FLOWQ_HASH_TYPE_IPV6},   {"tcpv6", FLOWQ_HASH_TYPE_TCPV6},   {"udpv6", FLOWQ_HASH_TYPE_UDPV6},
-    {"ip-ex", FLOWQ_HASH_TYPE_IP_EX}, {"tcp-ex", FLOWQ_HASH_TYPE_TCP_EX}, {"udp-ex", FLOWQ_HASH_TYPE_UDP_EX},
-    {"all", FLOWQ_HASH_TYPE_ALL},     {"none", 0},                        {NULL, 0},
+    {"ipv4", FLOWQ_HASH_TYPE_IPV4},
+    {"tcpv4", FLOWQ_HASH_TYPE_TCPV4},
+    {"udpv4", FLOWQ_HASH_TYPE_UDPV4},
+    {"ipv6", FLOWQ_HASH_TYPE_IPV6},
+    {"tcpv6", FLOWQ_HASH_TYPE_TCPV6},
+    {"udpv6", FLOWQ_HASH_TYPE_UDPV6},
+    {"ip-ex", FLOWQ_HASH_TYPE_IP_EX},
+    {"tcp-ex", FLOWQ_HASH_TYPE_TCP_EX},
+    {"udp-ex", FLOWQ_HASH_TYPE_UDP_EX},
+    {"all", FLOWQ_HASH_TYPE_ALL},
+    {"none", 0},
+    {NULL, 0},
 };
 static const struct word tunnels[] = {
-    {"vxlan", FLOWQ_HASH_TUNNEL_VXLAN}, {"geneve", FLOWQ_HASH_TUNNEL_GENEVE}, {"ipip", FLOWQ_HASH_TUNNEL_IPIP},
-    {"all", FLOWQ_HASH_TUNNEL_ALL},     {"none", 0},                          {NULL, 0},
+    {"vxlan", FLOWQ_HASH_TUNNEL_VXLAN},
+    {"geneve", FLOWQ_HASH_TUNNEL_GENEVE},
+    {"ipip", FLOWQ_HASH_TUNNEL_IPIP},
+    {"all", FLOWQ_HASH_TUNNEL_ALL},
+    {"none", 0},
+    {NULL, 0},
 };
 
 /* Values of the words, or'ed: as many as there are known ones from the next token on, or separated by commas in `list`. */

@@ -74,8 +74,9 @@ static void show_offer(void)
     struct flowq_virtio_caps caps = {.size = sizeof(caps)};
 
     must("flowq_vm_virtio_caps", flowq_vm_virtio_caps(vm, &caps));
-    printf("offered: %" PRIu32 " pairs, RSS %s, hash types 0x%" PRIx32 ", keys up to %" PRIu32 " bytes, tables up to %" PRIu32 "\n",
-           caps.max_queue_pairs, caps.features & FLOWQ_VIRTIO_F_RSS ? "yes" : "no", caps.hash_types, caps.max_key, caps.max_table);
+    printf(
+        "offered: %" PRIu32 " pairs, RSS %s, hash types 0x%" PRIx32 ", keys up to %" PRIu32 " bytes, tables up to %" PRIu32 "\n",
+        caps.max_queue_pairs, caps.features & FLOWQ_VIRTIO_F_RSS ? "yes" : "no", caps.hash_types, caps.max_key, caps.max_table);
 }
 
 static int count_binding(void *counts, const struct flowq_binding *binding)

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BURST 32
+#define BURST         32
 #define BURST_SPAN_NS 100000u /* what comes within 0.1 ms finds its way into one turn of a poll loop */
 
 enum { EXIT_PARTIAL = 1, EXIT_USAGE = 2 };
@@ -178,7 +178,7 @@ struct replay {
     struct guest guest;
     struct results results;
     struct flowq_vm *vm;
-    uint64_t now_ns;   /* flowq's clock */
+    uint64_t now_ns; /* flowq's clock */
     uint64_t hash_key;
     /* packets of the same direction, next to each other */
     struct packet packets[BURST];
@@ -187,10 +187,7 @@ struct replay {
     size_t n;
 };
 
-static uint64_t replay_clock(void *ctx)
-{
-    return ((const struct replay *)ctx)->now_ns;
-}
+static uint64_t replay_clock(void *ctx) { return ((const struct replay *)ctx)->now_ns; }
 
 /* Everything that is random hangs on the seed, flowq's secret included: a run can be repeated. */
 static int make_vm(struct replay *replay)

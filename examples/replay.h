@@ -26,9 +26,9 @@
 
 #include <flowq.h>
 
-#define PROGRAM "flowq-replay"
-#define MAX_VCPUS 256
-#define MAX_VM_NETS 16
+#define PROGRAM      "flowq-replay"
+#define MAX_VCPUS    256
+#define MAX_VM_NETS  16
 #define PACKET_BYTES FLOWQ_HEADER_MAX /* flowq looks at no more, and neither do we */
 
 /* ---- Options ---- */
@@ -96,15 +96,15 @@ struct packet {
 };
 
 struct input;
-struct input *input_open(char **files, size_t n_files); /* NULL: out of memory */
+struct input *input_open(char **files, size_t n_files);      /* NULL: out of memory */
 bool input_next(struct input *input, struct packet *packet); /* false: no more */
 /* Reads up to max packets ahead; input_next gives them later. input_peek walks them, with a cursor that starts at 0. */
 size_t input_look_ahead(struct input *input, size_t max);
 bool input_peek(const struct input *input, size_t *cursor, struct packet *packet);
-double input_progress(const struct input *input);   /* how much of the current file has been read, 0 to 1; below 0: unknown */
-uint32_t input_errors(const struct input *input);   /* captures that could not be read, or not to the end */
-uint32_t input_files(const struct input *input);    /* captures that gave at least one packet */
-void input_stop(void); /* reads no more, on any input; for a signal handler */
+double input_progress(const struct input *input); /* how much of the current file has been read, 0 to 1; below 0: unknown */
+uint32_t input_errors(const struct input *input); /* captures that could not be read, or not to the end */
+uint32_t input_files(const struct input *input);  /* captures that gave at least one packet */
+void input_stop(void);                            /* reads no more, on any input; for a signal handler */
 void input_close(struct input *input);
 
 /* ---- View (replay_view.c) ---- */
@@ -167,7 +167,7 @@ struct guest {
     uint64_t random;
     struct thread *threads;
     uint32_t n_threads;
-    struct dict names;   /* tuple as the VM receives it -> number of the flow */
+    struct dict names; /* tuple as the VM receives it -> number of the flow */
     struct flow *flows;
     uint32_t room;
     struct dict datagrams;
@@ -184,8 +184,8 @@ struct guest {
 enum unjudged { JUDGED, UNJUDGED_SILENT, UNJUDGED_MULTICAST, UNJUDGED_FRAGMENT, UNJUDGED_QUOTE, UNJUDGED_UNKNOWN, N_UNJUDGED };
 
 struct wish {
-    uint32_t flow;  /* NONE: cannot tell */
-    uint16_t queue; /* on which the guest wants it; NO_QUEUE when not judged */
+    uint32_t flow;    /* NONE: cannot tell */
+    uint16_t queue;   /* on which the guest wants it; NO_QUEUE when not judged */
     uint8_t unjudged; /* enum unjudged */
 };
 
@@ -200,10 +200,10 @@ struct wish guest_receive(struct guest *guest, const struct view *view, uint64_t
 struct results {
     uint64_t packets, sent, received, other; /* other: neither from nor to the VM */
     uint64_t duration_ns;
-    uint64_t wanted[MAX_VCPUS];              /* judged packets, by the queue on which the guest wants them */
+    uint64_t wanted[MAX_VCPUS]; /* judged packets, by the queue on which the guest wants them */
     uint64_t sent_on[MAX_VCPUS];
-    uint64_t landed[N_METHODS][MAX_VCPUS];   /* judged packets, by the queue on which the method puts them */
-    uint64_t right[N_METHODS][MAX_VCPUS];    /* those of them that the guest wants there */
+    uint64_t landed[N_METHODS][MAX_VCPUS]; /* judged packets, by the queue on which the method puts them */
+    uint64_t right[N_METHODS][MAX_VCPUS];  /* those of them that the guest wants there */
     uint64_t judged;
     uint64_t unjudged[N_UNJUDGED];
     struct {

@@ -25,10 +25,7 @@ static uint64_t lot(struct guest *guest)
     return z ^ z >> 31;
 }
 
-static uint64_t lot_below(struct guest *guest, uint64_t n)
-{
-    return (uint64_t)((unsigned __int128)lot(guest) * n >> 64);
-}
+static uint64_t lot_below(struct guest *guest, uint64_t n) { return (uint64_t)((unsigned __int128)lot(guest) * n >> 64); }
 
 /* Uniform over 1 to 2 * move_every - 1, so move_every on average. */
 static uint64_t stay(struct guest *guest)

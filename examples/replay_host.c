@@ -130,8 +130,8 @@ struct candidate {
 
 /* The census of what lies ahead. Flows are counted under the name of one of their two directions. */
 struct census {
-    struct dict flows;     /* key: a tuple */
-    uint8_t *seen;         /* of each flow, 1: as named, 2: reversed */
+    struct dict flows; /* key: a tuple */
+    uint8_t *seen;     /* of each flow, 1: as named, 2: reversed */
     uint32_t room;
     struct dict addresses; /* key: a tuple with only src and version */
     struct candidate *candidates;

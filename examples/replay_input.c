@@ -26,23 +26,20 @@ struct input {
     size_t n_files, next_file;
     pcap_t *pcap;
     const char *name;
-    uint32_t flags;     /* of the packets of this file */
-    uint64_t in_file;   /* packets read from it */
-    uint64_t size;      /* of the file in bytes; 0: unknown */
-    uint64_t now_ns;    /* time of the last packet handed on */
-    uint64_t shift_ns;  /* from the times of this file to ours, modulo 2^64 */
+    uint32_t flags;    /* of the packets of this file */
+    uint64_t in_file;  /* packets read from it */
+    uint64_t size;     /* of the file in bytes; 0: unknown */
+    uint64_t now_ns;   /* time of the last packet handed on */
+    uint64_t shift_ns; /* from the times of this file to ours, modulo 2^64 */
     bool shift_known;
     uint32_t n_errors, n_good;
-    uint8_t *ahead;     /* packets read ahead, one after the other */
+    uint8_t *ahead; /* packets read ahead, one after the other */
     size_t ahead_len, ahead_room, ahead_at;
 };
 
 static volatile sig_atomic_t stopped;
 
-void input_stop(void)
-{
-    stopped = 1;
-}
+void input_stop(void) { stopped = 1; }
 
 struct input *input_open(char **files, size_t n_files)
 {
@@ -241,12 +238,6 @@ double input_progress(const struct input *input)
     return at < 0 ? -1 : (double)at / (double)input->size;
 }
 
-uint32_t input_errors(const struct input *input)
-{
-    return input->n_errors;
-}
+uint32_t input_errors(const struct input *input) { return input->n_errors; }
 
-uint32_t input_files(const struct input *input)
-{
-    return input->n_good + (input->pcap != NULL && input->in_file > 0);
-}
+uint32_t input_files(const struct input *input) { return input->n_good + (input->pcap != NULL && input->in_file > 0); }

@@ -21,10 +21,7 @@ static void add(bool *ok, json_t *array, json_t *value)
         *ok = false;
 }
 
-static json_t *count(uint64_t n)
-{
-    return json_integer((json_int_t)n);
-}
+static json_t *count(uint64_t n) { return json_integer((json_int_t)n); }
 
 /* Names with dashes for members: "one queue" would ask for quotes in every query language. */
 static const char *const method_members[N_METHODS] = {"flowq", "hash", "one_queue"};

@@ -122,10 +122,7 @@ static const char *reason_meaning(uint32_t reason)
 
 /* ---- The report ---- */
 
-static const char *plural(uint64_t n)
-{
-    return n == 1 ? "" : "s";
-}
+static const char *plural(uint64_t n) { return n == 1 ? "" : "s"; }
 
 static void percent(char *out, size_t size, uint64_t part, uint64_t whole)
 {

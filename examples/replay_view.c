@@ -63,10 +63,7 @@ static const uint8_t *take(struct cursor *c, size_t n)
     return at;
 }
 
-static uint32_t take8(struct cursor *c)
-{
-    return take(c, 1)[0];
-}
+static uint32_t take8(struct cursor *c) { return take(c, 1)[0]; }
 
 static uint32_t take16(struct cursor *c)
 {

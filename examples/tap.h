@@ -12,8 +12,8 @@
 
 enum {
     TAP_MAX_QUEUES = 16,
-    TAP_VNET_HEADER = 10,                  /* struct virtio_net_hdr, in front of every frame */
-    TAP_MAX_FRAME = 65536 + 18             /* a segmentation-offload frame and its Ethernet header with a VLAN tag */
+    TAP_VNET_HEADER = 10,      /* struct virtio_net_hdr, in front of every frame */
+    TAP_MAX_FRAME = 65536 + 18 /* a segmentation-offload frame and its Ethernet header with a VLAN tag */
 };
 
 /* One descriptor is one queue pair, as the kernel sees it: what is written to it arrives on receive queue N of the interface, and

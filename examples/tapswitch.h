@@ -33,10 +33,10 @@ enum { MAX_PORTS = 16, MAX_THREADS = 16 };
 /* ---- A frame's way (tapswitch_switch.c) ---- */
 
 struct queue_counts {
-    _Atomic uint64_t from_vm;     /* frames read: the VM transmitted them on this queue */
-    _Atomic uint64_t to_vm;       /* frames written: they arrive on this queue */
+    _Atomic uint64_t from_vm; /* frames read: the VM transmitted them on this queue */
+    _Atomic uint64_t to_vm;   /* frames written: they arrive on this queue */
     _Atomic uint64_t to_vm_bytes;
-    _Atomic uint64_t dropped;     /* the kernel took them not: the interface is down */
+    _Atomic uint64_t dropped; /* the kernel took them not: the interface is down */
 };
 
 struct port {
@@ -52,8 +52,8 @@ struct tapswitch {
     struct mac_table macs;
     uint32_t n_threads;
     pthread_t threads[MAX_THREADS];
-    int stop_fd;                  /* eventfd: readable when the threads shall end */
-    _Atomic bool failed;          /* a thread ended before it was told to */
+    int stop_fd;         /* eventfd: readable when the threads shall end */
+    _Atomic bool failed; /* a thread ended before it was told to */
 };
 
 /* Adds a port; the TAP belongs to the switch from then on. 0, or -errno of flowq. */

@@ -36,20 +36,20 @@
 
 enum {
     MAX_PORTS = 32,
-    MAX_QUEUES = 16,  /* queue pairs of a port */
+    MAX_QUEUES = 16, /* queue pairs of a port */
     MAX_WORKERS = 16,
     BURST = 32,
     NO_DEVICE = -1
 };
 
 struct queue_counts {
-    _Atomic uint64_t from_vm;   /* packets the VM transmitted on this queue */
-    _Atomic uint64_t to_vm;     /* packets put into this receive queue */
+    _Atomic uint64_t from_vm; /* packets the VM transmitted on this queue */
+    _Atomic uint64_t to_vm;   /* packets put into this receive queue */
     _Atomic uint64_t to_vm_bytes;
-    _Atomic uint64_t full;      /* dropped: the receive queue was full */
-    _Atomic uint64_t off;       /* dropped: the queue was switched off between the decision and the ring */
-    _Atomic uint64_t late;      /* read from a transmit queue that is off, and discarded, as vhost-user demands */
-    _Atomic uint64_t broken;    /* written to a queue that was off before and after: must stay 0 */
+    _Atomic uint64_t full;   /* dropped: the receive queue was full */
+    _Atomic uint64_t off;    /* dropped: the queue was switched off between the decision and the ring */
+    _Atomic uint64_t late;   /* read from a transmit queue that is off, and discarded, as vhost-user demands */
+    _Atomic uint64_t broken; /* written to a queue that was off before and after: must stay 0 */
 };
 
 struct port;
@@ -63,14 +63,14 @@ struct port_ops {
 
 struct port {
     const struct port_ops *ops;
-    char name[128];                     /* TAP device or socket */
+    char name[128]; /* TAP device or socket */
     enum steer steer;
-    uint32_t n_queues;                  /* queues to poll */
+    uint32_t n_queues; /* queues to poll */
     uint32_t index;
     struct flowq_vm *vm;
     struct queue_counts counts[MAX_QUEUES];
-    _Atomic uint64_t no_queue;          /* dropped: no receive queue in use (FLOWQ_DROP) */
-    _Atomic bool rx_on[MAX_QUEUES];     /* as the guest says; a TAP's are always on */
+    _Atomic uint64_t no_queue;      /* dropped: no receive queue in use (FLOWQ_DROP) */
+    _Atomic bool rx_on[MAX_QUEUES]; /* as the guest says; a TAP's are always on */
     _Atomic bool tx_on[MAX_QUEUES];
     _Atomic uint32_t connections;
     /* vhost */
@@ -95,7 +95,7 @@ struct vswitch {
     uint32_t n_workers;
     pthread_t workers[MAX_WORKERS];
     _Atomic bool stop;
-    _Atomic uint64_t no_memory;         /* packets lost for want of mbufs */
+    _Atomic uint64_t no_memory; /* packets lost for want of mbufs */
     _Atomic uint64_t turns, idle_turns;
 };
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LINE 2048
+#define LINE        2048
 #define PATH_LENGTH 4096
 
 /* Splits a line at its commas, in place. Nothing in these files is quoted. */

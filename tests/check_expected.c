@@ -19,11 +19,11 @@
 
 /* ---- Where we differ, and why ---------------------------------------------------------------------------------------------- */
 
-#define WHY_JUMBO "length 0 and no jumbo option: a length is the buffer's here, so the ports are there"
-#define WHY_CUT "the extension header is cut, so what follows it is not known"
-#define WHY_WINDOW "the extension header ends beyond the 256 bytes that are looked at"
+#define WHY_JUMBO       "length 0 and no jumbo option: a length is the buffer's here, so the ports are there"
+#define WHY_CUT         "the extension header is cut, so what follows it is not known"
+#define WHY_WINDOW      "the extension header ends beyond the 256 bytes that are looked at"
 #define WHY_OPTIONS_CUT "the IPv4 options are cut: half a header is no header"
-#define WHY_NSH "NSH is not among the types that are looked into"
+#define WHY_NSH         "NSH is not among the types that are looked into"
 
 #define WHY_SEGMENTS                                                                                                             \
     "segments are left: the flow's destination is the last of them (S3), over which the UDP checksum is; tshark shows the next " \
@@ -111,8 +111,8 @@ static void write_expected_tuple(char *s, size_t size, const char *tuple, bool f
     if (!part[7])
         return;
     bool ports = has_ports((unsigned)atoi(part[1])), atomic = strcmp(part[6], "3") == 0;
-    int n = snprintf(s, size, "%s/%s/%s/%s/%s/%s", part[0], part[1], part[2], ports ? part[3] : "", part[4],
-                     ports ? part[5] : "");
+    int n =
+        snprintf(s, size, "%s/%s/%s/%s/%s/%s", part[0], part[1], part[2], ports ? part[3] : "", part[4], ports ? part[5] : "");
     if (fragment)
         snprintf(s + n, size - (size_t)n, "/%s/%s", atomic ? "0" : part[6], atomic ? "" : part[7]);
 }
@@ -247,8 +247,8 @@ static void cut_packet(void *ctx, const struct capture_packet *packet)
     (void)ctx;
     for (uint32_t len = 0; len <= packet->len; len++) {
         if (!cut_agrees(packet, len, &with_tunnels) || (len % 8 == 0 && !cut_agrees(packet, len, &without_tunnels))) {
-            fprintf(stderr, "%s, frame %u, cut to %u bytes: not what the model says\n", packet->row->file,
-                    packet->row->frame, len);
+            fprintf(stderr, "%s, frame %u, cut to %u bytes: not what the model says\n", packet->row->file, packet->row->frame,
+                    len);
             n_disagreed++;
         }
         if (len > PARSE_MAX_BYTES + 8 && len < packet->len) /* more of the same */

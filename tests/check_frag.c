@@ -123,8 +123,8 @@ START_TEST(beside_a_list)
 }
 END_TEST
 
-/* Threads at work on one set: entries may be lost or doubled, but what is found is what was put. The queue follows from the hash.
- */
+/* Threads at work on one set: entries may be lost or doubled, but what is found is what was put. The queue follows from
+   the hash. */
 static struct frags shared;
 
 static uint16_t queue_of(uint64_t hash) { return (uint16_t)(hash >> 40 & 0x7fff); }

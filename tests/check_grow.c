@@ -140,8 +140,8 @@ START_TEST(a_stalled_section_bounds_memory)
 }
 END_TEST
 
-/* The way back: what was merged while the section is open is not merged once more. Mutation: merge_locked() does not set `born`.
- */
+/* The way back: what was merged while the section is open is not merged once more. Mutation: merge_locked() does not
+   set `born`. */
 START_TEST(a_stalled_section_and_a_trim)
 {
     struct sitter s;
@@ -277,8 +277,8 @@ START_TEST(memory_comes_back)
 }
 END_TEST
 
-/* The worst that hashes can do, whoever knows the secret: all alike in their top bits, so that each split leaves one half empty.
- */
+/* The worst that hashes can do, whoever knows the secret: all alike in their top bits, so that each split leaves one
+   half empty. */
 static unsigned n_deepest;
 
 static void equal_hashes(uint32_t max_flows, uint32_t initial)
@@ -324,8 +324,7 @@ START_TEST(equal_hashes_cost_no_more_than_max_flows)
 }
 END_TEST
 
-/* ---- Allocators that take their time -----------------------------------------------------------------------------------------
- */
+/* ---- Allocators that take their time ------------------------------------------------------------------------------------- */
 
 static struct slow {
     atomic_uint state; /* 0: not slow, 1: the next call waits, 2: one waits, 3: it goes on */
@@ -410,8 +409,7 @@ START_TEST(nobody_waits_for_another_thread_s_allocator)
 }
 END_TEST
 
-/* ---- Several threads at once ------------------------------------------------------------------------------------------------
- */
+/* ---- Several threads at once --------------------------------------------------------------------------------------------- */
 
 #define THREADS    4
 #define FLOWS_EACH 20000

@@ -39,8 +39,12 @@ static __attribute__((noinline)) uint64_t original(const struct hash_secret *s, 
 
 START_TEST(the_hash_is_xxh3)
 {
-    static const uint32_t sizes[] = {KEY_V4_BYTES, KEY_V6_BYTES, KEY_V4_BYTES + KEY_VLAN_BYTES, KEY_V6_BYTES + KEY_VLAN_BYTES,
-                                     KEY_V4_BYTES + KEY_VLAN_BYTES + KEY_VNI_BYTES, KEY_MAX_BYTES};
+    static const uint32_t sizes[] = {KEY_V4_BYTES,
+                                     KEY_V6_BYTES,
+                                     KEY_V4_BYTES + KEY_VLAN_BYTES,
+                                     KEY_V6_BYTES + KEY_VLAN_BYTES,
+                                     KEY_V4_BYTES + KEY_VLAN_BYTES + KEY_VNI_BYTES,
+                                     KEY_MAX_BYTES};
     for (unsigned i = 0; i < 200000; i++) {
         struct hash_secret s = random_secret(256);
         struct key k = random_key(sizes[i % 4]);
@@ -84,8 +88,8 @@ START_TEST(secrets_matter_and_repeat)
 }
 END_TEST
 
-/* Chi-square of counts against an even spread: its mean is n - 1, its deviation sqrt(2 (n - 1)). Seven deviations are too many.
- */
+/* Chi-square of counts against an even spread: its mean is n - 1, its deviation sqrt(2 (n - 1)). Seven deviations are
+   too many. */
 static void must_be_even(const uint32_t *counts, unsigned n, const char *what)
 {
     double sum = 0, chi = 0;
@@ -97,8 +101,8 @@ static void must_be_even(const uint32_t *counts, unsigned n, const char *what)
     ck_assert_msg(above * above < 49.0 * 2 * (n - 1) || above < 0, "%s is uneven: chi-square %.0f for %u bins", what, chi, n);
 }
 
-/* Flows that differ little: ports count up. Lines, second lines, shards and the fallback are even, each for itself and in pairs.
- */
+/* Flows that differ little: ports count up. Lines, second lines, shards and the fallback are even, each for itself and
+   in pairs. */
 START_TEST(what_is_taken_is_even)
 {
     static uint32_t lines[256], offsets[256], shards[256], fallbacks[256], line_and_shard[4096], line_and_fallback[4096],

@@ -143,8 +143,7 @@ static void settle(struct flowq_vm *vm, unsigned calls)
         flowq_vm_maintain(vm);
 }
 
-/* ---- An allocator whose pages show whether they have been touched -----------------------------------------------------------
- */
+/* ---- An allocator whose pages show whether they have been touched -------------------------------------------------------- */
 
 enum { PAGE = 4096 };
 
@@ -388,8 +387,8 @@ START_TEST(max_flows_bounds_memory_for_good)
     struct flowq_vm *vm = create(&c);
     size_t fixed = bytes_now, most = most_bytes(vm, 1000000, 100);
     ck_assert_uint_ge(stats(vm).live, 400000);
-    /* 17 bytes a flow, an eighth more; slabs of 2 MiB, one of which may be nearly empty, and one more for what growth superseded.
-     */
+    /* 17 bytes a flow, an eighth more; slabs of 2 MiB, one of which may be nearly empty, and one more for what
+       growth superseded. */
     ck_assert_msg(most - fixed <= (size_t)400000 * 20 + 2 * SLAB, "%zu bytes", most - fixed);
     flowq_vm_destroy(vm);
 }

@@ -261,7 +261,8 @@ START_TEST(rebind_and_steer_while_the_directory_doubles)
 }
 END_TEST
 
-/* Mutation: split_locked() retires the old directory before it unlinks it: whoever comes in between reads it after its end (T-E). */
+/* Mutation: split_locked() retires the old directory before it unlinks it: whoever comes in between reads it after its end (T-E).
+   */
 START_TEST(read_while_the_directory_doubles)
 {
     n_runs *= 5; /* no more than a few steps of some hundreds matter */

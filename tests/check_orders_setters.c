@@ -139,8 +139,9 @@ static bool all_is_as_before(void *ctx)
 }
 
 /*
- * Mutations: instead_of() looks at a bitmap of queues that are being reset, apart from that of those in use, whatever the order in
- * which setters change the two and in which it looks; publish_locked() stores in_use before the states; start() does not publish.
+ * Mutations: instead_of() looks at a bitmap of queues that are being reset, apart from that of those in use, whatever the order
+ * in which setters change the two and in which it looks; publish_locked() stores in_use before the states; start() does not
+ * publish.
  */
 START_TEST(reset_of_a_queue_while_the_table_rules)
 {
@@ -484,8 +485,8 @@ static void setters_beside_each_other(unsigned a, unsigned b, unsigned c, uint64
 /*
  * Of any two, and of some two and one: what is left is what one order of the calls leaves, and each returned what it returns
  * there. Mutations: virtio_reset() asks for the pairs and sets them, each under the queues' lock alone; it resets configuration
- * and queues one after the other, each under virtio.lock; queues_reset() is called outside of it, with the former; configure does not
- * take the lock; set_rss() names the queues after it gave the lock back.
+ * and queues one after the other, each under virtio.lock; queues_reset() is called outside of it, with the former; configure does
+ * not take the lock; set_rss() names the queues after it gave the lock back.
  */
 START_TEST(any_two_setters_beside_each_other)
 {

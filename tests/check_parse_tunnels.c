@@ -38,16 +38,14 @@ START_TEST(test_ip_tunnels)
         EXAMPLE("GRE", ETH("0800") IPV4("2f") GRE("0000", "0800") INNER4("11") UDP, "flow 4/17 3:7>4:9",
                 .only = FLOWQ_TUNNEL_GRE_2784),
         EXAMPLE("GRE with a checksum", ETH("0800") IPV4("2f") GRE("8000", "0800") "00000000" INNER4("11") UDP,
-                "flow 4/17 3:7>4:9",
-                .only = FLOWQ_TUNNEL_GRE_2784),
+                "flow 4/17 3:7>4:9", .only = FLOWQ_TUNNEL_GRE_2784),
         EXAMPLE("GRE with a key", ETH("0800") IPV4("2f") GRE("2000", "0800") "00000001" INNER4("11") UDP, "flow 4/17 3:7>4:9",
                 .only = FLOWQ_TUNNEL_GRE_2890),
         EXAMPLE("GRE with all", ETH("0800") IPV4("2f") GRE("b000", "0800") "00000000 00000001 00000002" INNER4("11") UDP,
-                "flow 4/17 3:7>4:9",
-                .only = FLOWQ_TUNNEL_GRE_2890),
-        EXAMPLE("GRE with a sequence number is not RFC 2784's", ETH("0800") IPV4("2f") GRE("1000",
-                "0800") "00000001" INNER4("11") UDP,
-                "flow 4/47 1:0>2:0", .only = FLOWQ_TUNNEL_GRE_2784),
+                "flow 4/17 3:7>4:9", .only = FLOWQ_TUNNEL_GRE_2890),
+        EXAMPLE("GRE with a sequence number is not RFC 2784's",
+                ETH("0800") IPV4("2f") GRE("1000", "0800") "00000001" INNER4("11") UDP, "flow 4/47 1:0>2:0",
+                .only = FLOWQ_TUNNEL_GRE_2784),
         EXAMPLE("GRE over IPv6", ETH("86dd") IPV6("2f") GRE("0000", "0800") INNER4("11") UDP, "flow 4/17 3:7>4:9",
                 .only = FLOWQ_TUNNEL_GRE_7676),
         EXAMPLE("IPv6 in GRE", ETH("0800") IPV4("2f") GRE("2000", "86dd") "00000001" INNER6("11") UDP, "flow 6/17 3:7>4:9",
@@ -55,17 +53,13 @@ START_TEST(test_ip_tunnels)
         EXAMPLE("IPv6 in GRE off", ETH("0800") IPV4("2f") GRE("0000", "86dd") INNER6("11") UDP, "flow 4/47 1:0>2:0",
                 .only = FLOWQ_TUNNEL_ALL & ~FLOWQ_TUNNEL_GRE_7676),
         EXAMPLE("NVGRE", ETH("0800") IPV4("2f") GRE("2000", "6558") "00004d00" INNER_ETH("0800") INNER4("11") UDP,
-                "flow 4/17 3:7>4:9",
-                .only = FLOWQ_TUNNEL_NVGRE),
+                "flow 4/17 3:7>4:9", .only = FLOWQ_TUNNEL_NVGRE),
         EXAMPLE("NVGRE over IPv6", ETH("86dd") IPV6("2f") GRE("2000", "6558") "00004d00" INNER_ETH("86dd") INNER6("11") UDP,
-                "flow 6/17 3:7>4:9",
-                .only = FLOWQ_TUNNEL_NVGRE),
+                "flow 6/17 3:7>4:9", .only = FLOWQ_TUNNEL_NVGRE),
         EXAMPLE("NVGRE off", ETH("0800") IPV4("2f") GRE("2000", "6558") "00004d00" INNER_ETH("0800") INNER4("11") UDP,
-                "flow 4/47 1:0>2:0",
-                .only = FLOWQ_TUNNEL_ALL & ~FLOWQ_TUNNEL_NVGRE),
+                "flow 4/47 1:0>2:0", .only = FLOWQ_TUNNEL_ALL & ~FLOWQ_TUNNEL_NVGRE),
         EXAMPLE("Ethernet without a key", ETH("0800") IPV4("2f") GRE("0000", "6558") INNER_ETH("0800") INNER4("11") UDP,
-                "flow 4/17 3:7>4:9",
-                .only = FLOWQ_TUNNEL_GRE_2784),
+                "flow 4/17 3:7>4:9", .only = FLOWQ_TUNNEL_GRE_2784),
         EXAMPLE("ARP in NVGRE", ETH("0800") IPV4("2f") GRE("2000", "6558") "00004d00 ffffffffffff 525400000004 0806 0001",
                 "flow 4/47 1:0>2:0"),
         EXAMPLE("PPTP", ETH("0800") IPV4("2f") GRE("3001", "880b") "00000000 00000000 ff03 0021" INNER4("11") UDP,
@@ -85,9 +79,9 @@ END_TEST
 
 START_TEST(test_udp_tunnels)
 {
-#define OUTER ETH("0800") IPV4("11")
+#define OUTER        ETH("0800") IPV4("11")
 #define INNER4_UDP   HELD4_INNER UDP /* GTP-U wants the checksum */
-#define INNER_FRAME INNER_ETH("0800") INNER4_UDP
+#define INNER_FRAME  INNER_ETH("0800") INNER4_UDP
 #define UNREAD(port) "flow 4/17 1:49153>2:" port " unread"
 #define G_PDU(flags) UDP_TO("0868") flags " ff 0000 00000001 "
     static const struct example table[] = {
@@ -206,7 +200,7 @@ END_TEST
 START_TEST(test_gre_types)
 {
 #define GRE4(flags, type) ETH("0800") IPV4("2f") GRE(flags, type)
-#define ERSPAN_3(last) GRE4("1000", "22eb") "00000001 20140007 00000000 0000 " last
+#define ERSPAN_3(last)    GRE4("1000", "22eb") "00000001 20140007 00000000 0000 " last
     static const struct example table[] = {
         EXAMPLE("MPLS", GRE4("0000", "8847") "00064140" INNER4_UDP, "flow 4/17 3:7>4:9", .only = FLOWQ_TUNNEL_MPLS_GRE),
         EXAMPLE("MPLS, upstream", GRE4("2000", "8848") "00000001 00064040 00064140" INNER4_UDP, "flow 4/17 3:7>4:9",
@@ -228,12 +222,12 @@ START_TEST(test_gre_types)
         EXAMPLE("ERSPAN I", GRE4("0000", "88be") INNER_ETH("0800") INNER4("11") UDP, "flow 4/17 3:7>4:9",
                 .only = FLOWQ_TUNNEL_ERSPAN),
         EXAMPLE("ERSPAN II", GRE4("1000", "88be") "00000001 10140007 00000003" INNER_ETH("0800") INNER4("11") UDP,
-                "flow 4/17 3:7>4:9",
-                .only = FLOWQ_TUNNEL_ERSPAN),
-        EXAMPLE("ERSPAN II of another version", GRE4("1000", "88be") "00000001 20140007 00000003" INNER_ETH("0800") INNER4("11")
-                UDP, "flow 4/47 1:0>2:0"),
-        EXAMPLE("ERSPAN II, a tagged frame", GRE4("1000", "88be") "00000001 10140007 00000003" INNER_ETH("8100") "0014 0800"
-                INNER4("11") UDP, "flow 4/17 3:7>4:9 vlan 20", .key_vlan = true),
+                "flow 4/17 3:7>4:9", .only = FLOWQ_TUNNEL_ERSPAN),
+        EXAMPLE("ERSPAN II of another version",
+                GRE4("1000", "88be") "00000001 20140007 00000003" INNER_ETH("0800") INNER4("11") UDP, "flow 4/47 1:0>2:0"),
+        EXAMPLE("ERSPAN II, a tagged frame",
+                GRE4("1000", "88be") "00000001 10140007 00000003" INNER_ETH("8100") "0014 0800" INNER4("11") UDP,
+                "flow 4/17 3:7>4:9 vlan 20", .key_vlan = true),
         EXAMPLE("ERSPAN III", ERSPAN_3("0000") INNER_ETH("86dd") INNER6("06") TCP("02"), "flow 6/6 3:7>4:9 syn",
                 .only = FLOWQ_TUNNEL_ERSPAN),
         EXAMPLE("ERSPAN III, platform header", ERSPAN_3("83ff") "0102030405060708" INNER_ETH("0800") INNER4("11") UDP,
@@ -251,7 +245,7 @@ END_TEST
 
 START_TEST(test_gue_and_mpls_in_udp)
 {
-#define GUE OUTER UDP_TO("17c0")
+#define GUE    OUTER UDP_TO("17c0")
 #define LABELS OUTER UDP_TO("19eb")
     static const struct example table[] = {
         EXAMPLE("GUE, IPv4", GUE "00 04 0000" INNER4("11") UDP, "flow 4/17 3:7>4:9", .only = FLOWQ_TUNNEL_GUE),
@@ -297,13 +291,15 @@ START_TEST(test_network_ids)
         EXAMPLE("VXLAN with tags", ETH("8100") "0005 0800" IPV4("11") VXLAN INNER_ETH("8100") "0006 0800" INNER4_UDP,
                 "flow 4/17 3:7>4:9 vlan 6 vni 77", .key_vni = true, .key_vlan = true),
         EXAMPLE("VXLAN, inner ports cut", OUTER VXLAN INNER_ETH("0800") INNER4("11") "0007", UNREAD("4789"), .key_vni = true),
-        EXAMPLE("VXLAN-GPE", OUTER UDP_TO("12b6") "0c000001 ffffff00" INNER4_UDP, "flow 4/17 3:7>4:9 vni 16777215", .key_vni = true),
+        EXAMPLE("VXLAN-GPE", OUTER UDP_TO("12b6") "0c000001 ffffff00" INNER4_UDP, "flow 4/17 3:7>4:9 vni 16777215",
+                .key_vni = true),
         EXAMPLE("GENEVE", OUTER UDP_TO("17c1") "0100 0800 00004d00 00000000" INNER4_UDP, "flow 4/17 3:7>4:9 vni 77",
                 .key_vni = true),
         EXAMPLE("NVGRE", NVGRE_FRAME("00004d12"), "flow 4/17 3:7>4:9 vni 77", .key_vni = true),
         EXAMPLE("NVGRE, another FlowID", NVGRE_FRAME("00004d34"), "flow 4/17 3:7>4:9 vni 77", .key_vni = true),
-        EXAMPLE("GRE with a checksum and a key", ETH("0800") IPV4("2f") GRE("b000", "0800") "00000000 01020304 00000009"
-                INNER4_UDP, "flow 4/17 3:7>4:9 vni 16909060", .key_vni = true),
+        EXAMPLE("GRE with a checksum and a key",
+                ETH("0800") IPV4("2f") GRE("b000", "0800") "00000000 01020304 00000009" INNER4_UDP,
+                "flow 4/17 3:7>4:9 vni 16909060", .key_vni = true),
         EXAMPLE("GRE without a key", ETH("0800") IPV4("2f") GRE("1000", "0800") "00000009" INNER4_UDP, "flow 4/17 3:7>4:9",
                 .key_vni = true),
         EXAMPLE("GRE in UDP", OUTER UDP_TO("1292") "2000 6558 00004d12" INNER_FRAME, "flow 4/17 3:7>4:9 vni 19730",

@@ -10,9 +10,9 @@
 #include <check.h>
 #include <string.h>
 
-#define PACKET 300
+#define PACKET     300
 #define MAX_PIECES 12
-#define UNTOUCHED 0xee
+#define UNTOUCHED  0xee
 
 static uint64_t seed;
 static uint8_t packet[PACKET];

@@ -236,8 +236,8 @@ START_TEST(changes_move_no_more_than_they_must)
 }
 END_TEST
 
-/* All go at once or one by one, and come back at once: that is as if nothing had happened, as long as none comes before all do.
- */
+/* All go at once or one by one, and come back at once: that is as if nothing had happened, as long as none comes before
+   all do. */
 START_TEST(a_return_gives_back)
 {
     enum { SLOTS = 2048 };

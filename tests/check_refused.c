@@ -98,8 +98,8 @@ START_TEST(some_lines_word_for_word)
 }
 END_TEST
 
-/* Every setting in config.c's table that has values which are refused. configure() tells the vm's log, not that of its argument.
- */
+/* Every setting in config.c's table that has values which are refused. configure() tells the vm's log, not that of
+   its argument. */
 START_TEST(each_setting_is_named)
 {
     const struct config_limit *l = &config_limits[_i];
@@ -245,8 +245,7 @@ START_TEST(memory_that_is_not_aligned)
 }
 END_TEST
 
-/* ---- NULL on the data path: a trap in a library made with --enable-debug ----------------------------------------------------
- */
+/* ---- NULL on the data path: a trap in a library made with --enable-debug ------------------------------------------------- */
 
 #ifdef FLOWQ_DEBUG
 static const struct flowq_pkt some = {.data = "", .len = 0};

@@ -520,7 +520,9 @@ static bool one_of_them_won(void *ctx)
 START_TEST(configurations_do_not_mix)
 {
     struct configured c;
-    struct sched_scenario s = {.name = "configure", .n_threads = 3, .thread = {configure_mine, configure_mine, configure_mine},
+    struct sched_scenario s = {.name = "configure",
+                               .n_threads = 3,
+                               .thread = {configure_mine, configure_mine, configure_mine},
                                .check = one_of_them_won};
 
     ck_assert_int_eq(flowq_vm_create(NULL, &c.vm), 0);

@@ -303,7 +303,7 @@ START_TEST(s4_when_the_inner_packet_cannot_be_read)
     struct flowq_tuple outer = tuple_v4(FRAME_PROTO_UDP, REMOTE, 55555, VM, 0), inner = tcp(1);
     struct frame f;
     frame_tunnel(&f, FRAME_VXLAN, &outer, &inner, FRAME_ACK);
-    f.len = 14 + 20 + 8 + 8 + 10; /* cut in the inner Ethernet header */
+    f.len = 14 + 20 + 8 + 8 + 10;                                      /* cut in the inner Ethernet header */
     ck_assert_uint_eq(decide_frame(&f).reason, FLOWQ_REASON_FALLBACK); /* more of this in check_tunnels */
     ck_assert_uint_eq(note_frame(&f, 3), FLOWQ_NOTE_KEYLESS);
 

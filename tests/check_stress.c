@@ -40,8 +40,8 @@ static void wrong(const char *what)
 /* ---- Which queues may be in use ----------------------------------------------------------------------------------------- */
 
 #define MOVER_PAIRS 16
-#define MAX_PAIRS 128
-#define VERSIONS  4096
+#define MAX_PAIRS   128
+#define VERSIONS    4096
 
 /* What answers may be: queues, and whether FLOWQ_DROP. */
 struct answers {
@@ -368,10 +368,10 @@ static void *make_vms(void *arg)
 
 /* ---- Binding times (S2) -------------------------------------------------------------------------------------------------- */
 
-#define REBIND_MS    500u
-#define MOVER_FLOWS  500
-#define N_MOVERS     3
-#define GROW_FLOWS   3000
+#define REBIND_MS   500u
+#define MOVER_FLOWS 500
+#define N_MOVERS    3
+#define GROW_FLOWS  3000
 
 /* What is known of a flow: when the last note that moved it, and that has returned, was begun. */
 static atomic_u64 moved_at[MOVER_FLOWS];
@@ -508,14 +508,16 @@ static void all_at_once(const struct flowq_vm_config *cfg, double seconds)
         pthread_join(id[i], NULL);
     struct flowq_stats s = {.size = sizeof(s)};
     flowq_vm_stats(b.vm, &s);
-    printf("%llu notes, %llu packets steered (%llu bound), %llu changes of queues (%llu times RSS), %llu resets, %llu walks, %llu threads ended, "
+    printf("%llu notes, %llu packets steered (%llu bound), %llu changes of queues (%llu times RSS), %llu resets, %llu walks, "
+           "%llu threads ended, "
            "%llu vms; "
            "%llu inserted, %llu displaced, %llu reclaimed, %llu forgotten, %llu grown, %llu shrunk, %llu busy\n",
            (unsigned long long)n_notes, (unsigned long long)n_steers, (unsigned long long)n_bound,
-           (unsigned long long)n_queue_changes, (unsigned long long)n_rss, (unsigned long long)n_resets, (unsigned long long)n_walks,
-           (unsigned long long)n_threads_ended, (unsigned long long)n_vms, (unsigned long long)s.inserted,
-           (unsigned long long)bare_displaced(&b), (unsigned long long)s.reclaimed, (unsigned long long)s.forgotten,
-           (unsigned long long)s.grown, (unsigned long long)s.shrunk, (unsigned long long)s.note[FLOWQ_NOTE_BUSY]);
+           (unsigned long long)n_queue_changes, (unsigned long long)n_rss, (unsigned long long)n_resets,
+           (unsigned long long)n_walks, (unsigned long long)n_threads_ended, (unsigned long long)n_vms,
+           (unsigned long long)s.inserted, (unsigned long long)bare_displaced(&b), (unsigned long long)s.reclaimed,
+           (unsigned long long)s.forgotten, (unsigned long long)s.grown, (unsigned long long)s.shrunk,
+           (unsigned long long)s.note[FLOWQ_NOTE_BUSY]);
     fflush(stdout);
     flowq_vm_reset(b.vm, FLOWQ_RESET_CONFIG); /* its memory is none of the table's */
     flowq_vm_maintain(b.vm);
@@ -530,8 +532,8 @@ static void all_at_once(const struct flowq_vm_config *cfg, double seconds)
 }
 
 static const struct flowq_vm_config configs[] = {
-    {.max_queue_pairs = 16, .max_flows = 65536},                                                            /* grows, is trimmed */
-    {.max_queue_pairs = 16, .max_flows = 16, .initial_flows = 16, .active_ms = 1000, .fragments = 8},       /* crowded */
+    {.max_queue_pairs = 16, .max_flows = 65536},                                                      /* grows, is trimmed */
+    {.max_queue_pairs = 16, .max_flows = 16, .initial_flows = 16, .active_ms = 1000, .fragments = 8}, /* crowded */
     {.max_queue_pairs = 16, .max_flows = 2048, .rebind_min_tcp_us = 20000, .rebind_min_other_us = 1000000}, /* binding times */
     {.max_queue_pairs = MAX_PAIRS - 8, .max_flows = 65536, .fragments = 8},                                 /* many queues */
 };

@@ -21,8 +21,8 @@
 #include "seed.h"
 #include "thread.h"
 
-/* Sanitizers do not let the child of a process with threads start its own; TSan has ended before the last round of destructors.
- */
+/* Sanitizers do not let the child of a process with threads start its own; TSan has ended before the last round
+   of destructors. */
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
 #define SANITIZED 1

@@ -12,7 +12,7 @@
 #define FIRST_TUNNEL (FRAME_NO_TUNNEL + 1)
 #define ENTROPY      49152u
 /* So many source ports reach each of eight queues: that one is left out has a probability of 8 * (7/8)^512 = 2e-29. */
-#define SPREAD       512u
+#define SPREAD 512u
 
 static struct flowq_tuple endpoint(uint8_t version, bool from_vm, uint16_t sport)
 {

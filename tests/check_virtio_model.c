@@ -361,8 +361,8 @@ static void account_free(void *ctx, void *ptr, size_t size)
     free(ptr);
 }
 
-/* Without memory a command is refused and nothing changes; what waits for sections is bounded; setters need none; all comes back.
- */
+/* Without memory a command is refused and nothing changes; what waits for sections is bounded; setters need none; all
+   comes back. */
 START_TEST(memory)
 {
     static struct control command, pairs;

@@ -17,22 +17,22 @@ static void count_read(const unsigned char *bytes, size_t n)
 }
 
 /* The sources once more, in this file, under other names. */
-#define CURSOR_READ(p, n) count_read(p, n)
-#define parse_packet counted_parse_from
-#define walk_finish counted_walk_finish
+#define CURSOR_READ(p, n)    count_read(p, n)
+#define parse_packet         counted_parse_from
+#define walk_finish          counted_walk_finish
 #define walk_finish_portless counted_walk_finish_portless
-#define link_ethernet counted_link_ethernet
-#define link_mpls counted_link_mpls
-#define link_guess counted_link_guess
-#define link_guess_ip counted_link_guess_ip
-#define ip_packet counted_ip_packet
-#define ip_transport counted_ip_transport
-#define tunnel_ip counted_tunnel_ip
-#define tunnel_gre counted_tunnel_gre
+#define link_ethernet        counted_link_ethernet
+#define link_mpls            counted_link_mpls
+#define link_guess           counted_link_guess
+#define link_guess_ip        counted_link_guess_ip
+#define ip_packet            counted_ip_packet
+#define ip_transport         counted_ip_transport
+#define tunnel_ip            counted_tunnel_ip
+#define tunnel_gre           counted_tunnel_gre
 #define tunnel_possible      counted_tunnel_possible
-#define tunnel_udp counted_tunnel_udp
-#define rss_parse counted_rss_from
-#define rss_ip counted_rss_ip
+#define tunnel_udp           counted_tunnel_udp
+#define rss_parse            counted_rss_from
+#define rss_ip               counted_rss_ip
 void counted_parse_from(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct parse_result *out);
 void counted_rss_from(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct rss_fields *out);
 void counted_rss_ip(struct walk *w, struct cursor at, unsigned version);

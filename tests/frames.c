@@ -319,7 +319,8 @@ static uint16_t tunnel_port(enum frame_tunnel tunnel)
 }
 
 /* The tunnel's own header, after IP and UDP. */
-static void put_tunnel(struct frame *f, enum frame_tunnel tunnel, const struct flowq_tuple *outer, const struct flowq_tuple *inner)
+static void put_tunnel(struct frame *f, enum frame_tunnel tunnel, const struct flowq_tuple *outer,
+                       const struct flowq_tuple *inner)
 {
     switch (tunnel) {
     case FRAME_GRE:
@@ -493,8 +494,8 @@ struct flowq_tuple frame_tunnel_outer(enum frame_tunnel tunnel, const struct flo
 struct flowq_tuple frame_tunnel_inner(enum frame_tunnel tunnel, const struct flowq_tuple *outer, const struct flowq_tuple *inner)
 {
     static const bool carries_frames[FRAME_N_TUNNELS] = {
-        [FRAME_NVGRE] = true,    [FRAME_VXLAN] = true,    [FRAME_VXLAN_LINUX] = true, [FRAME_GENEVE] = true,
-        [FRAME_ERSPAN_2] = true, [FRAME_ERSPAN_3] = true,
+        [FRAME_NVGRE] = true,  [FRAME_VXLAN] = true,    [FRAME_VXLAN_LINUX] = true,
+        [FRAME_GENEVE] = true, [FRAME_ERSPAN_2] = true, [FRAME_ERSPAN_3] = true,
     };
     static const bool has_id[FRAME_N_TUNNELS] = {
         [FRAME_GRE_KEY] = true,     [FRAME_NVGRE] = true,     [FRAME_VXLAN] = true,

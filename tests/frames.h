@@ -86,8 +86,8 @@ void frame_flow(struct frame *f, const struct flowq_tuple *t, unsigned tcp_flags
 void frame_fragment(struct frame *f, const struct flowq_tuple *t, uint32_t id, uint32_t offset, bool more);
 /* Destination unreachable from t->src to t->dst, quoting `quote_bytes` (at most all) of a packet of the flow `quoted`. */
 void frame_icmp_error(struct frame *f, const struct flowq_tuple *t, const struct flowq_tuple *quoted, uint32_t quote_bytes);
-/* `inner` in a tunnel between the addresses of `outer`; UDP tunnels send from outer->sport. outer's VLAN tags go first. The network
-   id is inner->vni if it has one, else some other. */
+/* `inner` in a tunnel between the addresses of `outer`; UDP tunnels send from outer->sport. outer's VLAN tags go first. The
+   network id is inner->vni if it has one, else some other. */
 void frame_tunnel(struct frame *f, enum frame_tunnel tunnel, const struct flowq_tuple *outer, const struct flowq_tuple *inner,
                   unsigned tcp_flags);
 /* The same, with the outer datagram cut into fragments: this one is the first. */

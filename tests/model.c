@@ -17,8 +17,8 @@
 #define FRAGMENT_WAYS   8             /* so many other datagrams may come before the oldest of a set is overwritten */
 #define WRAPPED_TICKS   1980          /* ages beyond may be taken for smaller ones: they rank wrongly, and may put off a move */
 #define BIND_AHEAD      (SECOND / 2 + SECOND / 16) /* and an old time of binding for one that much in the future */
-#define IMPLIED_WAYS    15            /* so many other flows may be implied before the first of them is forgotten */
-#define LEAST_REACH     7             /* a newcomer looks at this many places at the least */
+#define IMPLIED_WAYS    15                         /* so many other flows may be implied before the first of them is forgotten */
+#define LEAST_REACH     7                          /* a newcomer looks at this many places at the least */
 
 /* ---- Settings -------------------------------------------------------------------------------------------------------------- */
 
@@ -330,8 +330,8 @@ uint32_t model_note(const struct model *m, const struct model_packet *p, uint32_
     return (bound != MODEL_NO ? note_bound(m, f, p, qid) : 0) | (bound != MODEL_YES ? note_unknown(m, f, p, qid) : 0);
 }
 
-/* The latest time that may count as that of the flow's binding, if it is bound now: an old one may look like that of a later note,
-   which stays, and so does one that looked so before. */
+/* The latest time that may count as that of the flow's binding, if it is bound now: an old one may look like that of a later
+   note, which stays, and so does one that looked so before. */
 static uint64_t bound_by(const struct model *m, const struct model_flow *f)
 {
     uint64_t to = m->now + (wrapped(m, f) ? BIND_AHEAD : 0);

@@ -8,10 +8,7 @@
 /* ---- What is found --------------------------------------------------------------------------------------------------------- */
 
 /* What lib/key.h has of a network id: zero is none. */
-static uint64_t vni_word(const struct flow *flow)
-{
-    return flow->has_vni ? (1ULL << 56) + flow->vni : 0;
-}
+static uint64_t vni_word(const struct flow *flow) { return flow->has_vni ? (1ULL << 56) + flow->vni : 0; }
 
 static struct parse_frag datagram(const struct flow *flow, long long id, bool keeps_vlans)
 {

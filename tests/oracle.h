@@ -28,7 +28,7 @@ struct oracle_flow {
     bool bound;
     uint8_t cls;
     uint16_t queue;
-    uint64_t tick; /* of the last note, not cut to its 11 bits */
+    uint64_t tick;       /* of the last note, not cut to its 11 bits */
     uint64_t implied_ns; /* its last note that was not stored because the fallback chose the same queue; 0: none */
 };
 

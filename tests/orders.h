@@ -34,8 +34,8 @@ struct flow {
     uint64_t hash;
 };
 
-/* By the top three bits of the hash, which choose the shard; the home line; whether the second line is that one xor 1 or xor 3.
- */
+/* By the top three bits of the hash, which choose the shard; the home line; whether the second line is that one xor 1 or
+   xor 3. */
 static struct flow pool[8][N_LINES][2][LINE_SLOTS + 1];
 static unsigned n_pool[8][N_LINES][2];
 
@@ -199,8 +199,8 @@ static inline void about_to_merge_within(uint32_t rebind_us)
     table_reclaim(x.b.table);
 }
 
-/* Line 0 is full, its flows could go to line 1, which is empty; the newcomer's second line, 3, is full, and its flows cannot go.
- */
+/* Line 0 is full, its flows could go to line 1, which is empty; the newcomer's second line, 3, is full, and its flows
+   cannot go. */
 static inline void crowd_within(uint32_t rebind_us)
 {
     make(16, rebind_us);

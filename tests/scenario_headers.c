@@ -187,8 +187,8 @@ static void build_icmp(struct builder *b, const struct layer *layer)
     put(b, 0, 6);
 }
 
-/* ICMPv6 redirect (RFC 4861, 4.5): target, destination, [lladdr: the target's link-layer address], and the packet that follows.
- */
+/* ICMPv6 redirect (RFC 4861, 4.5): target, destination, [lladdr: the target's link-layer address], and the packet
+   that follows. */
 static void build_redirect6(struct builder *b, const struct layer *layer)
 {
     uint8_t address[16];

@@ -32,8 +32,8 @@ struct connection {
     uint32_t tunnel_bit; /* 0: none */
     uint8_t tunnel;      /* enum frame_tunnel */
     bool keyless, multicast, tcp;
-    /* Flows by [key_vlan][key_vni][looked into as a tunnel]; by addresses and protocol alone, incoming, as a later fragment of the
-       outer packet shows them */
+    /* Flows by [key_vlan][key_vni][looked into as a tunnel]; by addresses and protocol alone, incoming, as a later fragment of
+       the outer packet shows them */
     uint32_t flow_in[2][2][2], flow_out[2][2][2], addresses[2];
 };
 

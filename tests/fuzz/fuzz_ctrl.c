@@ -1,7 +1,7 @@
 /*
- * Any commands of the control queue, in any pieces, with packets between them: answers name queues in use, a refused command changes
- * nothing, nothing is read or written where it must not be. Entry point of libFuzzer, see tests/fuzz/run; with tests/fuzz/replay.c a
- * program of its own that replays the seeds.
+ * Any commands of the control queue, in any pieces, with packets between them: answers name queues in use, a refused command
+ * changes nothing, nothing is read or written where it must not be. Entry point of libFuzzer, see tests/fuzz/run; with
+ * tests/fuzz/replay.c a program of its own that replays the seeds.
  *
  * An input is two bytes of features and settings, and then commands: class, command, two bytes of length, data.
  *
@@ -64,7 +64,8 @@ static struct behaviour behaviour_of(struct flowq_vm *vm)
     b.in_use = stats.queues_in_use;
     for (unsigned i = 0; i < 4; i++) {
         struct flowq_queue_stats q = {.size = sizeof(q)};
-        must(flowq_vm_queue_stats(vm, b.decision[i].qid, &q) == 0 && q.in_use, "a queue that is not in use"); /* none is reset here */
+        /* None is reset here. */
+        must(flowq_vm_queue_stats(vm, b.decision[i].qid, &q) == 0 && q.in_use, "a queue that is not in use");
         must(b.decision[i].hash_report <= FLOWQ_HASH_REPORT_UDPV6_EX, "a report that virtio does not know");
     }
     return b;

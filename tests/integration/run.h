@@ -13,12 +13,12 @@
 
 enum { PAIRS = 4, FRAME_SIZE = 14 + 20 + 8, IP = 14, UDP = IP + 20 };
 
-#define MUST(condition) \
-    do { \
-        if (!(condition)) { \
-            printf("FAILED: %s:%d: %s\n", __FILE__, __LINE__, #condition); \
-            exit(1); \
-        } \
+#define MUST(condition)                                                                                                          \
+    do {                                                                                                                         \
+        if (!(condition)) {                                                                                                      \
+            printf("FAILED: %s:%d: %s\n", __FILE__, __LINE__, #condition);                                                       \
+            exit(1);                                                                                                             \
+        }                                                                                                                        \
     } while (0)
 
 /* Ethernet, IPv4, UDP: from the VM (10.0.0.2, port 5000 + flow) to 10.0.0.1 port 53, or the answer. */

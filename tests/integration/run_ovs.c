@@ -89,7 +89,8 @@ int main(void)
     note(&s, 1, half[0], FLOWS / 2);
     MUST(noted(s.vm) == 0); /* nobody steers */
     s.on = true;
-    for (unsigned twice = 0; twice < 2; twice++) { /* a flow on the queue that the fallback gives is learned when it is noted again */
+    /* A flow on the queue that the fallback gives is learned when it is noted again. */
+    for (unsigned twice = 0; twice < 2; twice++) {
         note(&s, 1, half[0], FLOWS / 2);
         note(&s, 3, half[1], FLOWS / 2);
     }

@@ -1,5 +1,6 @@
 /*
- * Runs ovs_netdev.c against the declarations in shim/: a port is granted the mode if it has a vm, several queues, and was asked to.
+ * Runs ovs_netdev.c against the declarations in shim/: a port is granted the mode if it has a vm, several queues, and was asked
+ * to.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */

@@ -1,6 +1,6 @@
 /*
- * Runs tap.c, with socket pairs in place of the descriptors of a TAP device: they keep frames apart, too. And, where this program may
- * make one, with a TAP device: what a thread sends comes out of the descriptor of its processor.
+ * Runs tap.c, with socket pairs in place of the descriptors of a TAP device: they keep frames apart, too. And, where this program
+ * may make one, with a TAP device: what a thread sends comes out of the descriptor of its processor.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -51,7 +51,8 @@ static int leaves_by(const struct tap *tap, const uint8_t *frame)
         if (poll(ready, PAIRS, 1000) <= 0)
             return -1;
         for (int q = 0; q < PAIRS; q++)
-            if (ready[q].revents & POLLIN && read(tap->fd[q], buf, sizeof(buf)) >= FRAME_SIZE && memcmp(buf, frame, FRAME_SIZE) == 0)
+            if (ready[q].revents & POLLIN && read(tap->fd[q], buf, sizeof(buf)) >= FRAME_SIZE &&
+                memcmp(buf, frame, FRAME_SIZE) == 0)
                 return q;
     }
 }

@@ -44,8 +44,13 @@ static void drop_some(struct flowq_vm *flowq, u32 *answers, u32 *qids)
     static const uint16_t table[PAIRS] = {0, 1, 2, 3};
     static const uint8_t key[40] = {0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2,
                                     0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0};
-    const struct flowq_rss rss = {.size = sizeof(rss), .hash_types = FLOWQ_HASH_TYPE_UDPV4, .table = table, .key = key,
-                                  .table_length = PAIRS, .key_length = sizeof(key), .max_tx = PAIRS};
+    const struct flowq_rss rss = {.size = sizeof(rss),
+                                  .hash_types = FLOWQ_HASH_TYPE_UDPV4,
+                                  .table = table,
+                                  .key = key,
+                                  .table_length = PAIRS,
+                                  .key_length = sizeof(key),
+                                  .max_tx = PAIRS};
     u32 before[FLOWS], n = 0;
 
     MUST(flowq_vm_set_rss(flowq, &rss) == 0);

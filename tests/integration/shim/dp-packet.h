@@ -1,6 +1,7 @@
 /*
- * The names of Open vSwitch's lib/dp-packet.h that ovs.c uses, as functions of the same types (there most are inline), for want of a
- * package with its headers. Read in 3.1.0, in 3.7.1, and in the main branch of July 2026, where a batch may grow: this is that one's.
+ * The names of Open vSwitch's lib/dp-packet.h that ovs.c uses, as functions of the same types (there most are inline), for want
+ * of a package with its headers. Read in 3.1.0, in 3.7.1, and in the main branch of July 2026, where a batch may grow: this is
+ * that one's.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
