@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* packet_text: see packet_text.h. */
 #include "packet_text.h"
 
@@ -39,8 +40,12 @@ static void text(const struct parse_result *r, char *s, size_t size)
     static const struct {
         unsigned bit;
         const char *name;
-    } flag[] = {{PARSE_MULTICAST, "multicast"}, {PARSE_SYN, "syn"}, {PARSE_FIN, "fin"}, {PARSE_RST, "rst"},
-                {PARSE_ICMP_ERROR, "icmp-error"}, {PARSE_WHOLE_KEY, "whole"},
+    } flag[] = {{PARSE_MULTICAST, "multicast"},
+                {PARSE_SYN, "syn"},
+                {PARSE_FIN, "fin"},
+                {PARSE_RST, "rst"},
+                {PARSE_ICMP_ERROR, "icmp-error"},
+                {PARSE_WHOLE_KEY, "whole"},
                 {PARSE_UNREAD_TUNNEL, "unread"}};
     const uint8_t *word = (const uint8_t *)r->key.word;
     size_t n = (size_t)snprintf(s, size, "%s", kind[r->kind]);
