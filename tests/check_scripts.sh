@@ -8,4 +8,16 @@ if ! command -v shellcheck >/dev/null; then
     echo "shellcheck is not installed"
     exit 77
 fi
-shellcheck bootstrap .ci/run .ci/matrix examples/*.sh tests/*.sh tests/system/*.sh
+# shellcheck source=tests/tree.sh
+. tests/tree.sh
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+tree_files "$work/git" | while IFS= read -r file; do
+    case ${file##*/} in
+    *.sh) echo "$file" ;;
+    *.[a-z]*) ;;
+    *) ! head -n 1 "$file" | grep -q '^#!.*sh$' || echo "$file" ;;
+    esac
+done >"$work/files"
+xargs shellcheck -x <"$work/files"
+echo "ok: $(wc -l <"$work/files") scripts"
