@@ -1,9 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# table.sh FILE: the README's table, in Markdown, from a bench.tsv.
+# table.sh FILE [CONTESTANT...]: a table, in Markdown, from a bench.tsv; of these contestants, else of all. README.md has that of flowq,
+# rte_hash, lfht and roofline, results/table.md that of all: check_readme.sh compares.
 set -eu
-awk -F '\t' '
+file=$1
+shift
+[ $# -gt 0 ] || set -- flowq flowq-256 flowq-sse2 flowq-native rte_hash rte_hash-pf rte_hash-48 ck_ht lfht roofline roofline-burst
+awk -F '\t' -v contestants="$*" '
     /^# / { about[substr($1, 3)] = $2; next }
     { median[$1, $2, $3] = $4; there[$2] = 1 }
     function cell(workload, contestant, unit, format) {
@@ -15,7 +19,7 @@ awk -F '\t' '
         print ""
     }
     END {
-        split("flowq flowq-256 flowq-sse2 flowq-native rte_hash rte_hash-pf rte_hash-48 ck_ht lfht roofline roofline-burst", all, " ")
+        split(contestants, all, " ")
         for (i = 1; i in all; i++) if (there[all[i]]) column[++n] = all[i]
         printf "| ns per packet |"
         for (i = 1; i <= n; i++) printf " %s |", column[i]
@@ -36,4 +40,4 @@ awk -F '\t' '
         printf "\n%s, %s processors, %s, %s, flags %s. ", about["processor"], about["processors"], about["kernel"], about["compiler"],
             about["flags"]
         print "The machine is shared: compare within a row."
-    }' "$1"
+    }' "$file"

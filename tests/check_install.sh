@@ -42,7 +42,15 @@ if [ -e "$libdir/libflowq.a" ]; then
     "$root/static" || fail "running, static"
 fi
 
+readme=$(find "$root" -name README.md)
+[ -n "$readme" ] || fail "no README.md"
+grep -o '](\([^):#]*\))' "$readme" | sed 's/^](//; s/)$//' >"$root/links"
+[ -s "$root/links" ] || fail "the README that is installed has no links"
+while IFS= read -r link; do
+    [ -e "${readme%/*}/$link" ] || fail "the README that is installed links to $link, which is not there"
+done <"$root/links"
+
 "${MAKE:-make}" -s uninstall DESTDIR="$root" >"$root/log" 2>&1 || { cat "$root/log"; fail "make uninstall"; }
-rm -f "$root/log" "$root/shared" "$root/static"
+rm -f "$root/log" "$root/links" "$root/shared" "$root/static"
 left=$(find "$root" ! -type d)
 [ -z "$left" ] || fail "make uninstall left: $left"
