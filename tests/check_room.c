@@ -501,7 +501,7 @@ START_TEST(q1_resets)
     flowq_vm_set_queue_resetting(vm, 4, true);
     ck_assert_int_eq(flowq_vm_reset(vm, 0), 0);
     ck_assert_int_eq(flowq_vm_reset(vm, FLOWQ_RESET_CONFIG), 0); /* nothing of ours */
-    for (uint32_t bit = 3; bit < 32; bit++) /* of another version: nothing happens, what we know included */
+    for (uint32_t bit = 3; bit < 32; bit++)                      /* of another version: nothing happens, what we know included */
         ck_assert_int_eq(flowq_vm_reset(vm, FLOWQ_RESET_FLOWS | FLOWQ_RESET_QUEUES | FLOWQ_RESET_CONFIG | 1u << bit), -EINVAL);
     ck_assert_int_eq(flowq_vm_reset(vm, UINT32_MAX), -EINVAL);
     queues_are(PAIRS, PAIRS - 2);
