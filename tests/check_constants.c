@@ -88,9 +88,34 @@ START_TEST(each_has_a_name_a_slot_and_an_entry)
 }
 END_TEST
 
+/* Each field of these structs has its entry in the manual. */
+static const char *const counted[] = {"flowq_stats", "flowq_queue_stats"};
+
+START_TEST(each_counter_has_an_entry)
+{
+    char *header = tree_read("include/flowq.h"), *page = tree_read("man/flowq_vm_stats.3"), start[64], name[64];
+    snprintf(start, sizeof(start), "\nstruct %s {", counted[_i]);
+    const char *at = strstr(header, start);
+    ck_assert_ptr_nonnull(at);
+    const char *end = strstr(at, "\n};");
+    unsigned n = 0;
+    while ((at = strstr(at, "\n    uint")) && at < end) {
+        ck_assert_int_eq(sscanf(at += 5, "uint%*[0-9]_t %63[a-z_]", name), 1);
+        ck_assert_msg(strcmp(name, "size") == 0 || page_names(page, ".It Fa ", name), "flowq_vm_stats(3) says nothing of %s",
+                      name);
+        n++;
+    }
+    ck_assert_uint_gt(n, 3);
+    free(page);
+    free(header);
+}
+END_TEST
+
 START_TEST(tunnels)
 {
     char *header = tree_read("include/flowq.h"), *page = tree_read("man/flowq_vm_create.3"), entry[96];
+    char *examples = tree_read("tests/check_parse_tunnels.c"), *rules = tree_read("man/flowq.7"),
+         *readme = tree_read("README.md");
     struct constant all[64];
     uint32_t known = 0;
     unsigned n = find(header, "flowq_tunnel", "FLOWQ_TUNNEL_", all, 64);
@@ -101,9 +126,18 @@ START_TEST(tunnels)
             continue;
         ck_assert_msg((known & all[i].value) == 0 && all[i].value < CONFIG_TUNNELS_OPEN, "%s is %lx", all[i].name, all[i].value);
         known |= (uint32_t)all[i].value;
+        snprintf(entry, sizeof(entry), ".only = %.63s)", all[i].name);
+        ck_assert_msg(strstr(examples, entry) != NULL, "check_parse_tunnels has no example with nothing but %s", all[i].name);
     }
+    /* Who adds one comes by where they are told of. */
+    snprintf(entry, sizeof(entry), "%d kinds", __builtin_popcount(known));
+    ck_assert_msg(strstr(rules, entry) != NULL, "flowq(7), rule S4, does not say that there are %s", entry);
+    ck_assert_msg(strstr(readme, entry) != NULL, "README.md does not say that there are %s", entry);
     ck_assert_uint_eq(known, CONFIG_TUNNELS);
     ck_assert_uint_eq(known & ~(uint32_t)FLOWQ_TUNNEL_ALL, 0);
+    free(readme);
+    free(rules);
+    free(examples);
     free(page);
     free(header);
 }
@@ -129,6 +163,7 @@ int main(void)
     Suite *s = suite_create("constants");
     TCase *tc = tcase_create("constants");
     tcase_add_loop_test(tc, each_has_a_name_a_slot_and_an_entry, 0, (int)(sizeof(families) / sizeof(families[0])));
+    tcase_add_loop_test(tc, each_counter_has_an_entry, 0, (int)(sizeof(counted) / sizeof(counted[0])));
     tcase_add_test(tc, tunnels);
     tcase_add_test(tc, switches_are_off);
     suite_add_tcase(s, tc);

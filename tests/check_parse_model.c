@@ -4,6 +4,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
+#include "config.h"
 #include "counted_parse.h"
 #include "model_parse.h"
 #include "parse_fast.h"
@@ -93,11 +94,25 @@ static bool compare_fast(const struct random_packet *p, const struct parse_resul
     return plain != PLAIN_NOT;
 }
 
+/* Counts, by bit, the kinds of tunnels without which the packet would be another one's. */
+static void count_tunnels(const struct random_packet *p, const struct parse_result *r, long tunnels[32])
+{
+    struct flowq_pkt pkt = {.data = p->bytes, .len = p->len, .flags = p->flags};
+    for (uint32_t left = p->rules->tunnels & CONFIG_TUNNELS; left; left &= left - 1) {
+        struct parse_rules rules = *p->rules;
+        struct parse_result without;
+        rules.tunnels &= ~(left & -left);
+        rules.udp_filter = parse_rules_filter(&rules);
+        parse_packet(&pkt, &rules, &without);
+        tunnels[__builtin_ctz(left)] += !parse_result_equal(r, &without);
+    }
+}
+
 START_TEST(test_random)
 {
     struct rng rng = {.state = seed};
     long n = seed_long() ? 20000000 : 500000, kinds[PARSE_SPREAD + 1] = {0}, firsts[3] = {0}, flags[7] = {0}, plain = 0;
-    long sizes[KEY_MAX_WORDS + 1] = {0};
+    long sizes[KEY_MAX_WORDS + 1] = {0}, tunnels[32] = {0};
     for (long i = 0; i < n; i++) {
         struct random_packet p;
         struct parse_rules rules;
@@ -114,6 +129,8 @@ START_TEST(test_random)
         sizes[r.key.bytes / 8]++;
         for (unsigned bit = 0; bit < 7; bit++)
             flags[bit] += r.flags >> bit & 1;
+        if (i % 8 == 0)
+            count_tunnels(&p, &r, tunnels);
     }
     /* Random packets are worth something only if they reach everything. */
     for (unsigned i = 0; i <= PARSE_SPREAD; i++)
@@ -127,6 +144,8 @@ START_TEST(test_random)
         ck_assert_msg(sizes[i] > n / 4000, "keys of %u words only %ld times", i, sizes[i]);
     for (unsigned i = 0; i < 7; i++)
         ck_assert_msg(flags[i] > n / 200, "flag %u only %ld times", i, flags[i]);
+    for (unsigned i = 0; CONFIG_TUNNELS >> i; i++)
+        ck_assert_msg(tunnels[i] > n / 8 / 10000, "FLOWQ_TUNNEL_* 1 << %u only %ld times", i, tunnels[i]);
 }
 END_TEST
 

@@ -391,6 +391,39 @@ START_TEST(refused)
 }
 END_TEST
 
+/* What a vm's queues use is what they asked for: behind it lies something else. */
+START_TEST(they_stay_in_their_room)
+{
+    static const uint32_t rooms[] = {1, 64, 65, 256, 257, 4096, FLOWQ_MAX_QUEUE_PAIRS};
+    enum { FENCE = 4096, FILL = 0xa5 };
+    const uint32_t n = rooms[_i];
+    const size_t bytes = queues_bytes(n);
+    unsigned char *mem = aligned_alloc(64, bytes + FENCE);
+    atomic_u64 *many = calloc(queues_words(n), sizeof(*many));
+    struct queues q;
+    ck_assert(mem && many);
+    memset(&q, 0, sizeof(q));
+    memset(mem, 0, bytes);
+    memset(mem + bytes, FILL, FENCE);
+    ck_assert_int_eq(queues_init(&q, n, many, mem), 0);
+    for (unsigned round = 0; round < 4; round++) {
+        uint16_t last = (uint16_t)(n - 1);
+        queues_set_pairs(&q, round & 1 ? n : 1);
+        queues_set_enabled(&q, FLOWQ_ALL_QUEUES, round & 2);
+        queues_set_resetting(&q, FLOWQ_ALL_QUEUES, true);
+        queues_set_enabled(&q, last, true);
+        queues_set_resetting(&q, FLOWQ_ALL_QUEUES, false);
+        queues_set_named(&q, n > 1 ? n - 1 : 1, &last, 1);
+    }
+    queues_reset(&q);
+    for (size_t i = 0; i < FENCE; i++)
+        ck_assert_msg(mem[bytes + i] == FILL, "%u queues: byte %zu behind them", n, i);
+    queues_fini(&q);
+    free(many);
+    free(mem);
+}
+END_TEST
+
 int main(void)
 {
     rng.state = seed_get("check_queue");
@@ -406,6 +439,7 @@ int main(void)
     tcase_add_test(tc, all_queues_at_once);
     tcase_add_test(tc, bursts_answer_queues_in_use);
     tcase_add_test(tc, refused);
+    tcase_add_loop_test(tc, they_stay_in_their_room, 0, 7);
     suite_add_tcase(s, tc);
     return suite_run(s);
 }

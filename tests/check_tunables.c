@@ -81,6 +81,33 @@ START_TEST(manual_agrees)
 }
 END_TEST
 
+/* ---- The pages of flowq_vm_create() and flowq_vm_configure() -------------------------------------------------------------- */
+
+static bool has_field(const char *page, const char *name)
+{
+    return page_names(page, ".It Fa ", name) || page_names(page, ".Fa ", name);
+}
+
+START_TEST(pages_agree)
+{
+    char *create = tree_read("man/flowq_vm_create.3"), *configure = tree_read("man/flowq_vm_configure.3");
+    const char *taken = strstr(configure, "\nThese fields are taken:");
+    ck_assert_ptr_nonnull(taken);
+    char *end = strstr(taken, "\n.Pp");
+    ck_assert_ptr_nonnull(end);
+    *end = 0;
+    for (size_t i = 0; i < config_n_limits; i++) {
+        const struct config_limit *l = &config_limits[i];
+        ck_assert_msg(has_field(create, l->name), "flowq_vm_create(3) says nothing of %s", l->name);
+        /* "the ports of tunnels, and all that begin with virtio_" */
+        if (strstr(l->name, "_port") == NULL && strncmp(l->name, "virtio_", 7) != 0)
+            ck_assert_msg(has_field(taken, l->name) == !l->fixed, "flowq_vm_configure(3): is %s taken?", l->name);
+    }
+    free(configure);
+    free(create);
+}
+END_TEST
+
 /* ---- The header: numbers in the comment of a field ----------------------------------------------------------------------- */
 
 /* A field's comment: that behind it, up to the next line that begins with something else; and the one above its paragraph. */
@@ -151,8 +178,8 @@ START_TEST(header_agrees)
         if (l->preset != FLOWQ_OFF)
             ck_assert_msg(has_number(comment, l->preset), "%s: flowq.h does not say default %" PRIu32 ":%s", l->name, l->preset,
                           comment);
-        if (l->width == 2)
-            continue;                        /* any port */
+        if (strstr(l->name, "_port"))
+            continue;                        /* any */
         if (strcmp(l->name, "idle_ms") != 0) /* at least active_ms */
             ck_assert_msg(has_number(comment, l->min), "%s: flowq.h does not say minimum %" PRIu32 ":%s", l->name, l->min,
                           comment);
@@ -202,6 +229,7 @@ int main(void)
     Suite *suite = suite_create("tunables");
     TCase *tcase = tcase_create("tunables");
     tcase_add_test(tcase, manual_agrees);
+    tcase_add_test(tcase, pages_agree);
     tcase_add_test(tcase, header_agrees);
     tcase_add_test(tcase, limits_hold);
     suite_add_tcase(suite, tcase);

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 
+#include "config.h"
 #include "example.h"
 #include "runner.h"
 
@@ -25,6 +26,17 @@ static bool is_udp(enum frame_tunnel tunnel)
     struct flowq_tuple t = endpoint(4, true, 1);
     return frame_tunnel_outer(tunnel, &t, 4).protocol == FRAME_PROTO_UDP;
 }
+
+/* What is tried with every tunnel is tried with every kind there is. */
+START_TEST(each_kind_is_among_the_frames)
+{
+    uint32_t bits = 0;
+    for (unsigned tunnel = FIRST_TUNNEL; tunnel < FRAME_N_TUNNELS; tunnel++)
+        for (unsigned versions = 0; versions < 4; versions++)
+            bits |= frame_tunnel_bit((enum frame_tunnel)tunnel, versions & 1 ? 6 : 4, versions & 2 ? 6 : 4);
+    ck_assert_uint_eq(bits, CONFIG_TUNNELS);
+}
+END_TEST
 
 /* ---- What cannot be read --------------------------------------------------------------------------------------------------- */
 
@@ -301,6 +313,7 @@ int main(void)
     TCase *tc = tcase_create("tunnels");
     tcase_add_checked_fixture(tc, set_up, tear_down);
     tcase_set_timeout(tc, 60);
+    tcase_add_test(tc, each_kind_is_among_the_frames);
     tcase_add_loop_test(tc, unread_udp_tunnels_are_never_learned, FIRST_TUNNEL, FRAME_N_TUNNELS);
     tcase_add_loop_test(tc, a_plain_flow_from_a_tunnels_port, FIRST_TUNNEL, FRAME_N_TUNNELS);
     tcase_add_loop_test(tc, unread_tunnels_without_ports, FIRST_TUNNEL, FRAME_N_TUNNELS);

@@ -10,10 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config.h"
 #include "epoch.h"
 #include "frames.h"
 #include "runner.h"
 #include "seed.h"
+#include "vm.h"
 
 #define MS UINT64_C(1000000)
 
@@ -133,6 +135,7 @@ static const struct range ranges[] = {
     RANGE(initial_flows, true, false, 1, 65536), /* the default of max_flows */
     RANGE(no_learn, false, true, FLOWQ_ON, FLOWQ_ON),
     RANGE(key_vlan, false, true, FLOWQ_ON, FLOWQ_ON),
+    RANGE(key_vni, false, true, FLOWQ_ON, FLOWQ_ON),
     RANGE(tunnels, false, true, 1, FLOWQ_TUNNEL_ERSPAN * 2 - 1), /* check_refused has FLOWQ_TUNNEL_ALL */
     RANGE(fragments, true, true, 8, 65536),
     RANGE(vxlan_port, false, false, 1, 65535),
@@ -152,6 +155,23 @@ static const struct range ranges[] = {
     RANGE(numa_node, true, false, 1, 1024),
 };
 #define N_RANGES ((int)(sizeof(ranges) / sizeof(ranges[0])))
+
+/* Those of the guest's device; check_refused has them. */
+static const char *const without_range[] = {"virtio_hash_types", "virtio_hash_tunnels", "virtio_max_key", "virtio_max_table",
+                                            "virtio_big_endian"};
+
+START_TEST(each_setting_has_its_range)
+{
+    for (size_t i = 0; i < config_n_limits; i++) {
+        bool found = false;
+        for (int j = 0; j < N_RANGES; j++)
+            found = found || strcmp(ranges[j].name, config_limits[i].name) == 0;
+        for (size_t j = 0; j < sizeof(without_range) / sizeof(without_range[0]); j++)
+            found = found || strcmp(without_range[j], config_limits[i].name) == 0;
+        ck_assert_msg(found, "%s: no range here", config_limits[i].name);
+    }
+}
+END_TEST
 
 static void set(struct flowq_vm_config *c, const struct range *r, uint32_t value)
 {
@@ -189,6 +209,31 @@ START_TEST(ranges_of_settings)
         take(r, FLOWQ_OFF - 1, -EINVAL);
         take(r, FLOWQ_OFF, r->has_off ? 0 : -EINVAL);
     }
+}
+END_TEST
+
+/* A setting that may change changes something of the vm: one that config.c knows and vm.c does not take would change nothing. */
+START_TEST(settings_reach_the_vm)
+{
+    const struct config_limit *l = &config_limits[_i];
+    struct flowq_vm_config c = config();
+    c.rebind_min_tcp_us = c.rebind_min_other_us = 2000; /* so that they may change */
+    c.active_ms = 100;
+    if (l->fixed)
+        return;
+    struct flowq_vm *vm = create(&c);
+    unsigned char *before = malloc(sizeof(*vm));
+    ck_assert_ptr_nonnull(before);
+    ck_assert_int_eq(flowq_vm_configure(vm, &c), 0);
+    memcpy(before, (const void *)vm, sizeof(*vm));
+    ck_assert_int_eq(flowq_vm_configure(vm, &c), 0);
+    ck_assert_msg(memcmp(before, (const void *)vm, sizeof(*vm)) == 0, "the same settings change something");
+    struct range r = {.offset = l->offset, .wide = l->width == 4};
+    set(&c, &r, l->mask ? l->max & 2u : l->max == l->min || l->preset == l->min ? l->max : l->min);
+    ck_assert_int_eq(flowq_vm_configure(vm, &c), 0);
+    ck_assert_msg(memcmp(before, (const void *)vm, sizeof(*vm)) != 0, "%s changes nothing", l->name);
+    free(before);
+    flowq_vm_destroy(vm);
 }
 END_TEST
 
@@ -519,7 +564,9 @@ int main(void)
     tcase_set_timeout(tc, 300);
     tcase_add_test(tc, create_wants_somewhere_to_put_it);
     tcase_add_test(tc, sizes_of_configurations);
+    tcase_add_test(tc, each_setting_has_its_range);
     tcase_add_loop_test(tc, ranges_of_settings, 0, N_RANGES);
+    tcase_add_loop_test(tc, settings_reach_the_vm, 0, (int)config_n_limits);
     tcase_add_test(tc, settings_that_do_not_fit_together);
     tcase_add_test(tc, clocks_too_coarse);
     tcase_add_test(tc, the_default_clock);
