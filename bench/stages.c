@@ -1,6 +1,6 @@
 /*
  * stages: what each stage of steering costs: a plain IPv4 packet in a burst taken as far as the headers, the key, the hash, the
- * line of the table; and all the way, by the public call. Each figure contains those before it. HACKING.md has the budget.
+ * line of the table; and all the way, by the public call. Each figure contains those before it. bench/JOURNAL.md has the budget.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
