@@ -191,8 +191,6 @@ static void gre_payload(struct walk *w, struct cursor at, const struct gre *gre,
 }
 
 #define TUNNELS_IN_GRE (FLOWQ_TUNNEL_MPLS_GRE | FLOWQ_TUNNEL_WCCP | FLOWQ_TUNNEL_ERSPAN) /* told by the type */
-#define TUNNELS_GRE                                                                                                              \
-    (FLOWQ_TUNNEL_GRE_2784 | FLOWQ_TUNNEL_GRE_2890 | FLOWQ_TUNNEL_GRE_7676 | FLOWQ_TUNNEL_NVGRE | TUNNELS_IN_GRE)
 
 void tunnel_gre(struct walk *w, struct cursor at, struct ip outer)
 {
@@ -408,27 +406,24 @@ static void mpls_in_udp(struct walk *w, struct cursor at, struct ip outer)
 /* ---- Which UDP tunnel it is ---------------------------------------------------------------------------------------------------
  */
 
-/* By enum parse_port: reads what is behind the UDP header. outer: the IP header before that, whose addresses are in out->key. */
-typedef void enter_fn(struct walk *w, struct cursor at, struct ip outer);
-static enter_fn *const enter[PARSE_N_PORTS] = {
-    [PARSE_PORT_VXLAN] = vxlan,
-    [PARSE_PORT_VXLAN_LINUX] = vxlan,
-    [PARSE_PORT_VXLAN_GPE] = vxlan_gpe,
-    [PARSE_PORT_GENEVE] = geneve,
-    [PARSE_PORT_GTPU] = gtpu,
-    [PARSE_PORT_GRE_UDP] = gre_in_udp,
-    [PARSE_PORT_GUE] = gue,
-    [PARSE_PORT_MPLS_UDP] = mpls_in_udp,
-};
+/* Reads what is behind the UDP header. outer: the IP header before that, whose addresses are in out->key. */
+typedef void tunnel_reader(struct walk *w, struct cursor at, struct ip outer);
 
-static enter_fn *find_udp_tunnel(const struct walk *w, uint16_t dport)
+/* By enum parse_port. */
+#define UDP_TUNNEL(kind, virtio, port, setting, reader) [PARSE_PORT_##port] = {FLOWQ_TUNNEL_##kind, reader},
+static const struct udp_tunnel {
+    uint32_t kind;
+    tunnel_reader *read;
+} udp_tunnels[PARSE_N_PORTS] = {TUNNEL_LIST(TUNNEL_SKIP, TUNNEL_SKIP, UDP_TUNNEL)};
+
+static tunnel_reader *find_udp_tunnel(const struct walk *w, uint16_t dport)
 {
     const struct parse_rules *rules = w->rules;
     if (dport == 0 || w->in_tunnel) /* 0 is the port of tunnels that have none */
         return NULL;
     for (unsigned i = 0; i < PARSE_N_PORTS; i++)
-        if (rules->port[i] == dport && rules->tunnels & tunnel_of_port[i])
-            return enter[i];
+        if (rules->port[i] == dport && rules->tunnels & udp_tunnels[i].kind)
+            return udp_tunnels[i].read;
     return NULL;
 }
 
@@ -439,13 +434,13 @@ static enter_fn *find_udp_tunnel(const struct walk *w, uint16_t dport)
  */
 void tunnel_udp(struct walk *w, struct cursor at, struct ip outer, uint32_t ports)
 {
-    enter_fn *enter_tunnel_of = find_udp_tunnel(w, (uint16_t)be32toh(ports));
-    if (!enter_tunnel_of) {
+    tunnel_reader *read = find_udp_tunnel(w, (uint16_t)be32toh(ports));
+    if (!read) {
         walk_finish(w, outer, ports, PARSE_FLOW);
         return;
     }
     walk_keep_spare_ports(w, outer, ports, w->in_quote ? 0 : PARSE_UNREAD_TUNNEL);
     w->in_tunnel = true;
     if (skip(&at, 4)) /* length and checksum */
-        enter_tunnel_of(w, at, outer);
+        read(w, at, outer);
 }
