@@ -409,12 +409,11 @@ static void mpls_in_udp(struct walk *w, struct cursor at, struct ip outer)
 /* Reads what is behind the UDP header. outer: the IP header before that, whose addresses are in out->key. */
 typedef void tunnel_reader(struct walk *w, struct cursor at, struct ip outer);
 
-/* By enum parse_port. */
-#define UDP_TUNNEL(kind, virtio, port, setting, reader) [PARSE_PORT_##port] = {FLOWQ_TUNNEL_##kind, reader},
-static const struct udp_tunnel {
-    uint32_t kind;
-    tunnel_reader *read;
-} udp_tunnels[PARSE_N_PORTS] = {TUNNEL_LIST(TUNNEL_SKIP, TUNNEL_SKIP, UDP_TUNNEL)};
+/* By enum parse_port: the kind, and its reader. */
+#define UDP_KIND(kind, virtio, port, setting, reader)   [PARSE_PORT_##port] = FLOWQ_TUNNEL_##kind,
+#define UDP_READER(kind, virtio, port, setting, reader) [PARSE_PORT_##port] = reader,
+static const uint32_t udp_kind[PARSE_N_PORTS] = {TUNNEL_LIST(TUNNEL_SKIP, TUNNEL_SKIP, UDP_KIND)};
+static tunnel_reader *const udp_reader[PARSE_N_PORTS] = {TUNNEL_LIST(TUNNEL_SKIP, TUNNEL_SKIP, UDP_READER)};
 
 static tunnel_reader *find_udp_tunnel(const struct walk *w, uint16_t dport)
 {
@@ -422,8 +421,8 @@ static tunnel_reader *find_udp_tunnel(const struct walk *w, uint16_t dport)
     if (dport == 0 || w->in_tunnel) /* 0 is the port of tunnels that have none */
         return NULL;
     for (unsigned i = 0; i < PARSE_N_PORTS; i++)
-        if (rules->port[i] == dport && rules->tunnels & udp_tunnels[i].kind)
-            return udp_tunnels[i].read;
+        if (rules->port[i] == dport && rules->tunnels & udp_kind[i])
+            return udp_reader[i];
     return NULL;
 }
 

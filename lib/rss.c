@@ -1,12 +1,13 @@
 /*
- * rss: see rss.h. The stages of steer.c with another middle: frame -> fields -> Toeplitz hash -> indirection table -> queue.
+ * rss: see rss.h. The stages of rx.c with another middle: frame -> fields -> Toeplitz hash -> indirection table -> queue.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "rss.h"
 
-#include "sight.h"
-#include "virtio.h"
+#include "batch.h"
+#include "plain.h"
+#include "vm.h"
 
 /* ---- A configuration ------------------------------------------------------------------------------------------------------- */
 
@@ -139,7 +140,7 @@ static void hash_packets(struct rss *r, const struct parse_rules *rules, const s
         __builtin_prefetch(pkts[i].data);
     for (unsigned i = 0; i < n; i++) {
         uint64_t word[5];
-        enum plain plain = parse_fast(&pkts[i], rules->udp_filter, false, word);
+        enum plain plain = plain_read(&pkts[i], rules->udp_filter, false, word);
         if (plain == PLAIN_V4)
             add_plain(r, PLAIN_V4, word, i, &tuples[0], h);
         else if (plain == PLAIN_V6)
@@ -199,12 +200,7 @@ static void count(struct flowq_vm *vm, const struct tally *tally, const uint16_t
         n_dropped += qids[i] == FLOWQ_DROP;
     tally_add(tally, STAT_STEER + FLOWQ_REASON_RSS, n - n_dropped);
     tally_add(tally, STAT_STEER + FLOWQ_REASON_DROP, n_dropped);
-    if (!vm->counted)
-        return;
-    struct queue_counters *c = vm_counters(vm, tally);
-    for (unsigned i = 0; i < n; i++)
-        if (qids[i] != FLOWQ_DROP)
-            tally_bump(tally, &c[qids[i]].steered, 1);
+    vm_count_answers(vm, tally, qids, n);
 }
 
 static struct flowq_decision decision_of(uint16_t qid, const struct hashes *h, unsigned at)

@@ -51,6 +51,14 @@ static void fill(struct flowq_vm *vm, struct flowq_stats *s)
     s->rss_elsewhere = stats_sum(from, STAT_RSS_ELSEWHERE);
 }
 
+void vm_count_each_steered(const struct flowq_vm *vm, const struct tally *tally, const uint16_t *qids, size_t n)
+{
+    struct queue_counters *c = vm_queue_counters(vm, tally);
+    for (size_t i = 0; i < n; i++)
+        if (qids[i] != FLOWQ_DROP)
+            tally_bump(tally, &c[qids[i]].steered, 1);
+}
+
 int flowq_vm_stats(struct flowq_vm *vm, struct flowq_stats *out)
 {
     struct flowq_stats all;

@@ -82,11 +82,36 @@ static inline struct note_ages vm_ages(const struct flowq_vm *vm)
 
 static inline uint64_t vm_now(const struct flowq_vm *vm) { return vm->clock_ns(vm->clock_ctx); }
 
-/* Row of the queue counters that belongs to the tally's stripe. Only if vm->counted. */
-static inline struct queue_counters *vm_counters(const struct flowq_vm *vm, const struct tally *tally)
+/* ---- Counters by queue, of vms that have them (setting queue_stats) -------------------------------------------------------- */
+
+/* The row that belongs to the tally's stripe. */
+static inline struct queue_counters *vm_queue_counters(const struct flowq_vm *vm, const struct tally *tally)
 {
     size_t stripe = (size_t)((const struct stripe *)(const void *)tally->counter - vm->stats.stripe);
     return vm->counted + stripe * queue_counters_row(vm->queues.max);
+}
+
+/* n packets steered to qid; FLOWQ_DROP counts nowhere. */
+static inline void vm_count_steered(const struct flowq_vm *vm, const struct tally *tally, uint32_t qid, size_t n)
+{
+    if (queues_counted(&vm->queues) && qid != FLOWQ_DROP)
+        tally_bump(tally, &vm_queue_counters(vm, tally)[qid].steered, n);
+}
+
+/* n packets noted on qid, if their flow is bound. */
+static inline void vm_count_noted(const struct flowq_vm *vm, const struct tally *tally, uint32_t qid, uint32_t outcome, size_t n)
+{
+    if (queues_counted(&vm->queues) && outcome <= FLOWQ_NOTE_MOVED)
+        tally_bump(tally, &vm_queue_counters(vm, tally)[qid].noted, n);
+}
+
+/* n packets, each with an answer of its own. */
+void vm_count_each_steered(const struct flowq_vm *vm, const struct tally *tally, const uint16_t *qids, size_t n);
+
+static inline void vm_count_answers(const struct flowq_vm *vm, const struct tally *tally, const uint16_t *qids, size_t n)
+{
+    if (queues_counted(&vm->queues))
+        vm_count_each_steered(vm, tally, qids, n);
 }
 
 #endif
