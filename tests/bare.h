@@ -12,18 +12,12 @@
 #include <stdint.h>
 
 #include "note.h"
+#include "seed.h"
 #include "slab.h"
 #include "vm.h"
 
 #define BARE_TICK_SHIFT 30 /* about a second, as by default */
 #define BARE_SECOND     UINT64_C(1000000000)
-
-/* Sanitizers, and emulated processors, take so many times as long: tests do so much less. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(__aarch64__)
-#define BARE_SLOWNESS 8
-#else
-#define BARE_SLOWNESS 1
-#endif
 
 struct bare {
     struct flowq_vm *vm;

@@ -446,7 +446,7 @@ static void *learn_in_bursts(void *arg)
    one of the flow's next notes. (Who loses its processor while it holds a shard makes others find it busy for milliseconds.) */
 START_TEST(threads_that_learn_at_once_displace_nothing)
 {
-    unsigned rounds = (seed_long() ? 100 : 8) / BARE_SLOWNESS;
+    unsigned rounds = (seed_long() ? 100 : 8) / SEED_SLOWNESS;
     atomic_store(&first_busy, 0);
     atomic_store(&then_busy, 0);
     pthread_barrier_init(&next_round, NULL, THREADS);

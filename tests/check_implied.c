@@ -92,10 +92,10 @@ START_TEST(only_within_the_embryonic_time)
 END_TEST
 
 /* Entries have 8 bits for their time, which turn round after 137 s. However often something else was noted meanwhile: none comes
-   back. Mutation: remember() does not empty the set. */
+   back; a few are mistaken for another (a_flood_is_not_stored). Mutation: remember() does not empty the set. */
 START_TEST(no_old_entry_looks_young)
 {
-    uint32_t first = 0;
+    uint32_t first = 0, known = 0;
     for (uint32_t round = 0; round < 20; round++) {
         for (uint32_t i = 0; i < 500; i++)
             note_implied(udp(first + i), 0);
@@ -103,9 +103,10 @@ START_TEST(no_old_entry_looks_young)
         for (uint32_t i = 500; now < until; i++, now += step)
             note_implied(udp(first + i), 0);
         for (uint32_t i = 0; i < 500; i++)
-            ck_assert_uint_eq(note_implied(udp(first + i), 0), FLOWQ_NOTE_IMPLIED);
+            known += note_implied(udp(first + i), 0) != FLOWQ_NOTE_IMPLIED;
         first += 20000;
     }
+    ck_assert_uint_le(known, 3); /* of 10,000 */
 }
 END_TEST
 
@@ -152,8 +153,7 @@ START_TEST(each_vm_remembers_for_itself)
 {
     struct flowq_vm_config c = defaults();
     struct flowq_vm *other;
-    memset(c.secret, 7, sizeof(c.secret));
-    start(&c, PAIRS);
+    memset(c.secret, 7, sizeof(c.secret)); /* as set_up_known() */
     ck_assert_int_eq(flowq_vm_create(&c, &other), 0);
     ck_assert_int_eq(flowq_vm_set_queue_pairs(other, PAIRS), 0);
     for (uint32_t i = 0; i < 400; i++) {
@@ -208,7 +208,7 @@ START_TEST(a_thousand_new_flows_a_second_are_known_again)
         uint64_t a_second;
     } rate[] = {{65536, 1000}, {8, 200}, {1u << 20, 15000}};
     struct bare b = {.vm = NULL};
-    uint64_t n_seeds = (seed_long() ? 1000 : 50) / BARE_SLOWNESS;
+    uint64_t n_seeds = (seed_long() ? 1000 : 50) / SEED_SLOWNESS;
     for (unsigned r = 0; r < sizeof(rate) / sizeof(rate[0]); r++) {
         uint64_t not_again = 0;
         for (uint64_t s = 0; s < n_seeds; s++) {
@@ -244,7 +244,7 @@ END_TEST
 /* The same with packets and all: UDP, and SYN-ACKs that the guest sends where the SYN came in. */
 START_TEST(a_flood_of_packets_is_not_stored)
 {
-    uint32_t n = 200000 / BARE_SLOWNESS, sent = 0;
+    uint32_t n = 200000 / SEED_SLOWNESS, sent = 0;
     for (uint32_t i = 0; i < n; i++) {
         struct flowq_tuple t = i & 1 ? tcp(i) : any_flow(i);
         now += 10000;
@@ -260,7 +260,7 @@ int main(void)
     rng.state = seed_get("check_implied");
     Suite *s = suite_create("implied");
     TCase *tc = tcase_create("implied");
-    tcase_add_checked_fixture(tc, set_up, tear_down);
+    tcase_add_checked_fixture(tc, set_up_known, tear_down);
     tcase_set_timeout(tc, seed_long() ? 1200 : 60);
     tcase_add_test(tc, a_datagram_s_flow_is_stored_with_its_second_packet);
     tcase_add_test(tc, what_is_stored_stays_when_queues_change);

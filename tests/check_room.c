@@ -280,7 +280,7 @@ START_TEST(s9_small_tables_hold_max_flows_however_they_grow)
         struct flowq_tuple t = tcp(i);
         frame_flow(&f[i], &t, FRAME_ACK);
     }
-    for (uint32_t n = 0; n < (seed_long() ? 300000 : 30000); n++) {
+    for (uint32_t n = 0; n < (seed_long() ? 300000u : 30000u) / SEED_SLOWNESS; n++) {
         struct flowq_vm_config c = defaults();
         c.max_flows = max[n % 3];
         c.initial_flows = initial[n % 3];
@@ -295,6 +295,8 @@ END_TEST
 
 START_TEST(s9_embryonic_on_the_fallback_queue_is_not_stored)
 {
+    tear_down();
+    set_up_known();
     for (uint32_t i = 0; i < 5000; i++) {
         uint32_t q = decide(tcp(i)).qid;
         ck_assert_uint_eq(note_flags(tcp(i), FRAME_SYN | FRAME_ACK, q), FLOWQ_NOTE_IMPLIED);

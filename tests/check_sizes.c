@@ -86,7 +86,7 @@ START_TEST(so_many_flows_can_be_learned)
     const struct size *z = &sizes[_i];
     if (z->only_long && !seed_long())
         return;
-    uint64_t n = 0, n_lost = 0, n_wanted = (seed_long() ? 100000000 : 1000000) / BARE_SLOWNESS, max_bytes = 0;
+    uint64_t n = 0, n_lost = 0, n_wanted = (seed_long() ? 100000000 : 1000000) / SEED_SLOWNESS, max_bytes = 0;
     while (n < n_wanted) {
         learn_all(z);
         n += z->max_flows;
@@ -95,7 +95,7 @@ START_TEST(so_many_flows_can_be_learned)
         bare_free(&b);
     }
     double least = 1e9, sum = 0;
-    unsigned rounds = z->max_flows > 50000 ? 2 : 200000 / z->max_flows / BARE_SLOWNESS + 1;
+    unsigned rounds = z->max_flows > 50000 ? 2 : 200000 / z->max_flows / SEED_SLOWNESS + 1;
     for (unsigned i = 0; i < rounds; i++) {
         double first = to_the_first_loss(z);
         least = first < least ? first : least;

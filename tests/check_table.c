@@ -225,7 +225,7 @@ START_TEST(beside_the_oracle)
 {
     bare_make_sized(&b, plays[_i].max_flows, plays[_i].initial_flows);
     new_flows(plays[_i].n_flows);
-    play(plays[_i].n_steps * (seed_long() ? 20 : 1) / BARE_SLOWNESS);
+    play(plays[_i].n_steps * (seed_long() ? 20 : 1) / SEED_SLOWNESS);
     printf("max_flows %u: %llu bound, %llu displaced, %llu reclaimed, %llu refused, %llu grown, %llu shrunk\n",
            plays[_i].max_flows, (unsigned long long)bare_stat(&b, STAT_NOTE + FLOWQ_NOTE_BOUND),
            (unsigned long long)bare_displaced(&b), (unsigned long long)bare_stat(&b, STAT_RECLAIMED),
@@ -289,7 +289,7 @@ static void newcomer_takes_the_least(void)
 
 START_TEST(newcomers_take_the_least_place)
 {
-    for (unsigned round = 0; round < (seed_long() ? 200000u : 20000u) / BARE_SLOWNESS; round++) {
+    for (unsigned round = 0; round < (seed_long() ? 200000u : 20000u) / SEED_SLOWNESS; round++) {
         bare_make_sized(&b, 8, 8);
         new_flows(2 * LINE_SLOTS + 1);
         fill_two_lines();

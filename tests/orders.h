@@ -346,7 +346,7 @@ static inline void must_hold_every(const char *what, unsigned stops, void (*prep
                                             .max_preemptions = stops,
                                             .of_every = true};
     uint64_t bad;
-    if (sched_explore_every(&scenario, NULL, seed, BARE_SLOWNESS, &bad))
+    if (sched_explore_every(&scenario, NULL, seed, SEED_SLOWNESS, &bad))
         return;
     sched_print(stdout);
     fflush(stdout);
@@ -359,7 +359,7 @@ static inline void must_hold_every(const char *what, unsigned stops, void (*prep
 static inline TCase *orders_begin(const char *program)
 {
     seed = seed_get(program);
-    n_runs = (seed_long() ? 50 * n_runs : n_runs) / BARE_SLOWNESS;
+    n_runs = (seed_long() ? 50 * n_runs : n_runs) / SEED_SLOWNESS;
     fill_pool();
     TCase *tc = tcase_create(program);
     tcase_set_timeout(tc, seed_long() ? 1200 : 240);
