@@ -17,7 +17,7 @@
  * The loops of the data path do step 1 with a filter of their own set of instructions (loops_each.h), and compare the tag alone
  * then: a word with this tag that came into the slot after the filter is this flow's, or one that collides with it, which is as
  * rare there as anywhere. They fetch the second line, and do steps 2 and 3 later. All others call find_word(), for reading, or
- * find_place(), for writing.
+ * find_in_shard() and find_in_table(), for writing.
  */
 #ifndef FLOWQ_LIB_FIND_H
 #define FLOWQ_LIB_FIND_H
@@ -76,7 +76,7 @@ static inline uint64_t find_word(uint32_t line_mask, uint64_t tag_mask, const st
 /* ---- For writing: the slot, too -------------------------------------------------------------------------------------------- */
 
 /* A slot that was found, and the value it had, is a struct place (table.h). */
-static inline struct place find_place_in(struct shard *s, uint32_t line, uint64_t probe, uint64_t mask)
+static inline struct place find_in_line(struct shard *s, uint32_t line, uint64_t probe, uint64_t mask)
 {
     struct place p = {.shard = s, .line = shard_line(s, line)};
     unsigned at = line_match(p.line, probe, mask);
@@ -86,19 +86,31 @@ static inline struct place find_place_in(struct shard *s, uint32_t line, uint64_
 }
 
 /* In its second line only. */
-static inline struct place find_place_second(const struct table *t, struct shard *s, uint64_t hash)
+static inline struct place find_in_shard_second(const struct table *t, struct shard *s, uint64_t hash)
 {
     uint32_t second = other_line(t->line_mask, hash, home_line(t->line_mask, hash));
-    return find_place_in(s, second, (hash & t->tag_mask) | WORD_SECONDARY, t->tag_mask | WORD_SECONDARY);
+    return find_in_line(s, second, (hash & t->tag_mask) | WORD_SECONDARY, t->tag_mask | WORD_SECONDARY);
 }
 
 /* In either line of this shard. Caller is in a section, or holds the shard's lock. */
-static inline struct place find_place(const struct table *t, struct shard *s, uint64_t hash)
+static inline struct place find_in_shard(const struct table *t, struct shard *s, uint64_t hash)
 {
-    struct place p = find_place_in(s, home_line(t->line_mask, hash), hash & t->tag_mask, t->tag_mask | WORD_SECONDARY);
+    struct place p = find_in_line(s, home_line(t->line_mask, hash), hash & t->tag_mask, t->tag_mask | WORD_SECONDARY);
     if (p.slot || !line_may_be_away(p.line, hash)) /* T-B */
         return p;
-    return find_place_second(t, s, hash);
+    return find_in_shard_second(t, s, hash);
+}
+
+/* In the table. Caller is in a section. */
+static inline struct place find_in_table(const struct table *t, uint64_t hash)
+{
+    return find_in_shard(t, table_shard(t, hash), hash);
+}
+
+/* Not, if the flow is in neither line: one look at its home line. Caller holds the shard's lock. */
+static inline bool find_may_be_known(const struct table *t, const struct line *home, uint64_t hash)
+{
+    return line_match(home, hash & t->tag_mask, t->tag_mask | WORD_SECONDARY) != LINE_SLOTS || line_may_be_away(home, hash);
 }
 
 /* An empty slot of a line; slot NULL: there is none. Caller holds the shard's lock. */

@@ -1,4 +1,5 @@
 /* look: one flow by its tuple, and all of them. Reads only. */
+#include "find.h"
 #include "sized.h"
 #include "vm.h"
 
@@ -71,7 +72,7 @@ int flowq_vm_lookup(struct flowq_vm *vm, const struct flowq_tuple *tuple, struct
     if (!thread)
         return -ENOMEM;
     thread_enter(thread);
-    struct place p = table_find(&vm->table, hash_key(&vm->secret, &key));
+    struct place p = find_in_table(&vm->table, hash_key(&vm->secret, &key));
     thread_leave(thread);
     if (!p.slot)
         return -ENOENT;

@@ -1,7 +1,7 @@
 /* note: see note.h, and table.h for the ordering guarantees T-A to T-F. */
 #include "note.h"
 
-#include "probe.h"
+#include "find.h"
 
 /* Besides FLOWQ_NOTE_*: */
 enum {
@@ -125,9 +125,9 @@ static struct place find_other(const struct table *t, const struct place *p, uin
 {
     struct directory *d = ptr_load_seq_cst(&t->directory);
     struct shard *s = ptr_load_seq_cst(&d->shard[hash >> d->shift]);
-    struct place now = shard_find(t, s, hash);
+    struct place now = find_in_shard(t, s, hash);
     if (now.slot == p->slot && !(p->word & WORD_SECONDARY))
-        now = shard_find_away(t, s, hash);
+        now = find_in_shard_second(t, s, hash);
     if (now.slot == p->slot)
         now.slot = NULL;
     return now;
@@ -222,15 +222,6 @@ static struct place best_slot(const struct note_context *c, struct shard *s, uin
         }
     }
     return best;
-}
-
-/* An empty slot of a line; slot NULL: there is none. */
-static struct place empty_slot(struct shard *s, uint32_t line)
-{
-    struct place p = {.shard = s, .line = shard_line(s, line)};
-    unsigned at = line_match(p.line, 0, UINT64_MAX);
-    p.slot = at < LINE_SLOTS ? &p.line->slot[at] : NULL;
-    return p;
 }
 
 static void count_live(struct shard_head *head) { u32_store_relaxed(&head->live, u32_load_relaxed(&head->live) + 1); }
@@ -355,9 +346,9 @@ static uint32_t insert_locked(const struct note_context *c, struct shard *s, uin
     uint32_t first = home_line(t->line_mask, hash), second = other_line(t->line_mask, hash, first), rank, other_rank;
     struct line *home = shard_line(s, first);
     struct moved aside;
-    struct place best = empty_slot(s, first);
+    struct place best = find_empty(s, first);
     if (!best.slot)
-        best = empty_slot(s, second);
+        best = find_empty(s, second);
     if (best.slot)
         return put(c, &best, RANK_EMPTY, home, word, bind_stamp(c)) ? FLOWQ_NOTE_BOUND : AGAIN;
     best = best_slot(c, s, first, &rank);
@@ -384,7 +375,7 @@ static inline bool insert_at_home(const struct note_context *c, struct shard *s,
 {
     const struct table *t = c->table;
     struct line *home = shard_line(s, home_line(t->line_mask, hash));
-    if (line_match(home, hash & t->tag_mask, t->tag_mask | WORD_SECONDARY) != LINE_SLOTS || line_may_be_away(home, hash))
+    if (find_may_be_known(t, home, hash))
         return false;
     unsigned at = line_match(home, 0, UINT64_MAX);
     if (at == LINE_SLOTS)
@@ -405,7 +396,7 @@ static uint32_t insert_in(const struct note_context *c, struct shard *s, uint64_
     if (!head->superseded) {
         if (insert_at_home(c, s, head, hash, cls))
             outcome = FLOWQ_NOTE_BOUND;
-        else if (!shard_find(c->table, s, hash).slot)
+        else if (!find_in_shard(c->table, s, hash).slot)
             outcome = insert_locked(c, s, hash, cls, g);
     }
     spin_unlock(&head->lock);
@@ -431,7 +422,7 @@ uint32_t note_flow(const struct note_context *c, uint64_t hash, uint32_t spread,
 {
     struct growth g = {.splits = NOTE_SPLITS};
     for (unsigned tries = 0; tries < NOTE_TRIES; tries++) {
-        struct place p = table_find(c->table, hash);
+        struct place p = find_in_table(c->table, hash);
         uint32_t outcome;
         if (p.slot && word_class(p.word) != WORD_FROZEN)
             outcome = update(c, &p, hash, kind);
@@ -451,11 +442,7 @@ uint32_t note_flow(const struct note_context *c, uint64_t hash, uint32_t spread,
 
 bool note_unchanged_away(const struct note_context *c, const struct line *home, uint64_t hash, uint32_t flags)
 {
-    uint64_t mask = c->table->tag_mask | WORD_SECONDARY, probe = (hash & c->table->tag_mask) | WORD_SECONDARY;
-    if (!line_may_be_away(home, hash)) /* T-B */
-        return false;
-    const struct line *second = second_line(c->table->line_mask, home, hash);
-    uint64_t word = u64_load_relaxed(&second->word[line_match(second, probe, mask)]); /* T-C */
+    uint64_t word = find_second_word(c->table->line_mask, c->table->tag_mask, home, hash);
     return note_change(c, c->table->tag_mask, hash, flags, word) == WORD_SECONDARY;
 }
 

@@ -1,8 +1,7 @@
-/* table: life cycle, look-up of one flow, walks over all. See table.h for the layout and the ordering guarantees cited here. */
+/* table: life cycle, walks over all flows. See table.h for the layout and the ordering guarantees cited here. */
 #include "table.h"
 
-#include "probe.h"
-#include "slab.h"
+#include "table_impl.h"
 
 #include <errno.h>
 #include <string.h>
@@ -115,38 +114,6 @@ int table_init(struct table *t, const struct table_sizes *z, const struct memory
 }
 
 void table_fini(struct table *t) { table_free(t); }
-
-/* ---- Look-up of one flow --------------------------------------------------------------------------------------------------- */
-
-static atomic_u64 *line_slot(struct line *l, uint64_t probe, uint64_t mask, uint64_t *word)
-{
-    unsigned at = line_match(l, probe, mask); /* T-C */
-    if (at == LINE_SLOTS)
-        return NULL;
-    *word = u64_load_acquire(&l->slot[at]);
-    return (*word & mask) == probe ? &l->slot[at] : NULL;
-}
-
-struct place shard_find(const struct table *t, struct shard *s, uint64_t hash)
-{
-    uint64_t mask = t->tag_mask | WORD_SECONDARY, probe = hash & t->tag_mask;
-    uint32_t home = home_line(t->line_mask, hash);
-    struct place p = {.shard = s, .line = shard_line(s, home)};
-    p.slot = line_slot(p.line, probe, mask, &p.word);
-    if (p.slot || !line_may_be_away(p.line, hash)) /* T-B */
-        return p;
-    return shard_find_away(t, s, hash);
-}
-
-struct place shard_find_away(const struct table *t, struct shard *s, uint64_t hash)
-{
-    uint32_t second = other_line(t->line_mask, hash, home_line(t->line_mask, hash));
-    struct place p = {.shard = s, .line = shard_line(s, second)};
-    p.slot = line_slot(p.line, (hash & t->tag_mask) | WORD_SECONDARY, t->tag_mask | WORD_SECONDARY, &p.word);
-    return p;
-}
-
-struct place table_find(const struct table *t, uint64_t hash) { return shard_find(t, table_shard(t, hash), hash); }
 
 /* ---- Walks ----------------------------------------------------------------------------------------------------------------- */
 

@@ -266,7 +266,7 @@ static inline void line_uncount_away(struct line *home)
         u64_store_release(&home->service, n == 1 ? 0 : service - 1); /* the last one takes all bits along */
 }
 
-/* A slot that was found, and the value it had. */
+/* A slot that was found (find.h), and the value it had. */
 struct place {
     struct shard *shard;
     struct line *line;
@@ -301,11 +301,6 @@ static inline void stamp_raise(atomic_u16 *stamp, uint16_t seen, uint16_t to)
     while (!u16_cas_seq_cst(stamp, &seen, to) && stamp_later(to, seen))
         ;
 }
-
-/* Looks a flow up for writing, or one at a time. Caller is in a section, or holds the shard's lock for shard_find. */
-struct place shard_find(const struct table *t, struct shard *s, uint64_t hash);
-struct place shard_find_away(const struct table *t, struct shard *s, uint64_t hash); /* in its second line only */
-struct place table_find(const struct table *t, uint64_t hash);
 
 /* ---- Life cycle, growth ---------------------------------------------------------------------------------------------------- */
 

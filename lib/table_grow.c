@@ -7,7 +7,8 @@
  */
 #include "table.h"
 
-#include "slab.h"
+#include "find.h"
+#include "table_impl.h"
 
 /* ---- What has been superseded (T-E) ---------------------------------------------------------------------------------------- */
 
@@ -124,7 +125,7 @@ static struct place new_place(const struct table *t, uint64_t word, uint32_t lin
     struct place same = {.shard = s, .line = shard_line(s, line), .slot = &shard_line(s, line)->slot[slot]};
     if (((u64_load_relaxed(same.slot) ^ word) & (t->tag_mask | WORD_SECONDARY)) == 0)
         return same; /* as most are after a split */
-    return shard_find(t, s, (word & t->tag_mask) | home);
+    return find_in_shard(t, s, (word & t->tag_mask) | home);
 }
 
 /* Takes a time along. What the new place has already, a note has stored that came too late for the old one. Before it swapped the

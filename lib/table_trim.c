@@ -5,7 +5,7 @@
  * of one shard become one. A shard splits at about 3/4 full, so one that was just split is not merged again before half of its
  * flows are gone.
  */
-#include "slab.h"
+#include "table_impl.h"
 
 /* Shards looked at, lines read for it, merges done in one step: some 50 us. */
 #define TRIM_LOOKS 64

@@ -154,7 +154,7 @@ uint64_t bare_find(struct bare *b, uint64_t hash)
 {
     struct thread *t = thread_self();
     thread_enter(t);
-    struct place p = table_find(b->table, hash_nonzero_tag(&b->vm->secret, hash));
+    struct place p = find_in_table(b->table, hash_nonzero_tag(&b->vm->secret, hash));
     thread_leave(t);
     return p.slot ? p.word : 0;
 }

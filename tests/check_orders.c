@@ -29,7 +29,7 @@ static bool crowd_check(void *ctx)
 
 /*
  * Mutations: move_aside() copies without slot_freeze(): the rebind is lost (T-A). It counts the flow in the service word only
- * after take_left(): steering sees an unbound flow (T-B). shard_find(), or look_again(), reads the service word before the slots:
+ * after take_left(): steering sees an unbound flow (T-B). find_in_shard(), or find_word(), reads the service word before the slots:
  * the same.
  */
 START_TEST(rebind_and_steer_while_moving_aside)
@@ -180,7 +180,7 @@ static void hold_0(void *ctx)
     thread_enter(t);
     struct shard *s = table_shard(x.b.table, x.f[0]->hash);
     sched_give_up();
-    struct place p = shard_find(x.b.table, s, x.f[0]->hash);
+    struct place p = find_in_shard(x.b.table, s, x.f[0]->hash);
     SCHED_CHECK(p.slot && word_queue(x.b.table, p.word) == 1);
     thread_leave(t);
 }
@@ -214,7 +214,7 @@ static void hold_directory(void *ctx)
     bool whole = d->depth >= 1 && d->depth <= 8 && d->shift == 64 - d->depth;
     SCHED_CHECK(whole);
     if (whole) {
-        struct place p = shard_find(x.b.table, ptr_load_acquire(&d->shard[x.f[0]->hash >> d->shift]), x.f[0]->hash);
+        struct place p = find_in_shard(x.b.table, ptr_load_acquire(&d->shard[x.f[0]->hash >> d->shift]), x.f[0]->hash);
         SCHED_CHECK(p.slot && word_queue(x.b.table, p.word) == 1);
     }
     thread_leave(t);

@@ -389,7 +389,7 @@ START_TEST(a_flow_that_stays_frozen)
 {
     bare_make_sized(&b, 1000, 0);
     insert_new(10);
-    struct place p = table_find(b.table, flows[3].hash);
+    struct place p = find_in_table(b.table, flows[3].hash);
     struct spin *lock = &shard_head(b.table, p.shard)->lock;
     ck_assert(spin_try(lock));
     uint64_t word = slot_freeze(p.slot);
