@@ -14,10 +14,10 @@
 static inline __attribute__((always_inline)) void begin_keys(const struct vm_view v, const uint64_t *keys, unsigned words,
                                                              unsigned n, struct lookup *seen)
 {
-    const struct hash_brief secret = v.vm->brief;
+    const struct hash_secret_v4 secret = v.vm->secret_v4;
     for (unsigned i = 0; i < n; i++)
         lookup_begin(v, &seen[i],
-                   words == 2 ? hash_brief(secret, v.least_hash, keys + i * 2) : hash_words5(v.secret, keys + i * 5));
+                   words == 2 ? hash_v4(secret, v.least_hash, keys + i * 2) : hash_words5(v.secret, keys + i * 5));
 }
 
 typedef unsigned home_fn(const struct line *l, const uint64_t *hash, uint64_t tag_mask);

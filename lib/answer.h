@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * What is left after the loops over plain answers (loops_each.h): flows that are not bound or whose queue is not in use, fragments,
- * packets without a key, quotes of such flows (with several vms, all quotes).
+ * What is left after the loops over plain answers (loops_each.h): flows that are not bound or whose queue is not in use,
+ * fragments, packets without a key, quotes of such flows (with several vms, all quotes).
  */
 #ifndef FLOWQ_LIB_ANSWER_H
 #define FLOWQ_LIB_ANSWER_H
@@ -12,8 +12,8 @@
 #include "batch.h"
 #include "view.h"
 
-/* The queue of one packet; FLOWQ_DROP for later fragments, whose turn comes in answer_fragment(). spread: in the batch; not read of
-   a plain packet. */
+/* The queue of one packet; FLOWQ_DROP for later fragments, whose turn comes in answer_fragment(). spread: in the batch; not read
+   of a plain packet. */
 uint16_t answer_one(const struct vm_view *v, uint8_t kind, uint64_t hash, const struct flowq_pkt *pkt, const uint32_t *spread,
                     uint8_t *reason);
 

@@ -8,9 +8,9 @@
  *
  *   1. A filter (probe.h) compares all slots of the home line at once, and names one. A vector load is not atomic, and the slot
  *      may change after it: so the slot is read again, as an atomic, and compared again (T-C). What counts is that word alone.
- *   2. If it is not the flow's, the service word of the home line says whether flows of this line, and which, live in their second
- *      one. It is read after the slots: whoever moves a flow counts it there before it leaves its slot, so a reader that came too
- *      late for the slot comes in time for the count (T-B). For that the filters load with acquire, or, where the processor keeps
+ *   2. If it is not the flow's, the service word of the home line says whether flows of this line, and which, live in their
+ * second one. It is read after the slots: whoever moves a flow counts it there before it leaves its slot, so a reader that came
+ * too late for the slot comes in time for the count (T-B). For that the filters load with acquire, or, where the processor keeps
  *      loads in order, keep the compiler from moving them.
  *   3. If it may live there: the same filter for the second line, and the same second look at the slot.
  *
@@ -41,11 +41,12 @@ static inline __attribute__((always_inline)) uint64_t find_checked(const struct 
     return (word & mask) == probe ? word : 0;
 }
 
-/* Step 2: the line in which a flow may live that is not in its home line, whose slots have been looked at; NULL: in none (T-B). */
+/* Step 2: the line in which a flow may live that is not in its home line, whose slots have been looked at; NULL: in none (T-B).
+ */
 static inline __attribute__((always_inline)) const struct line *find_second(uint32_t line_mask, const struct line *home,
                                                                             uint64_t hash)
 {
-    return line_may_be_away(home, hash) ? second_line(line_mask, home, hash) : NULL;
+    return line_may_be_second(home, hash) ? line_second(line_mask, home, hash) : NULL;
 }
 
 /* Fetches that line, where the flow was not at home, while others are looked at. all_if_missed: UINT64_MAX, or 0; so this is one
@@ -54,7 +55,7 @@ static inline __attribute__((always_inline)) void find_fetch_second(uint32_t lin
                                                                     uint64_t all_if_missed)
 {
     if (__builtin_expect((line_overflow(home) & all_if_missed) != 0, 0))
-        __builtin_prefetch(second_line(line_mask, home, hash));
+        __builtin_prefetch(line_second(line_mask, home, hash));
 }
 
 /* Steps 2 and 3: the word of a flow that is not in its home line; 0: it is not in the other one either. */
@@ -88,15 +89,15 @@ static inline struct place find_in_line(struct shard *s, uint32_t line, uint64_t
 /* In its second line only. */
 static inline struct place find_in_shard_second(const struct table *t, struct shard *s, uint64_t hash)
 {
-    uint32_t second = other_line(t->line_mask, hash, home_line(t->line_mask, hash));
+    uint32_t second = line_other(t->line_mask, hash, line_of_hash(t->line_mask, hash));
     return find_in_line(s, second, (hash & t->tag_mask) | WORD_SECONDARY, t->tag_mask | WORD_SECONDARY);
 }
 
 /* In either line of this shard. Caller is in a section, or holds the shard's lock. */
 static inline struct place find_in_shard(const struct table *t, struct shard *s, uint64_t hash)
 {
-    struct place p = find_in_line(s, home_line(t->line_mask, hash), hash & t->tag_mask, t->tag_mask | WORD_SECONDARY);
-    if (p.slot || !line_may_be_away(p.line, hash)) /* T-B */
+    struct place p = find_in_line(s, line_of_hash(t->line_mask, hash), hash & t->tag_mask, t->tag_mask | WORD_SECONDARY);
+    if (p.slot || !line_may_be_second(p.line, hash)) /* T-B */
         return p;
     return find_in_shard_second(t, s, hash);
 }
@@ -110,7 +111,7 @@ static inline struct place find_in_table(const struct table *t, uint64_t hash)
 /* Not, if the flow is in neither line: one look at its home line. Caller holds the shard's lock. */
 static inline bool find_may_be_known(const struct table *t, const struct line *home, uint64_t hash)
 {
-    return line_match(home, hash & t->tag_mask, t->tag_mask | WORD_SECONDARY) != LINE_SLOTS || line_may_be_away(home, hash);
+    return line_match(home, hash & t->tag_mask, t->tag_mask | WORD_SECONDARY) != LINE_SLOTS || line_may_be_second(home, hash);
 }
 
 /* An empty slot of a line; slot NULL: there is none. Caller holds the shard's lock. */

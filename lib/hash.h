@@ -26,7 +26,7 @@
 #include "parse.h"
 
 /* What plain IPv4 needs of a secret. */
-struct hash_brief {
+struct hash_secret_v4 {
     uint64_t low, high; /* what XXH3 makes of the secret for inputs of 9 to 16 bytes; high: and of HASH_TCP */
     uint64_t tag_mask;  /* the table's: all bits of a hash from some one upwards */
 };
@@ -35,11 +35,11 @@ struct hash_brief {
 #define HASH_TCP key_l4_make(0, PROTO_TCP, 4)
 
 /* Lowest bit of a tag: the least hash there is, as a tag of zero is an empty slot's. */
-static inline uint64_t hash_least(const struct hash_brief *s) { return -s->tag_mask; }
+static inline uint64_t hash_least(const struct hash_secret_v4 *s) { return -s->tag_mask; }
 
 /* Read-only after creation. */
 struct hash_secret {
-    struct hash_brief brief;
+    struct hash_secret_v4 v4;
     uint8_t bytes[192]; /* XXH3 wants at least 136; this is its default length */
     uint64_t spread[4]; /* keys the second hash; from the same seed, by other ways. [2] is odd */
 };
@@ -49,10 +49,7 @@ void hash_secret_expand(struct hash_secret *s, const uint8_t seed[FLOWQ_SECRET_S
 
 static inline uint64_t hash_at_least(uint64_t h, uint64_t least) { return h >= least ? h : least; }
 
-static inline uint64_t hash_nonzero_tag(const struct hash_secret *s, uint64_t h)
-{
-    return hash_at_least(h, hash_least(&s->brief));
-}
+static inline uint64_t hash_nonzero_tag(const struct hash_secret *s, uint64_t h) { return hash_at_least(h, hash_least(&s->v4)); }
 
 /* XXH3's multiplication folded to 64 bits. gcc 12 takes the halves of XXH3_mul128_fold64() through memory. */
 static inline uint64_t hash_fold(uint64_t a, uint64_t b)
@@ -71,7 +68,7 @@ static inline uint64_t hash_fold(uint64_t a, uint64_t b)
  * secret that the short one wants worked out beforehand. tests/check_hash.c compares them with the original.
  */
 /* least: hash_least(&s), which loops have ready. */
-static inline uint64_t hash_brief(const struct hash_brief s, uint64_t least, const uint64_t word[2])
+static inline uint64_t hash_v4(const struct hash_secret_v4 s, uint64_t least, const uint64_t word[2])
 {
     uint64_t low = word[0] ^ s.low, high = word[1] ^ HASH_TCP ^ s.high;
     return hash_at_least(XXH3_avalanche(KEY_V4_BYTES + XXH_swap64(low) + high + hash_fold(low, high)), least);
@@ -80,7 +77,7 @@ static inline uint64_t hash_brief(const struct hash_brief s, uint64_t least, con
 static inline uint64_t hash_words2(const struct hash_secret *s, const uint64_t word[2])
 {
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    return hash_brief(s->brief, hash_least(&s->brief), word);
+    return hash_v4(s->v4, hash_least(&s->v4), word);
 #else
     return hash_nonzero_tag(s, XXH3_64bits_withSecret(word, KEY_V4_BYTES, s->bytes, sizeof(s->bytes)));
 #endif

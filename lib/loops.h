@@ -26,8 +26,8 @@ struct loops {
     unsigned (*vms_run_v4)(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct batch *b);
     unsigned (*vms_run_v6)(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct batch *b);
     /* As rx_find(); counts those it answers. counted: does one of the vms count by queue? */
-    uint32_t (*vms_find)(struct flowq_vm *const *vms, const struct batch *b, unsigned n, uint16_t *qids,
-                         const struct caller *by, bool *counted);
+    uint32_t (*vms_find)(struct flowq_vm *const *vms, const struct batch *b, unsigned n, uint16_t *qids, const struct caller *by,
+                         bool *counted);
     void (*vms_answer)(const struct receivers *to, struct batch *b, uint32_t missed, uint16_t *qids);
 
     /* Packets that a vm sends. */
@@ -53,22 +53,22 @@ static inline uint64_t loops_all_if(uint64_t x)
 }
 
 /*
- * The one loop over plain packets of one version of IP, which ends at the first that is not. They go to the VM, then `rx` is where
- * the first one has its place, or they come from it (tx), then `sent` is. version and tx are constants where this is inlined. One
- * version at a time leaves the compiler registers enough.
+ * The one loop over plain packets of one version of IP, which ends at the first that is not. They go to the VM, then `rx` is
+ * where the first one has its place, or they come from it (tx), then `sent` is. version and tx are constants where this is
+ * inlined. One version at a time leaves the compiler registers enough.
  */
 static inline __attribute__((always_inline)) unsigned loops_run(const struct vm_view v, const struct flowq_pkt *pkts, unsigned at,
                                                                 unsigned n, enum plain version, bool tx, struct lookup *rx,
                                                                 struct batch_sent *sent)
 {
     const struct flowq_pkt *pkt = &pkts[at], *end = &pkts[n];
-    const struct hash_brief secret = v.vm->brief;
+    const struct hash_secret_v4 secret = v.vm->secret_v4;
     uint64_t word[5];
     for (; pkt != end; pkt++, rx += !tx, sent += tx) {
         if (version == PLAIN_V4 ? !plain_v4(pkt, v.udp_filter, tx, word) : !plain_v6(pkt, v.udp_filter, tx, word))
             break;
         uint32_t flags = tx ? note_flags_plain(pkt, version, word) : 0; /* before anything is stored */
-        uint64_t hash = version == PLAIN_V4 ? hash_brief(secret, v.least_hash, word) : hash_words5(v.secret, word);
+        uint64_t hash = version == PLAIN_V4 ? hash_v4(secret, v.least_hash, word) : hash_words5(v.secret, word);
         lookup_begin(v, tx ? &sent->lookup : rx, hash);
         if (tx)
             sent->flags = (uint8_t)flags;

@@ -6,9 +6,9 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * Each loop is a function of its own, so that it has all registers to itself; v is not NULL, which tells the compiler which kind of
- * receivers a function is for. Packets whose flow is at home, bound to a queue in use, take no branch that depends on where; the
- * others are put into a set of bits, and worked off one by one afterwards.
+ * Each loop is a function of its own, so that it has all registers to itself; v is not NULL, which tells the compiler which kind
+ * of receivers a function is for. Packets whose flow is at home, bound to a queue in use, take no branch that depends on where;
+ * the others are put into a set of bits, and worked off one by one afterwards.
  */
 
 #define LOOP      static __attribute__((noinline)) SET_TARGET
@@ -73,14 +73,14 @@ LOOP __attribute__((nonnull(1))) void SET(loops_tx_parse)(const struct vm_view *
     }
 }
 
-static SET_TARGET unsigned SET(loops_vms_run_v4)(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned at, unsigned n,
-                                                 struct batch *b)
+static SET_TARGET unsigned SET(loops_vms_run_v4)(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned at,
+                                                 unsigned n, struct batch *b)
 {
     return loops_run_vms(vms, pkts, at, n, PLAIN_V4, b);
 }
 
-static SET_TARGET unsigned SET(loops_vms_run_v6)(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned at, unsigned n,
-                                                 struct batch *b)
+static SET_TARGET unsigned SET(loops_vms_run_v6)(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned at,
+                                                 unsigned n, struct batch *b)
 {
     return loops_run_vms(vms, pkts, at, n, PLAIN_V6, b);
 }
@@ -118,14 +118,14 @@ static SET_TARGET uint32_t SET(loops_vms_find)(struct flowq_vm *const *vms, cons
 {
     const struct caller by = *caller;
     uint32_t missed = 0;
-    uint8_t ways = 0;
+    uint8_t modes = 0;
     for (unsigned i = 0; i < n; i++) {
         struct flowq_vm *vm = vms[i];
         const struct lookup *l = &b->lookup[i];
         const struct line *line = l->line;
         uint32_t qid;
-        ways |= u8_load_relaxed(&vm->queues.ways);
-        uint64_t word = find_named(line, SET(line_home_of)(line, &l->hash, &vm->brief.tag_mask)); /* T-C */
+        modes |= u8_load_relaxed(&vm->queues.modes);
+        uint64_t word = find_named(line, SET(line_home_of)(line, &l->hash, &vm->secret_v4.tag_mask)); /* T-C */
         uint64_t all_if_missed = loops_all_if(vm_unanswered(vm, word, &l->hash, &qid));
         const struct tally tally = stats_tally_in(&vm->stats, by.stripe);
         qids[i] = (uint16_t)qid;
@@ -133,7 +133,7 @@ static SET_TARGET uint32_t SET(loops_vms_find)(struct flowq_vm *const *vms, cons
         find_fetch_second(vm->line_mask, line, l->hash, all_if_missed);
         tally_add(&tally, STAT_STEER + FLOWQ_REASON_BOUND, 1 + all_if_missed);
     }
-    *counted = ways & QUEUES_COUNTED;
+    *counted = modes & QUEUES_COUNTED;
     return missed << (BATCH - n);
 }
 

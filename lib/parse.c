@@ -8,7 +8,7 @@
 _Static_assert(PARSE_MAX_BYTES == FLOWQ_HEADER_MAX, "what gather copies is what the parser looks at");
 
 /* Completes out->key, whose addresses are there. */
-static inline void complete_key(struct walk *w, struct ip ip, uint32_t ports, uint64_t vlans, uint64_t vni)
+static inline void parse_complete_key(struct walk *w, struct ip_header ip, uint32_t ports, uint64_t vlans, uint64_t vni)
 {
     struct key *k = &w->out->key;
     k->bytes = KEY_V6_BYTES;
@@ -25,13 +25,13 @@ static inline void complete_key(struct walk *w, struct ip ip, uint32_t ports, ui
 
 _Static_assert(PARSE_QUOTE - PARSE_FLOW == PARSE_QUOTE_LATER - PARSE_LATER, "a quote is so much more");
 
-void walk_finish(struct walk *w, struct ip ip, uint32_t ports, uint8_t kind)
+void walk_finish(struct walk *w, struct ip_header ip, uint32_t ports, uint8_t kind)
 {
-    complete_key(w, ip, ports, w->vlans, w->vni);
+    parse_complete_key(w, ip, ports, w->vlans, w->vni);
     w->out->kind = (uint8_t)(kind + (w->in_quote ? PARSE_QUOTE - PARSE_FLOW : 0));
 }
 
-void walk_finish_portless(struct walk *w, struct ip ip) { walk_finish(w, ip, 0, PARSE_FLOW); }
+void walk_finish_portless(struct walk *w, struct ip_header ip) { walk_finish(w, ip, 0, PARSE_FLOW); }
 
 void parse_packet(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct parse_result *out)
 {
@@ -56,7 +56,7 @@ void parse_packet(const struct flowq_pkt *pkt, const struct parse_rules *rules, 
         return;
     if (w.has_spare) {
         memcpy(out->key.word, w.spare_address, sizeof(w.spare_address));
-        complete_key(&w, w.spare_ip, w.spare_ports, w.spare_vlans, w.spare_vni);
+        parse_complete_key(&w, w.spare_ip, w.spare_ports, w.spare_vlans, w.spare_vni);
         out->flags = w.spare_flags;
         out->kind = w.spare_in_quote ? PARSE_QUOTE : PARSE_FLOW;
     } else {

@@ -51,7 +51,7 @@ static inline bool plain_whole(const struct flowq_pkt *pkt, uint32_t bytes) { re
 /* Each: is it such a packet? word: its key's words. tx: the packet is the VM's: the key comes reversed, and multicast
    destinations are not plain. */
 static inline __attribute__((always_inline)) bool plain_v4(const struct flowq_pkt *pkt, uint64_t udp_filter, bool tx,
-                                                                uint64_t word[5])
+                                                           uint64_t word[5])
 {
     const uint8_t *p = pkt->data;
     if (!plain_whole(pkt, PLAIN_V4_PORTS + (tx ? PLAIN_TX_REACH : PLAIN_RX_REACH)) || (tx && (p[0] & 1)))
@@ -70,12 +70,12 @@ static inline __attribute__((always_inline)) bool plain_v4(const struct flowq_pk
     word[0] = tx ? addresses << 32 | addresses >> 32 : addresses;
     if (tx && (word[0] & 0xff) >= IPV4_MULTICAST)
         return false;
-    word[1] = l4 ^ HASH_TCP; /* which hash_brief() takes out again */
+    word[1] = l4 ^ HASH_TCP; /* which hash_v4() takes out again */
     return true;
 }
 
 static inline __attribute__((always_inline)) bool plain_v6(const struct flowq_pkt *pkt, uint64_t udp_filter, bool tx,
-                                                                uint64_t word[5])
+                                                           uint64_t word[5])
 {
     const uint8_t *p = pkt->data;
     if (!plain_whole(pkt, PLAIN_V6_PORTS + (tx ? PLAIN_TX_REACH : PLAIN_RX_REACH)) || (tx && (p[0] & 1)))

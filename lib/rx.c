@@ -8,10 +8,10 @@
  *     find      the queue that the flow's word in that line names (find.h)
  *     answer    the packets that were missed there: flows in their second line, unbound ones, fragments and the like (answer.c)
  *
- * The loops of these stages are in loops_each.h. Where a burst has more packets than a batch, the next batch is parsed before this
- * one's lines are looked at, so that its misses overlap with that, too. A single plain packet takes the same way without a batch,
- * any other is a burst of one. Bursts for several vms: rx_vms.c. What the VM sends: tx.c. Steering writes nothing but the cache of
- * fragments, the tables of a hash key that is used for the first time (toeplitz.c), and counters.
+ * The loops of these stages are in loops_each.h. Where a burst has more packets than a batch, the next batch is parsed before
+ * this one's lines are looked at, so that its misses overlap with that, too. A single plain packet takes the same way without a
+ * batch, any other is a burst of one. Bursts for several vms: rx_vms.c. What the VM sends: tx.c. Steering writes nothing but the
+ * cache of fragments, the tables of a hash key that is used for the first time (toeplitz.c), and counters.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -32,7 +32,7 @@ void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, siz
     struct thread *thread = thread_self();
     uint16_t qid;
     uint8_t reason;
-    if (queues_ruled(&vm->queues) && rss_steer(vm, thread, pkts, n, qids, NULL))
+    if (queues_rss_active(&vm->queues) && rss_steer(vm, thread, pkts, n, qids, NULL))
         return;
     if (rx_single_queue(vm, thread, n, &qid, &reason)) {
         rx_fill(qids, n, qid);
@@ -150,7 +150,7 @@ static inline uint16_t rx_plain(struct flowq_vm *vm, struct thread *thread, cons
     uint32_t qid;
     thread_enter(thread);
     const struct line *home = vm_home_line(vm, hash);
-    uint64_t word = find_named(home, line_home_of(home, &hash, &vm->brief.tag_mask)); /* T-C */
+    uint64_t word = find_named(home, line_home_of(home, &hash, &vm->secret_v4.tag_mask)); /* T-C */
     if (__builtin_expect(vm_unanswered(vm, word, &hash, &qid) != 0, 0))
         qid = rx_plain_missed(vm, thread, pkt, hash);
     else
@@ -197,7 +197,7 @@ void flowq_rx_decide_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, si
 {
     require(vm && (n == 0 || (pkts && out)));
     struct thread *thread = thread_self();
-    if (queues_ruled(&vm->queues) && rss_steer(vm, thread, pkts, n, NULL, out))
+    if (queues_rss_active(&vm->queues) && rss_steer(vm, thread, pkts, n, NULL, out))
         return;
     rx_decide(vm, thread, pkts, n, out);
     if (ptr_load_acquire(&vm->virtio.reports) != NULL)

@@ -15,8 +15,8 @@ struct rx_vms_answers {
 };
 
 static inline bool rx_vms_are_there(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, size_t n, const void *out);
-static inline __attribute__((always_inline)) void rx_vms_burst(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, size_t n,
-                                                               const struct rx_vms_answers to);
+static inline __attribute__((always_inline)) void rx_vms_burst(struct flowq_vm *const *vms, const struct flowq_pkt *pkts,
+                                                               size_t n, const struct rx_vms_answers to);
 
 void flowq_rx_steer_burst_vms(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
 {
@@ -45,7 +45,7 @@ static inline bool rx_vms_are_there(struct flowq_vm *const *vms, const struct fl
 static inline void rx_vms_not_looked_up(const struct flowq_vm *vm, struct batch *b, unsigned at, enum batch_kind kind)
 {
     b->kind[at] = (uint8_t)kind;
-    b->lookup[at].hash = hash_least(&vm->brief);
+    b->lookup[at].hash = hash_least(&vm->secret_v4);
     b->lookup[at].line = table_nowhere;
 }
 
@@ -56,7 +56,7 @@ static __attribute__((noinline)) void rx_vms_parse_other(const struct receivers 
 {
     struct flowq_vm *vm = to->vms[at];
     struct flowq_decision rss;
-    if (queues_ruled(&vm->queues) && rss_decide_inside(vm, thread, &pkts[at], &rss)) {
+    if (queues_rss_active(&vm->queues) && rss_decide_inside(vm, thread, &pkts[at], &rss)) {
         rx_vms_not_looked_up(vm, b, at, BATCH_RSS);
         b->rss_qid[at] = rss.qid;
         if (out)
@@ -171,8 +171,8 @@ static inline __attribute__((always_inline)) void rx_vms_one(struct flowq_vm *vm
         flowq_rx_steer_burst(vm, pkts + at, n, to.qids + at);
 }
 
-static inline __attribute__((always_inline)) void rx_vms_burst(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, size_t n,
-                                                               const struct rx_vms_answers to)
+static inline __attribute__((always_inline)) void rx_vms_burst(struct flowq_vm *const *vms, const struct flowq_pkt *pkts,
+                                                               size_t n, const struct rx_vms_answers to)
 {
     struct thread *thread = thread_self();
     const struct loops *loops = loops_best();

@@ -17,7 +17,7 @@
 #include "epoch.h"
 #include "table.h"
 
-#define SLAB_SINGLES (512u << 10)
+#define SLAB_SINGLES    (512u << 10)
 #define SLAB_MAX_SHARDS 512
 
 /* At the end of its block of memory; shards before it. */

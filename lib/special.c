@@ -9,7 +9,7 @@
  * Packets that are not plain, and there is seldom one alone, mostly have their last header in their second cache line. That of
  * each is fetched while some others are parsed: of the first ones of a run together, then of each that is so far ahead.
  */
-#define RESTS_AHEAD 6
+#define SPECIAL_FETCH_AHEAD 6
 
 /* (gcc leaves out calls of a function that only prefetches.) */
 static inline __attribute__((always_inline)) void special_fetch_rest(const struct flowq_pkt *pkt)
@@ -20,15 +20,15 @@ static inline __attribute__((always_inline)) void special_fetch_rest(const struc
 
 static inline __attribute__((always_inline)) void special_fetch_first_rests(const struct flowq_pkt *pkts, unsigned n)
 {
-    for (unsigned i = 0; i < n && i < RESTS_AHEAD; i++)
+    for (unsigned i = 0; i < n && i < SPECIAL_FETCH_AHEAD; i++)
         special_fetch_rest(&pkts[i]);
 }
 
 /* And headers as batch_fetch_next() does, as a run may go on beyond what that has fetched. */
 static inline __attribute__((always_inline)) void special_fetch_next(const struct flowq_pkt *pkts, unsigned n)
 {
-    if (n > RESTS_AHEAD)
-        special_fetch_rest(&pkts[RESTS_AHEAD]);
+    if (n > SPECIAL_FETCH_AHEAD)
+        special_fetch_rest(&pkts[SPECIAL_FETCH_AHEAD]);
     if (n > BATCH_FETCH_AHEAD)
         __builtin_prefetch(pkts[BATCH_FETCH_AHEAD].data);
 }
@@ -36,8 +36,8 @@ static inline __attribute__((always_inline)) void special_fetch_next(const struc
 /* ---- Packets that go to the VM --------------------------------------------------------------------------------------------- */
 
 /* What is not looked up in the table by a key of its own gets an empty line, and so is missed there. */
-static __attribute__((noinline)) void special_not_looked_up(const struct vm_view *v, const struct parse_result *r, struct batch *b,
-                                                   unsigned at)
+static __attribute__((noinline)) void special_not_looked_up(const struct vm_view *v, const struct parse_result *r,
+                                                            struct batch *b, unsigned at)
 {
     struct lookup *l = &b->lookup[at];
     l->line = table_nowhere;
@@ -48,7 +48,8 @@ static __attribute__((noinline)) void special_not_looked_up(const struct vm_view
 }
 
 /* What is known of datagrams by now counts, nothing later: the lines have not been looked at (F-A). */
-static __attribute__((noinline)) void special_fragment(const struct vm_view *v, const struct parse_result *r, struct batch *b, unsigned at)
+static __attribute__((noinline)) void special_fragment(const struct vm_view *v, const struct parse_result *r, struct batch *b,
+                                                       unsigned at)
 {
     const struct hash_secret *secret = v->secret;
     const struct frags *frags = &v->vm->frags;
@@ -62,7 +63,7 @@ static __attribute__((noinline)) void special_fragment(const struct vm_view *v, 
 }
 
 static inline __attribute__((always_inline)) void special_rx(const struct vm_view *v, const struct parse_rules *rules,
-                                                          const struct flowq_pkt *pkt, struct batch *b, unsigned at)
+                                                             const struct flowq_pkt *pkt, struct batch *b, unsigned at)
 {
     struct parse_result r;
     parse_packet(pkt, rules, &r);
@@ -113,7 +114,8 @@ static uint8_t special_never_learned(const struct parse_result *r)
     return NOTE_TO_THE_TABLE;
 }
 
-static void special_tx(const struct vm_view *v, const struct parse_rules *rules, const struct flowq_pkt *pkt, struct batch_sent *s)
+static void special_tx(const struct vm_view *v, const struct parse_rules *rules, const struct flowq_pkt *pkt,
+                       struct batch_sent *s)
 {
     struct parse_result r;
     parse_packet(pkt, rules, &r);

@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * Shards and directories come from slab.h. All of this is called under the table's grow lock, or before the table is shared, but for
- * table_walk(), which needs a section or that lock. The letters are those of table.h and note.h.
+ * Shards and directories come from slab.h. All of this is called under the table's grow lock, or before the table is shared, but
+ * for table_walk(), which needs a section or that lock. The letters are those of table.h and note.h.
  */
 #ifndef FLOWQ_LIB_TABLE_IMPL_H
 #define FLOWQ_LIB_TABLE_IMPL_H

@@ -9,31 +9,30 @@
 
 _Static_assert(TUNNELS_ALL == CONFIG_TUNNELS, "each kind of flowq.h has its row, and no row is of another kind");
 
-#define COUNT_ONE(...) +1
-_Static_assert(TUNNEL_LIST(TUNNEL_SKIP, TUNNEL_SKIP, COUNT_ONE) == PARSE_N_PORTS, "each port has its row");
+#define TUNNEL_COUNT_ONE(...) +1
+_Static_assert(TUNNEL_LIST(TUNNEL_SKIP, TUNNEL_SKIP, TUNNEL_COUNT_ONE) == PARSE_N_PORTS, "each port has its row");
 
-#define READ_PORT(kind, virtio, place, setting, reader) port[PARSE_PORT_##place] = cfg->setting;
-void tunnel_read_ports(const struct flowq_vm_config *cfg, uint16_t port[PARSE_N_PORTS])
-{
-    TUNNEL_LIST(TUNNEL_SKIP, TUNNEL_SKIP, READ_PORT)
-}
+#define TUNNEL_READ_PORT(kind, virtio, place, setting, reader) port[PARSE_PORT_##place] = cfg->setting;
+void tunnel_read_ports(const struct flowq_vm_config *cfg,
+                       uint16_t port[PARSE_N_PORTS]){TUNNEL_LIST(TUNNEL_SKIP, TUNNEL_SKIP, TUNNEL_READ_PORT)}
 
-#define FILTER_PORT(kind, virtio, place, setting, reader)                                                                         \
+#define TUNNEL_FILTER_PORT(kind, virtio, place, setting, reader)                                                                 \
     filter |= tunnels & FLOWQ_TUNNEL_##kind ? UINT64_C(1) << (port[PARSE_PORT_##place] & 63) : 0;
 uint64_t tunnel_filter(uint32_t tunnels, const uint16_t port[PARSE_N_PORTS])
 {
     uint64_t filter = 0;
-    TUNNEL_LIST(TUNNEL_SKIP, TUNNEL_SKIP, FILTER_PORT)
+    TUNNEL_LIST(TUNNEL_SKIP, TUNNEL_SKIP, TUNNEL_FILTER_PORT)
     return filter;
 }
 
-#define HASH_TYPE(kind, virtio, ...) | (virtio)
-_Static_assert((0 TUNNEL_LIST(HASH_TYPE, HASH_TYPE, HASH_TYPE)) == FLOWQ_HASH_TUNNEL_ALL, "each of virtio's bits has its row");
+#define TUNNEL_HASH_TYPE(kind, virtio, ...) | (virtio)
+_Static_assert((0 TUNNEL_LIST(TUNNEL_HASH_TYPE, TUNNEL_HASH_TYPE, TUNNEL_HASH_TYPE)) == FLOWQ_HASH_TUNNEL_ALL,
+               "each of virtio's bits has its row");
 
-#define ADD_KIND(kind, virtio, ...) tunnels |= types & (virtio) ? FLOWQ_TUNNEL_##kind : 0;
+#define TUNNEL_ADD_KIND(kind, virtio, ...) tunnels |= types & (virtio) ? FLOWQ_TUNNEL_##kind : 0;
 uint32_t tunnel_of_hash_types(uint32_t types)
 {
     uint32_t tunnels = 0;
-    TUNNEL_LIST(ADD_KIND, ADD_KIND, ADD_KIND)
+    TUNNEL_LIST(TUNNEL_ADD_KIND, TUNNEL_ADD_KIND, TUNNEL_ADD_KIND)
     return tunnels;
 }

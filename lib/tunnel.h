@@ -29,18 +29,18 @@
     gre(WCCP,              0)                                                                                    \
     gre(ERSPAN,            0)                                                                                    \
     /*                                                  PARSE_PORT_   setting           reader */                \
-    udp(GRE_UDP,           FLOWQ_HASH_TUNNEL_GRE_UDP,   GRE_UDP,      gre_udp_port,     gre_in_udp)              \
-    udp(VXLAN,             FLOWQ_HASH_TUNNEL_VXLAN,     VXLAN,        vxlan_port,       vxlan)                   \
-    udp(VXLAN,             FLOWQ_HASH_TUNNEL_VXLAN,     VXLAN_LINUX,  vxlan_linux_port, vxlan)                   \
-    udp(VXLAN_GPE,         FLOWQ_HASH_TUNNEL_VXLAN_GPE, VXLAN_GPE,    vxlan_gpe_port,   vxlan_gpe)               \
-    udp(GENEVE,            FLOWQ_HASH_TUNNEL_GENEVE,    GENEVE,       geneve_port,      geneve)                  \
-    udp(GTPU,              0,                           GTPU,         gtpu_port,        gtpu)                    \
-    udp(GUE,               0,                           GUE,          gue_port,         gue)                     \
-    udp(MPLS_UDP,          0,                           MPLS_UDP,     mpls_udp_port,    mpls_in_udp)
+    udp(GRE_UDP,           FLOWQ_HASH_TUNNEL_GRE_UDP,   GRE_UDP,      gre_udp_port,     tunnel_gre_in_udp)              \
+    udp(VXLAN,             FLOWQ_HASH_TUNNEL_VXLAN,     VXLAN,        vxlan_port,       tunnel_vxlan)                   \
+    udp(VXLAN,             FLOWQ_HASH_TUNNEL_VXLAN,     VXLAN_LINUX,  vxlan_linux_port, tunnel_vxlan)                   \
+    udp(VXLAN_GPE,         FLOWQ_HASH_TUNNEL_VXLAN_GPE, VXLAN_GPE,    vxlan_gpe_port,   tunnel_vxlan_gpe)               \
+    udp(GENEVE,            FLOWQ_HASH_TUNNEL_GENEVE,    GENEVE,       geneve_port,      tunnel_geneve)                  \
+    udp(GTPU,              0,                           GTPU,         gtpu_port,        tunnel_gtpu)                    \
+    udp(GUE,               0,                           GUE,          gue_port,         tunnel_gue)                     \
+    udp(MPLS_UDP,          0,                           MPLS_UDP,     mpls_udp_port,    tunnel_mpls_in_udp)
 /* clang-format on */
 
 /* FLOWQ_TUNNEL_* of a row, or nothing, to be put together. */
-#define TUNNEL_BIT(kind, ...)  | FLOWQ_TUNNEL_##kind
+#define TUNNEL_BIT(kind, ...) | FLOWQ_TUNNEL_##kind
 #define TUNNEL_SKIP(kind, ...)
 
 /* All kinds; those that GRE carries. */

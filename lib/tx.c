@@ -160,7 +160,7 @@ static unsigned tx_unchanged(const struct note_context *c, const struct batch_se
 {
     for (; changes; changes &= ~batch_bit(batch_first(changes))) {
         const struct batch_sent *s = &sent[batch_first(changes)];
-        if (!tx_missed(s) || !note_unchanged_away(c, s->lookup.line, s->lookup.hash, s->flags))
+        if (!tx_missed(s) || !note_unchanged_second(c, s->lookup.line, s->lookup.hash, s->flags))
             return batch_first(changes);
     }
     return n;

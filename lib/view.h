@@ -44,8 +44,8 @@ static inline __attribute__((always_inline)) struct vm_view vm_view_after_line(s
     return (struct vm_view){
         .vm = vm,
         .secret = &vm->secret,
-        .tag_mask = vm->brief.tag_mask,
-        .least_hash = hash_least(&vm->brief),
+        .tag_mask = vm->secret_v4.tag_mask,
+        .least_hash = hash_least(&vm->secret_v4),
         .line_mask = vm->line_mask,
         .queue_mask = vm->queue_mask,
         .in_use = queues_bits(&vm->queues),
@@ -68,33 +68,33 @@ static inline __attribute__((always_inline)) struct vm_view vm_view_of(struct fl
 static inline struct line *vm_view_line(const struct vm_view v, uint64_t hash)
 {
     struct shard *s = ptr_load_acquire(&v.shards[hash >> v.shift]);
-    return shard_line(s, home_line(v.line_mask, hash));
+    return shard_line(s, line_of_hash(v.line_mask, hash));
 }
 
 /* The same from the vm's first cache line, unless its table has more than one shard. */
 static inline struct line *vm_home_line(const struct flowq_vm *vm, uint64_t hash)
 {
-    struct shard *s = ptr_load_acquire(&vm->sole);
+    struct shard *s = ptr_load_acquire(&vm->only_shard);
     if (__builtin_expect(!s, 0))
         s = table_shard(&vm->table, hash);
-    return shard_line(s, home_line(vm->line_mask, hash));
+    return shard_line(s, line_of_hash(vm->line_mask, hash));
 }
 
 static inline uint64_t vm_hash_plain(const struct flowq_vm *vm, enum plain plain, const uint64_t word[5])
 {
-    return plain == PLAIN_V4 ? hash_brief(vm->brief, hash_least(&vm->brief), word) : hash_words5(&vm->secret, word);
+    return plain == PLAIN_V4 ? hash_v4(vm->secret_v4, hash_least(&vm->secret_v4), word) : hash_words5(&vm->secret, word);
 }
 
 /* A flow's word was looked for in its home line. Zero if this is the flow's, and its queue is in use; whatever comes out, *qid is
-   a queue number. From the vm's first cache line, unless the queue is not among its first QUEUES_FEW. hash: read last. */
+   a queue number. From the vm's first cache line, unless the queue is not among its first QUEUES_LOW. hash: read last. */
 static inline __attribute__((always_inline)) uint64_t vm_unanswered(const struct flowq_vm *vm, uint64_t word,
                                                                     const uint64_t *hash, uint32_t *qid)
 {
-    uint64_t in_use = u64_load_relaxed(&vm->queues.few);
+    uint64_t in_use = u64_load_relaxed(&vm->queues.in_use_low);
     *qid = (uint32_t)(word >> WORD_QUEUE_SHIFT) & vm->queue_mask;
-    if (__builtin_expect(*qid >= QUEUES_FEW, 0))
-        in_use = u64_load_relaxed(&vm->queues.in_use[*qid / QUEUES_FEW]);
-    return find_differs(word, *hash, vm->brief.tag_mask) | (~in_use >> *qid % QUEUES_FEW & 1);
+    if (__builtin_expect(*qid >= QUEUES_LOW, 0))
+        in_use = u64_load_relaxed(&vm->queues.in_use[*qid / QUEUES_LOW]);
+    return find_differs(word, *hash, vm->secret_v4.tag_mask) | (~in_use >> *qid % QUEUES_LOW & 1);
 }
 
 /* ---- The vms that the packets of a batch go to: one for all, whose view was loaded before, or one for each ----------------- */
