@@ -29,7 +29,7 @@ static uint16_t lowest(const struct view *v, uint8_t *reason, uint8_t why)
     return qid;
 }
 
-uint16_t answer_odd(const struct view *v, uint8_t kind, uint64_t hash, const struct flowq_pkt *pkt, const uint32_t *spread,
+uint16_t answer_odd(const struct view *v, uint8_t kind, uint64_t hash, const struct flowq_pkt *pkt, const struct key *key,
                     uint8_t *reason)
 {
     const struct flowq_vm *vm = v->vm;
@@ -46,7 +46,7 @@ uint16_t answer_odd(const struct view *v, uint8_t kind, uint64_t hash, const str
         return (uint16_t)qid;
     if (word)
         tally_add(&v->tally, STAT_ELSEWHERE, 1); /* S11 */
-    return fall_back(v, kind == ODD_NOT ? spread_again(v->secret, pkt) : *spread, reason);
+    return fall_back(v, kind == ODD_NOT ? spread_again(v->secret, pkt) : hash_spread(v->secret, key), reason);
 }
 
 void answer_special(const struct view *v, const struct special *s, struct batch *b, uint16_t *qids)
@@ -64,8 +64,8 @@ void answer_special(const struct view *v, const struct special *s, struct batch 
         qids[at] = s->later ? frag_get(&vm->frags, s->later, b->now_ns) : FLOWQ_DROP;
         b->reason[at] = FLOWQ_REASON_FRAGMENT;
         if (qids[at] == FLOWQ_DROP || !queue_in_use(&vm->queues, qids[at]))
-            qids[at] = s->whole_key ? answer_odd(v, ODD_PARSED, b->seen[at].hash, NULL, &b->spread[at], &b->reason[at])
-                                    : fall_back(v, b->spread[at], &b->reason[at]);
+            qids[at] = s->whole_key ? answer_odd(v, ODD_PARSED, b->seen[at].hash, NULL, &b->key[at], &b->reason[at])
+                                    : fall_back(v, hash_spread(v->secret, &b->key[at]), &b->reason[at]);
     }
     for (unsigned f = 0; f < s->n_first; f++)
         frag_put(&vm->frags, s->first[f], qids[at], b->now_ns);

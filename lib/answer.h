@@ -56,8 +56,8 @@ static inline __attribute__((always_inline)) void fetch_second(uint32_t line_mas
 }
 
 /* The queue of an odd packet; FLOWQ_DROP for those whose turn comes in answer_special(): later fragments, and what RSS rules.
-   spread: in the batch; not read of a plain packet. */
-uint16_t answer_odd(const struct view *v, uint8_t kind, uint64_t hash, const struct flowq_pkt *pkt, const uint32_t *spread,
+   key: in the batch; not read of a plain packet. */
+uint16_t answer_odd(const struct view *v, uint8_t kind, uint64_t hash, const struct flowq_pkt *pkt, const struct key *key,
                     uint8_t *reason);
 
 /* Those of b->special, in the order of the batch: what one writes to the cache of fragments the next may read (S5). */
@@ -94,7 +94,8 @@ static inline __attribute__((always_inline)) uint16_t answer_away(const struct v
     *bound = word != 0;
     if (__builtin_expect(*bound, 0))
         return queue_in(v.in_use, qid) ? (uint16_t)qid : FLOWQ_DROP;
-    uint32_t spread = __builtin_expect(b->odd_kind[at] == ODD_NOT, 1) ? spread_again(v.secret, pkt) : b->spread[at];
+    uint32_t spread =
+        __builtin_expect(b->odd_kind[at] == ODD_NOT, 1) ? spread_again(v.secret, pkt) : hash_spread(v.secret, &b->key[at]);
     return queue_pick_of(&v.vm->queues, v.in_use, spread);
 }
 
@@ -120,8 +121,8 @@ static inline __attribute__((always_inline)) void answer_each(const struct recei
                 tally_add(&v.tally, STAT_STEER + b->reason[at], 1);
         } else {
             struct view room;
-            qids[at] = answer_odd(view_in(to, (unsigned)at, &room), b->odd_kind[at], b->seen[at].hash, pkt, &b->spread[at],
-                                  &b->reason[at]);
+            qids[at] =
+                answer_odd(view_in(to, (unsigned)at, &room), b->odd_kind[at], b->seen[at].hash, pkt, &b->key[at], &b->reason[at]);
             rest |= odd_bit((unsigned)at);
         }
     }

@@ -408,7 +408,7 @@ static void mpls_in_udp(struct walk *w, struct cursor at, struct ip outer)
 /* ---- Which UDP tunnel it is ---------------------------------------------------------------------------------------------------
  */
 
-/* By enum parse_port: reads what is behind the UDP header. outer: the IP header before that, whose addresses are in out->key. */
+/* By enum parse_port: reads what is behind the UDP header. outer: the IP header before that, whose addresses are in *key. */
 typedef void enter_fn(struct walk *w, struct cursor at, struct ip outer);
 static enter_fn *const enter[PARSE_N_PORTS] = {
     [PARSE_PORT_VXLAN] = vxlan,

@@ -40,7 +40,7 @@ static __attribute__((noinline)) void look_nowhere(const struct view *v, const s
     b->odd_kind[at] = r->kind == PARSE_KEYLESS ? ODD_KEYLESS : ODD_LATER;
     seen->hash = v->least_hash;
     if (r->kind == PARSE_LATER && r->flags & PARSE_WHOLE_KEY) /* looked up if its first fragment is not known */
-        seen->hash = hash_key(v->secret, &r->key);
+        seen->hash = hash_key(v->secret, &b->key[at]);
 }
 
 /* What is known of datagrams by now counts, nothing later: the lines have not been looked at (F-A). */
@@ -60,18 +60,18 @@ static __attribute__((noinline)) void fragment(const struct view *v, const struc
 static inline __attribute__((always_inline)) void special(const struct view *v, const struct parse_rules *rules,
                                                           const struct flowq_pkt *pkt, struct batch *b, unsigned at)
 {
+    struct key *key = &b->key[at];
     struct parse_result r;
-    parse_packet(pkt, rules, &r);
-    b->spread[at] = r.kind == PARSE_KEYLESS ? 0 : hash_spread(v->secret, &r.key);
+    parse_packet_to(pkt, rules, key, &r);
     if (r.kind == PARSE_FLOW) {
-        sight_line(*v, &b->seen[at], hash_key(v->secret, &r.key));
+        sight_line(*v, &b->seen[at], hash_key(v->secret, key));
         b->odd_kind[at] = ODD_PARSED;
     } else if (r.kind == PARSE_QUOTE) {
-        sight_line(*v, &b->seen[at], hash_key_reversed(v->secret, &r.key)); /* the VM sent the packet that is quoted (S6) */
+        sight_line(*v, &b->seen[at], hash_key_reversed(v->secret, key)); /* the VM sent the packet that is quoted (S6) */
         b->odd_kind[at] = ODD_QUOTE;
         b->quotes |= odd_bit(at);
     } else if (r.kind == PARSE_SPREAD) { /* as a flow that is not bound */
-        b->seen[at] = (struct sighting){.hash = hash_key(v->secret, &r.key), .line = table_nowhere};
+        b->seen[at] = (struct sighting){.hash = hash_key(v->secret, key), .line = table_nowhere};
         b->odd_kind[at] = ODD_PARSED;
     } else {
         look_nowhere(v, &r, b, at);

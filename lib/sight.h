@@ -108,8 +108,8 @@ struct batch {
     struct special special[BATCH];
     unsigned n_special;
     uint32_t quotes; /* one vm: odd_bit() of each quote; it is looked up like a flow's packet, and answered then if at home */
-    uint32_t spread[BATCH]; /* hash_spread() of ODD_PARSED, ODD_LATER, ODD_QUOTE; plain packets are read again if they need it */
-    uint64_t now_ns;        /* read with the call's first special packet, by several vms with each; 0: not yet */
+    struct key key[BATCH]; /* of ODD_PARSED, ODD_LATER, ODD_QUOTE, for a fallback; plain packets are read again if they need it */
+    uint64_t now_ns;       /* read with the call's first special packet, by several vms with each; 0: not yet */
 };
 
 /* A bit for each packet, the first one's highest. */
