@@ -46,7 +46,7 @@ uint16_t answer_odd(const struct view *v, uint8_t kind, uint64_t hash, const str
         return (uint16_t)qid;
     if (word)
         tally_add(&v->tally, STAT_ELSEWHERE, 1); /* S11 */
-    return fall_back(v, kind == ODD_NOT ? spread_again(v->secret, pkt) : hash_spread(v->secret, key), reason);
+    return fall_back(v, kind == ODD_NOT ? spread_again(hash_spread_secret(v->secret), pkt) : hash_spread(v->secret, key), reason);
 }
 
 void answer_special(const struct view *v, const struct special *s, struct batch *b, uint16_t *qids)

@@ -18,7 +18,8 @@ typedef unsigned home_of_fn(const struct line *l, const uint64_t *hash, const ui
 static inline __attribute__((always_inline)) uint64_t not_at_home(const struct view v, const struct line *line,
                                                                   const uint64_t *hash, uint32_t *qid, home_fn *home)
 {
-    uint64_t word = u64_load_relaxed(&line->word[home(line, hash, v.tag_mask)]); /* T-C, for which the tag is enough */
+    /* T-C, for which the tag is enough; acquire, as the service word is looked at afterwards (T-B) */
+    uint64_t word = u64_load_acquire(&line->word[home(line, hash, v.tag_mask)]);
     *qid = (uint32_t)(word >> WORD_QUEUE_SHIFT) & v.queue_mask;
     return (word ^ *hash) & v.tag_mask;
 }
@@ -81,21 +82,67 @@ static inline __attribute__((always_inline)) uint64_t word_away(const struct vie
     return (word & mask) == away ? word : 0;
 }
 
+/*
+ * Plain packets of one vm that the first look has not found at home, nearly all of which are unbound: what a fallback takes is in
+ * registers, all else is loaded when it is wanted. Returns those that it does not answer, as their queue is not in use.
+ */
+static inline __attribute__((always_inline)) uint32_t answer_missed(const struct view *v, struct batch *b, uint32_t missed,
+                                                                    uint16_t *qids, match_fn *match)
+{
+    const struct hash_spread_secret secret = hash_spread_secret(v->secret);
+    const atomic_u16 *slots = v->vm->queues.control->slot;
+    const atomic_u64 *in_use = v->in_use;
+    const struct flowq_pkt *pkts = b->pkts;
+    const unsigned shift = v->vm->queues.slot_shift;
+    unsigned n_fallback = (unsigned)__builtin_popcount(missed), n_bound = 0;
+    uint32_t left = 0;
+    for (; missed; missed &= missed - 1) {
+        const size_t at = odd_last(missed);
+        const struct sighting *s = &b->seen[at];
+        uint8_t reason = FLOWQ_REASON_FALLBACK;
+        uint64_t word = 0;
+        uint16_t qid;
+        if (__builtin_expect(line_may_be_away(s->line, s->hash), 0) && (word = word_away(*v, s->line, s->hash, match)) != 0)
+            qid = (uint16_t)(word >> WORD_QUEUE_SHIFT & v->queue_mask);
+        else
+            qid = u16_load_acquire(&slots[spread_again(secret, &pkts[at]) >> shift]); /* Q-A */
+        if (__builtin_expect(!queue_in(in_use, qid), 0)) {
+            left |= missed & -missed;
+            n_fallback--;
+            continue;
+        }
+        if (__builtin_expect(word != 0, 0)) {
+            reason = FLOWQ_REASON_BOUND;
+            n_bound++;
+        }
+        qids[at] = qid;
+        b->reason[at] = reason;
+    }
+    tally_add(&v->tally, STAT_STEER + FLOWQ_REASON_FALLBACK, n_fallback - n_bound);
+    if (n_bound)
+        tally_add(&v->tally, STAT_STEER + FLOWQ_REASON_BOUND, n_bound);
+    return left;
+}
+
+/* Where the first look has not kept whether it was the flow that it missed, or its queue that is not in use. */
+static inline __attribute__((always_inline)) bool still_at_home(const struct view v, const struct sighting *s, match_fn *match)
+{
+    return match(s->line, s->hash & v.tag_mask, v.tag_mask | WORD_SECONDARY) != LINE_SLOTS;
+}
+
 /* The queue of a flow that is in its second line, or unbound, and which of these; FLOWQ_DROP: there is more to it. The flow is
    that of packet `at`, which is pkt. */
 static inline __attribute__((always_inline)) uint16_t answer_away(const struct view v, const struct batch *b, size_t at,
                                                                   const struct flowq_pkt *pkt, bool *bound, match_fn *match)
 {
     const struct sighting *s = &b->seen[at];
-    if (match(s->line, s->hash & v.tag_mask, v.tag_mask | WORD_SECONDARY) != LINE_SLOTS)
-        return FLOWQ_DROP;
     uint64_t word = word_away(v, s->line, s->hash, match);
     uint32_t qid = (uint32_t)(word >> WORD_QUEUE_SHIFT) & v.queue_mask;
     *bound = word != 0;
     if (__builtin_expect(*bound, 0))
         return queue_in(v.in_use, qid) ? (uint16_t)qid : FLOWQ_DROP;
     uint32_t spread =
-        __builtin_expect(b->odd_kind[at] == ODD_NOT, 1) ? spread_again(v.secret, pkt) : hash_spread(v.secret, &b->key[at]);
+        b->odd_kind[at] == ODD_NOT ? spread_again(hash_spread_secret(v.secret), pkt) : hash_spread(v.secret, &b->key[at]);
     return queue_pick_of(&v.vm->queues, v.in_use, spread);
 }
 
@@ -112,7 +159,8 @@ static inline __attribute__((always_inline)) void answer_each(const struct recei
         const struct view v = to->one ? one : view_of_line(to->vms[at], to->by);
         bool bound = false;
         const struct flowq_pkt *pkt = &b->pkts[at];
-        uint16_t qid = b->odd_kind[at] <= ODD_PARSED ? answer_away(v, b, at, pkt, &bound, match) : FLOWQ_DROP;
+        const bool idle = to->one ? b->idle & odd_bit((unsigned)at) : still_at_home(v, &b->seen[at], match);
+        uint16_t qid = b->odd_kind[at] > ODD_PARSED || idle ? FLOWQ_DROP : answer_away(v, b, at, pkt, &bound, match);
         if (qid != FLOWQ_DROP) {
             qids[at] = qid;
             b->reason[at] = bound ? FLOWQ_REASON_BOUND : FLOWQ_REASON_FALLBACK;

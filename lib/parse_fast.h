@@ -96,31 +96,27 @@ static inline __attribute__((always_inline)) bool parse_fast_v6(const struct flo
 }
 
 /*
- * The same key of a packet that was plain, not reversed, from its header again: what it was need not be asked once more, only of
- * which version. If the packet has changed meanwhile the key is something else's; what is read is there in any case.
+ * hash_spread() of a packet that was plain, from its header again: what it was need not be asked once more, only of which
+ * version. If the packet has changed meanwhile it is some value; what is read is there in any case.
  */
-static inline __attribute__((always_inline)) enum plain parse_fast_again(const struct flowq_pkt *pkt, uint64_t word[5])
+static inline __attribute__((always_inline)) uint32_t spread_again(const struct hash_spread_secret secret,
+                                                                   const struct flowq_pkt *pkt)
 {
     const uint8_t *p = pkt->data;
-    if (__builtin_expect(p[12] == 0x08, 1)) { /* of the ethertype; IPv6's is 0x86dd */
-        word[0] = fast_u64(p + 26);
-        word[1] = key_l4_make(fast_u32(p + FAST_V4_PORTS), p[23], 4);
-        return PLAIN_V4;
-    }
+    if (__builtin_expect(p[12] == 0x08, 1)) /* of the ethertype; IPv6's is 0x86dd */
+        return hash_spread_v4(secret, fast_u64(p + 26), hash_spread_l4(fast_u32(p + FAST_V4_PORTS), p[23]));
     if (pkt->len < FAST_V6_PORTS + FAST_RX_REACH)
-        return PLAIN_NOT;
-    for (unsigned i = 0; i < 4; i++)
-        word[i] = fast_u64(p + 22 + 8 * i);
-    word[4] = key_l4_make(fast_u32(p + FAST_V6_PORTS), p[20], 6);
-    return PLAIN_V6;
+        return 0;
+    const uint64_t address[4] = {fast_u64(p + 22), fast_u64(p + 30), fast_u64(p + 38), fast_u64(p + 46)};
+    return hash_spread_v6(secret, address, hash_spread_l4(fast_u32(p + FAST_V6_PORTS), p[20]));
 }
 
 #else
 
-static inline enum plain parse_fast_again(const struct flowq_pkt *pkt, uint64_t word[5])
+static inline uint32_t spread_again(const struct hash_spread_secret secret, const struct flowq_pkt *pkt)
 {
-    (void)pkt, (void)word;
-    return PLAIN_NOT;
+    (void)secret, (void)pkt;
+    return 0;
 }
 
 static inline bool parse_fast_v4(const struct flowq_pkt *pkt, uint64_t udp_filter, bool tx, uint64_t word[5])

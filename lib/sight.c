@@ -63,6 +63,7 @@ static inline __attribute__((always_inline)) void special(const struct view *v, 
     struct key *key = &b->key[at];
     struct parse_result r;
     parse_packet_to(pkt, rules, key, &r);
+    b->special_at |= odd_bit(at);
     if (r.kind == PARSE_FLOW) {
         sight_line(*v, &b->seen[at], hash_key(v->secret, key));
         b->odd_kind[at] = ODD_PARSED;

@@ -107,13 +107,16 @@ struct batch {
     uint8_t reason[BATCH];   /* FLOWQ_REASON_BOUND unless written: starts as zero, too, where anybody reads it */
     struct special special[BATCH];
     unsigned n_special;
-    uint32_t quotes; /* one vm: odd_bit() of each quote; it is looked up like a flow's packet, and answered then if at home */
+    uint32_t quotes;     /* one vm: odd_bit() of each quote; it is looked up like a flow's packet, and answered then if at home */
+    uint32_t special_at; /* odd_bit() of each packet that is not plain */
+    uint32_t idle;       /* one vm: odd_bit() of each that is at home, bound to a queue that is not in use */
     struct key key[BATCH]; /* of ODD_PARSED, ODD_LATER, ODD_QUOTE, for a fallback; plain packets are read again if they need it */
     uint64_t now_ns;       /* read with the call's first special packet, by several vms with each; 0: not yet */
 };
 
 /* A bit for each packet, the first one's highest. */
 static inline unsigned odd_first(uint32_t odd) { return (unsigned)__builtin_clz(odd); }
+static inline unsigned odd_last(uint32_t odd) { return (unsigned)__builtin_ctz(odd) ^ (BATCH - 1); }
 static inline uint32_t odd_bit(unsigned at) { return UINT32_C(1) << (BATCH - 1) >> at; }
 _Static_assert(BATCH == 32, "a bit for each packet");
 
@@ -194,14 +197,6 @@ static inline struct line *line_in(const struct flowq_vm *vm, uint64_t hash)
 static inline uint64_t hash_plain(const struct flowq_vm *vm, enum plain plain, const uint64_t word[5])
 {
     return plain == PLAIN_V4 ? hash_brief(vm->brief, hash_least(&vm->brief), word) : hash_words5(&vm->secret, word);
-}
-
-/* hash_spread() of a packet that was found to be plain, from its header again; of one that has changed meanwhile, some value. */
-static inline __attribute__((always_inline)) uint32_t spread_again(const struct hash_secret *secret, const struct flowq_pkt *pkt)
-{
-    uint64_t word[5];
-    enum plain plain = parse_fast_again(pkt, word);
-    return plain == PLAIN_V4 ? hash_spread2(secret, word) : plain == PLAIN_V6 ? hash_spread5(secret, word) : 0;
 }
 
 /* Packets from `at` on, up to n, the first of which is not plain; returns where plain ones begin again. */

@@ -31,6 +31,8 @@ static inline __attribute__((always_inline)) void see(const struct view *v, cons
     b->pkts = pkts;
     b->n_special = 0;
     b->quotes = 0;
+    b->special_at = 0;
+    b->idle = 0;
     memset(b->odd_kind, ODD_NOT, sizeof(b->odd_kind));
     const bool row = in_a_row(pkts, n);
     if (first && !row)
@@ -46,19 +48,21 @@ static inline __attribute__((always_inline)) void see(const struct view *v, cons
         fetch_first_headers(pkts + n, n_next);
 }
 
-/* The answers whose queue is not in use. */
-static __attribute__((noinline)) uint32_t not_in_use(const struct view *v, const uint16_t *qids, unsigned n)
+/* Finds the flows that are at home, but whose queue is not in use: they are odd, too. */
+static __attribute__((noinline)) uint32_t with_idle(const struct view *v, struct batch *b, unsigned n, const uint16_t *qids,
+                                                    uint32_t odd)
 {
-    uint32_t odd = 0;
+    uint32_t idle = 0;
     for (unsigned i = 0; i < n; i++)
-        odd |= queue_in(v->in_use, qids[i]) ? 0 : odd_bit(i);
-    return odd;
+        idle |= queue_in(v->in_use, qids[i]) ? 0 : odd_bit(i);
+    b->idle = idle & ~odd;
+    return odd | idle;
 }
 
 /* Looks at the line of each packet; qids of the others than those returned are right. Which queues are not in use is asked for
    all at once, where they are few. */
-static inline __attribute__((always_inline)) uint32_t look(const struct view *v, const struct batch *b, unsigned n,
-                                                           uint16_t *qids, home_fn *home)
+static inline __attribute__((always_inline)) uint32_t look(const struct view *v, struct batch *b, unsigned n, uint16_t *qids,
+                                                           home_fn *home)
 {
     const struct view view = *v;
     uint64_t queues = 0;
@@ -76,7 +80,7 @@ static inline __attribute__((always_inline)) uint32_t look(const struct view *v,
     }
     odd <<= BATCH - n;
     if (__builtin_expect(all_qids > 63 || (queues & ~u64_load_relaxed(&view.in_use[0])) != 0, 0))
-        odd |= not_in_use(v, qids, n);
+        return with_idle(v, b, n, qids, odd);
     return odd;
 }
 
@@ -211,7 +215,8 @@ static inline __attribute__((always_inline)) void note_stages(const struct view 
 /* Each loop is a function of its own, so that it has all registers to itself. */
 struct instance {
     void (*see)(const struct view *v, const struct flowq_pkt *pkts, unsigned n, bool first, unsigned n_next, struct batch *b);
-    uint32_t (*look)(const struct view *v, const struct batch *b, unsigned n, uint16_t *qids);
+    uint32_t (*look)(const struct view *v, struct batch *b, unsigned n, uint16_t *qids);
+    uint32_t (*answer_missed)(const struct view *v, struct batch *b, uint32_t missed, uint16_t *qids);
     void (*answer_each)(const struct view *v, struct batch *b, uint32_t odd, uint16_t *qids);
     void (*note)(const struct view *v, const struct note_context *c, const struct flowq_pkt *pkts, unsigned n);
 };
@@ -235,9 +240,14 @@ struct instance {
     {                                                                                                                            \
         see(v, pkts, n, first, n_next, b, run_v4_##name, run_v6_##name);                                                         \
     }                                                                                                                            \
-    OWN_FUNCTION attributes uint32_t look_##name(const struct view *v, const struct batch *b, unsigned n, uint16_t *qids)        \
+    OWN_FUNCTION attributes uint32_t look_##name(const struct view *v, struct batch *b, unsigned n, uint16_t *qids)              \
     {                                                                                                                            \
         return look(v, b, n, qids, home);                                                                                        \
+    }                                                                                                                            \
+    OWN_FUNCTION attributes uint32_t answer_missed_##name(const struct view *v, struct batch *b, uint32_t missed,                \
+                                                          uint16_t *qids)                                                        \
+    {                                                                                                                            \
+        return answer_missed(v, b, missed, qids, match);                                                                         \
     }                                                                                                                            \
     OWN_FUNCTION attributes void answer_each_##name(const struct view *v, struct batch *b, uint32_t odd, uint16_t *qids)         \
     {                                                                                                                            \
@@ -263,7 +273,7 @@ struct instance {
     {                                                                                                                            \
         note_stages(v, c, pkts, n, sent_v4_##name, sent_v6_##name, look_sent_##name);                                            \
     }                                                                                                                            \
-    static const struct instance name = {see_##name, look_##name, answer_each_##name, note_##name};
+    static const struct instance name = {see_##name, look_##name, answer_missed_##name, answer_each_##name, note_##name};
 
 INSTANCE(narrow, , line_home, line_match)
 #ifdef PROBE_X86
@@ -342,12 +352,18 @@ static void leave(struct thread *thread)
 static inline void steer_batch(const struct instance *is, const struct view *v, struct batch *b, unsigned n, uint16_t *qids)
 {
     uint32_t odd = is->look(v, b, n, qids);
-    uint32_t quotes = b->quotes & ~odd;
+    uint32_t quotes = b->quotes & ~odd, others = odd | quotes;
+    if (others) {
+        uint32_t missed = odd & ~(b->special_at | b->idle);
+        n -= (unsigned)__builtin_popcount(others);
+        if (missed)
+            odd ^= missed ^ is->answer_missed(v, b, missed, qids);
+    }
     if (odd || b->n_special)
         is->answer_each(v, b, odd, qids);
     if (__builtin_expect(quotes != 0, 0))
         answer_quotes(v, b, quotes);
-    tally_add(&v->tally, STAT_STEER + FLOWQ_REASON_BOUND, n - (unsigned)__builtin_popcount(odd | quotes));
+    tally_add(&v->tally, STAT_STEER + FLOWQ_REASON_BOUND, n);
 }
 
 /* All batches of a burst. Where `out` is not NULL, qids has room for one batch, and the decisions go there. */

@@ -156,6 +156,7 @@ static inline __attribute__((always_inline)) void take_mixed(const struct instan
     b->pkts = pkts;
     b->n_special = 0;
     b->quotes = 0;
+    b->special_at = 0;
     memset(b->odd_kind, ODD_NOT, sizeof(b->odd_kind));
     for (unsigned i = 0; i < n; i++) {
         fetch_vm(vms[i], to.by);
