@@ -17,7 +17,7 @@ static const uint8_t extension_kind[UINT8_MAX + 1] = {
 
 static void set_frag(struct parse_frag *f, const struct walk *w, struct ip ip, uint32_t id)
 {
-    const struct key *k = &w->out->key;
+    const struct key *k = w->key;
     memset(f, 0, sizeof(*f));
     if (ip.version == 6) {
         memcpy(f->src, &k->word[0], 16);
@@ -231,8 +231,8 @@ static inline void ipv4(struct walk *w, struct cursor at, const uint8_t *h, size
     if (header_bytes < IP_MIN_BYTES || !skip(&at, header_bytes - IP_MIN_BYTES))
         return;
     struct ip ip = {.version = 4, .protocol = (uint32_t)read_u8(h + 9)};
-    copy_out(w->out->key.word, h + 12, 8);
-    const uint8_t *destination = (const uint8_t *)w->out->key.word + 4;
+    copy_out(w->key->word, h + 12, 8);
+    const uint8_t *destination = (const uint8_t *)w->key->word + 4;
     if (!w->in_quote && ((destination[0] & 0xf0) == IPV4_MULTICAST || memcmp(destination, broadcast, 4) == 0))
         w->out->flags |= PARSE_MULTICAST;
 
@@ -302,7 +302,7 @@ static void ipv6_fragment(struct walk *w, struct cursor at, struct ip ip)
 /* Where a packet goes in the end, if the header has it. */
 static void set_destination(struct walk *w, const uint8_t *segment, size_t bytes)
 {
-    uint8_t *destination = (uint8_t *)&w->out->key.word[2];
+    uint8_t *destination = (uint8_t *)&w->key->word[2];
     copy_out(destination + IPV6_ADDRESS_BYTES - bytes, segment, bytes);
     if (w->in_quote)
         return;
@@ -422,7 +422,7 @@ static inline void ipv6_payload(struct walk *w, struct cursor at, struct ip ip)
 /* h: the first half of the header, which has been taken. */
 static inline void ipv6(struct walk *w, struct cursor at, const uint8_t *h)
 {
-    uint64_t *address = w->out->key.word;
+    uint64_t *address = w->key->word;
     if (!skip(&at, IP_MIN_BYTES))
         return;
     struct ip ip = {.version = 6, .protocol = (uint32_t)read_u8(h + 6)};
