@@ -20,7 +20,7 @@ static uint16_t answer_lowest(const struct vm_view *v, uint8_t *reason, uint8_t 
     return qid;
 }
 
-uint16_t answer_one(const struct vm_view *v, uint8_t kind, uint64_t hash, const struct flowq_pkt *pkt, const uint32_t *spread,
+uint16_t answer_one(const struct vm_view *v, uint8_t kind, uint64_t hash, const struct flowq_pkt *pkt, const struct key *key,
                     uint8_t *reason)
 {
     const struct flowq_vm *vm = v->vm;
@@ -37,7 +37,8 @@ uint16_t answer_one(const struct vm_view *v, uint8_t kind, uint64_t hash, const 
         return (uint16_t)qid;
     if (word)
         tally_add(&v->tally, STAT_ELSEWHERE, 1); /* S11 */
-    return answer_fallback(v, kind == BATCH_PLAIN ? plain_spread_again(v->secret, pkt) : *spread, reason);
+    return answer_fallback(
+        v, kind == BATCH_PLAIN ? plain_spread_again(hash_spread_secret(v->secret), pkt) : hash_spread(v->secret, key), reason);
 }
 
 void answer_fragment(const struct vm_view *v, const struct batch_fragment *f, struct batch *b, uint16_t *qids)
@@ -50,8 +51,8 @@ void answer_fragment(const struct vm_view *v, const struct batch_fragment *f, st
         qids[at] = f->later ? frag_get(&vm->frags, f->later, b->now_ns) : FLOWQ_DROP;
         b->reason[at] = FLOWQ_REASON_FRAGMENT;
         if (qids[at] == FLOWQ_DROP || !queue_in_use(&vm->queues, qids[at]))
-            qids[at] = f->whole_key ? answer_one(v, BATCH_PARSED, b->lookup[at].hash, NULL, &b->spread[at], &b->reason[at])
-                                    : answer_fallback(v, b->spread[at], &b->reason[at]);
+            qids[at] = f->whole_key ? answer_one(v, BATCH_PARSED, b->lookup[at].hash, NULL, &b->key[at], &b->reason[at])
+                                    : answer_fallback(v, hash_spread(v->secret, &b->key[at]), &b->reason[at]);
     }
     for (unsigned i = 0; i < f->n_first; i++)
         frag_put(&vm->frags, f->first[i], qids[at], b->now_ns);

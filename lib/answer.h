@@ -12,9 +12,9 @@
 #include "batch.h"
 #include "view.h"
 
-/* The queue of one packet; FLOWQ_DROP for later fragments, whose turn comes in answer_fragment(). spread: in the batch; not read
-   of a plain packet. */
-uint16_t answer_one(const struct vm_view *v, uint8_t kind, uint64_t hash, const struct flowq_pkt *pkt, const uint32_t *spread,
+/* The queue of one packet; FLOWQ_DROP for later fragments, whose turn comes in answer_fragment(). key: in the batch; not read of
+   a plain packet. */
+uint16_t answer_one(const struct vm_view *v, uint8_t kind, uint64_t hash, const struct flowq_pkt *pkt, const struct key *key,
                     uint8_t *reason);
 
 /* Each of b->fragment, in the order of the batch: what one writes to the cache of fragments the next may read (S5). */

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "flowq.h"
+#include "key.h"
 #include "table.h"
 
 #define BATCH 32 /* enough that the table's cache misses overlap */
@@ -21,6 +22,7 @@ static inline unsigned batch_size(size_t n, size_t at) { return at >= n ? 0 : n 
 
 /* A set of packets: a bit for each, the first one's highest. */
 static inline unsigned batch_first(uint32_t set) { return (unsigned)__builtin_clz(set); }
+static inline unsigned batch_last(uint32_t set) { return (unsigned)__builtin_ctz(set) ^ (BATCH - 1); }
 static inline uint32_t batch_bit(unsigned at) { return UINT32_C(1) << (BATCH - 1) >> at; }
 _Static_assert(BATCH == 32, "a bit for each packet");
 
@@ -59,7 +61,9 @@ struct batch {
     struct batch_fragment fragment[BATCH];
     unsigned n_fragments;
     uint32_t quotes;         /* one vm: the set of quotes, which are answered like a flow's packets if that is at home */
-    uint32_t spread[BATCH];  /* hash_spread() of PARSED, LATER, QUOTE; plain packets are read again if they need it */
+    uint32_t special;        /* the set of packets that are not plain */
+    uint32_t queue_off;      /* one vm: the set of those at home, bound to a queue that is not in use */
+    struct key key[BATCH];   /* of PARSED, LATER, QUOTE, for a fallback; plain packets are read again if they need it */
     uint16_t rss_qid[BATCH]; /* of RSS */
     uint64_t now_ns;         /* read for the call's first fragment, with several vms for each; 0: not yet */
 };
@@ -68,7 +72,7 @@ static inline __attribute__((always_inline)) void batch_begin(struct batch *b, c
 {
     b->pkts = pkts;
     b->n_fragments = 0;
-    b->quotes = 0;
+    b->quotes = b->special = b->queue_off = 0;
     memset(b->kind, BATCH_PLAIN, sizeof(b->kind));
 }
 

@@ -27,13 +27,13 @@
 /* Step 1: the word in the slot that a filter named. */
 static inline __attribute__((always_inline)) uint64_t find_named(const struct line *l, unsigned at)
 {
-    return u64_load_relaxed(&l->word[at]); /* T-C */
+    return u64_load_acquire(&l->word[at]); /* T-C; acquire, as the service word may be looked at afterwards (T-B) */
 }
 
 /* Zero if the word that was named is the flow's. */
 static inline uint64_t find_differs(uint64_t word, uint64_t hash, uint64_t tag_mask) { return (word ^ hash) & tag_mask; }
 
-/* The word that a filter named, compared as the filter did; acquire, for who goes on to look elsewhere. 0: it is not there. */
+/* The word that a filter named, compared as the filter did. 0: it is not there. */
 static inline __attribute__((always_inline)) uint64_t find_checked(const struct line *l, unsigned at, uint64_t probe,
                                                                    uint64_t mask)
 {

@@ -141,26 +141,52 @@ static inline uint64_t hash_frag(const struct hash_secret *s, const struct parse
 
 /* What counts of key_l4_make()'s word: the ports in ascending order (as one number, in whatever order that is), and the
    protocol. */
-static inline uint64_t hash_spread_l4(uint64_t l4)
+static inline uint64_t hash_spread_l4(uint32_t ports, uint8_t protocol)
 {
-    uint32_t ports = (uint32_t)(l4 >> KEY_PORTS_SHIFT), swapped = ports << 16 | ports >> 16;
-    return (ports < swapped ? ports : swapped) | (uint64_t)(uint8_t)(l4 >> KEY_PROTOCOL_SHIFT) << 32;
+    uint32_t swapped = ports << 16 | ports >> 16;
+    return (ports < swapped ? ports : swapped) | (uint64_t)protocol << 32;
+}
+
+static inline uint64_t hash_spread_l4_of(uint64_t l4)
+{
+    return hash_spread_l4((uint32_t)(l4 >> KEY_PORTS_SHIFT), (uint8_t)(l4 >> KEY_PROTOCOL_SHIFT));
 }
 
 /* The upper half of a product, in which each bit of the factor counts (multiply-shift hashing: Dietzfelbinger et al., 1997). */
 static inline uint32_t hash_spread_mix(uint64_t folded) { return (uint32_t)(folded * 0x165667919e3779f9u >> 32); }
 
+/* What keys it, by value: loops have it in registers. */
+struct hash_spread_secret {
+    uint64_t word[3];
+};
+
+static inline struct hash_spread_secret hash_spread_secret(const struct hash_secret *s)
+{
+    return (struct hash_spread_secret){{s->spread[0], s->spread[1], s->spread[2]}};
+}
+
+/* l4: hash_spread_l4(). */
+static inline uint32_t hash_spread_v4(const struct hash_spread_secret s, uint64_t addresses, uint64_t l4)
+{
+    uint64_t back = addresses << 32 | addresses >> 32;
+    return hash_spread_mix(hash_fold((addresses < back ? addresses : back) ^ s.word[0], l4 ^ s.word[1]));
+}
+
+static inline uint32_t hash_spread_v6(const struct hash_spread_secret s, const uint64_t address[4], uint64_t l4)
+{
+    uint64_t ports = l4 ^ s.word[1];
+    uint64_t source = address[0] * s.word[2] + address[1], destination = address[2] * s.word[2] + address[3];
+    return hash_spread_mix(hash_fold(source ^ ports, destination ^ ports));
+}
+
 static inline uint32_t hash_spread2(const struct hash_secret *s, const uint64_t word[2])
 {
-    uint64_t there = word[0], back = there << 32 | there >> 32;
-    return hash_spread_mix(hash_fold((there < back ? there : back) ^ s->spread[0], hash_spread_l4(word[1]) ^ s->spread[1]));
+    return hash_spread_v4(hash_spread_secret(s), word[0], hash_spread_l4_of(word[1]));
 }
 
 static inline uint32_t hash_spread5(const struct hash_secret *s, const uint64_t word[5])
 {
-    uint64_t ports = hash_spread_l4(word[4]) ^ s->spread[1];
-    uint64_t source = word[0] * s->spread[2] + word[1], destination = word[2] * s->spread[2] + word[3];
-    return hash_spread_mix(hash_fold(source ^ ports, destination ^ ports));
+    return hash_spread_v6(hash_spread_secret(s), word, hash_spread_l4_of(word[4]));
 }
 
 /* Of keys with words of ids, as hash_tagged(). */

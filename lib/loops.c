@@ -5,13 +5,15 @@
  */
 #include "loops.h"
 
-/* The answers whose queue is not in use. */
-static __attribute__((noinline)) uint32_t loops_not_in_use(const struct vm_view *v, const uint16_t *qids, unsigned n)
+/* Finds the flows that are at home, but whose queue is not in use: they are missed, too. */
+static __attribute__((noinline)) uint32_t loops_with_queue_off(const struct vm_view *v, struct batch *b, unsigned n,
+                                                               const uint16_t *qids, uint32_t missed)
 {
-    uint32_t missed = 0;
+    uint32_t off = 0;
     for (unsigned i = 0; i < n; i++)
-        missed |= queue_in(v->in_use, qids[i]) ? 0 : batch_bit(i);
-    return missed;
+        off |= queue_in(v->in_use, qids[i]) ? 0 : batch_bit(i);
+    b->queue_off = off & ~missed;
+    return missed | off;
 }
 
 /* A packet for answer_one(). */
@@ -24,7 +26,7 @@ static inline __attribute__((always_inline)) void loops_answer_rest(const struct
         b->reason[at] = qids[at] == FLOWQ_DROP ? FLOWQ_REASON_DROP : FLOWQ_REASON_RSS;
         return;
     }
-    qids[at] = answer_one(receivers_whole_view(to, at, &room), b->kind[at], b->lookup[at].hash, &b->pkts[at], &b->spread[at],
+    qids[at] = answer_one(receivers_whole_view(to, at, &room), b->kind[at], b->lookup[at].hash, &b->pkts[at], &b->key[at],
                           &b->reason[at]);
 }
 

@@ -18,8 +18,11 @@ struct loops {
     void (*rx_parse)(const struct vm_view *v, const struct flowq_pkt *pkts, unsigned n, bool first, unsigned n_next,
                      struct batch *b);
     /* Looks at the home line of each; returns those whose queue is not in qids now. */
-    uint32_t (*rx_find)(const struct vm_view *v, const struct batch *b, unsigned n, uint16_t *qids);
-    /* The queues of these, and then what concerns fragments; reasons of all of them; counts them. */
+    uint32_t (*rx_find)(const struct vm_view *v, struct batch *b, unsigned n, uint16_t *qids);
+    /* The queues of plain packets among these that are not in b->queue_off: nearly all of them are unbound. Reasons, and counts.
+       Returns those that it does not answer. */
+    uint32_t (*rx_answer_plain)(const struct vm_view *v, struct batch *b, uint32_t missed, uint16_t *qids);
+    /* The queues of the others, and then what concerns fragments; reasons, and counts. */
     void (*rx_answer)(const struct vm_view *v, struct batch *b, uint32_t missed, uint16_t *qids);
 
     /* Packets that go to several vms. A run of plain IPv4, or IPv6, from `at` on, for vms whose flows decide; returns its end. */

@@ -88,8 +88,7 @@ static SET_TARGET unsigned SET(loops_vms_run_v6)(struct flowq_vm *const *vms, co
 /* ---- Find: the first look, at home ----------------------------------------------------------------------------------------- */
 
 /* Which queues are not in use is asked for all packets at once, where the queues are few. */
-LOOP __attribute__((nonnull(1))) uint32_t SET(loops_rx_find)(const struct vm_view *v, const struct batch *b, unsigned n,
-                                                             uint16_t *qids)
+LOOP __attribute__((nonnull(1))) uint32_t SET(loops_rx_find)(const struct vm_view *v, struct batch *b, unsigned n, uint16_t *qids)
 {
     const struct vm_view view = *v;
     uint64_t queues = 0;
@@ -108,7 +107,7 @@ LOOP __attribute__((nonnull(1))) uint32_t SET(loops_rx_find)(const struct vm_vie
     }
     missed <<= BATCH - n;
     if (__builtin_expect(all_qids > 63 || (queues & ~u64_load_relaxed(&view.in_use[0])) != 0, 0))
-        missed |= loops_not_in_use(v, qids, n);
+        return loops_with_queue_off(v, b, n, qids, missed);
     return missed;
 }
 
@@ -164,20 +163,68 @@ LOOP_BODY uint64_t SET(loops_second_word)(const struct vm_view v, const struct l
     return second ? find_checked(second, SET(line_match)(second, probe, mask), probe, mask) : 0;
 }
 
+/*
+ * Plain packets of one vm, which are not at home: what a fallback takes is in registers, all else is loaded when it is wanted.
+ * Returns those whose queue is not in use.
+ */
+LOOP __attribute__((nonnull(1))) uint32_t SET(loops_rx_answer_plain)(const struct vm_view *v, struct batch *b, uint32_t missed,
+                                                                     uint16_t *qids)
+{
+    const struct hash_spread_secret secret = hash_spread_secret(v->secret);
+    const atomic_u16 *slots = v->vm->queues.control->slot;
+    const atomic_u64 *in_use = v->in_use;
+    const struct flowq_pkt *pkts = b->pkts;
+    const unsigned shift = v->vm->queues.slot_shift;
+    unsigned n_fallback = (unsigned)__builtin_popcount(missed), n_bound = 0;
+    uint32_t left = 0;
+    for (; missed; missed &= missed - 1) {
+        const size_t at = batch_last(missed);
+        const struct lookup *l = &b->lookup[at];
+        uint8_t reason = FLOWQ_REASON_FALLBACK;
+        uint64_t word = 0;
+        uint16_t qid;
+        if (__builtin_expect(line_may_be_second(l->line, l->hash), 0) &&
+            (word = SET(loops_second_word)(*v, l->line, l->hash)) != 0)
+            qid = (uint16_t)(word >> WORD_QUEUE_SHIFT & v->queue_mask);
+        else
+            qid = u16_load_acquire(&slots[plain_spread_again(secret, &pkts[at]) >> shift]); /* Q-A */
+        if (__builtin_expect(!queue_in(in_use, qid), 0)) {
+            left |= missed & -missed;
+            n_fallback--;
+            continue;
+        }
+        if (__builtin_expect(word != 0, 0)) {
+            reason = FLOWQ_REASON_BOUND;
+            n_bound++;
+        }
+        qids[at] = qid;
+        b->reason[at] = reason;
+    }
+    tally_add(&v->tally, STAT_STEER + FLOWQ_REASON_FALLBACK, n_fallback - n_bound);
+    if (n_bound)
+        tally_add(&v->tally, STAT_STEER + FLOWQ_REASON_BOUND, n_bound);
+    return left;
+}
+
+/* Where the first look has not kept whether it was the flow that it missed, or its queue that is not in use. */
+LOOP_BODY bool SET(loops_still_at_home)(const struct vm_view v, const struct lookup *l)
+{
+    return SET(line_match)(l->line, l->hash & v.tag_mask, v.tag_mask | WORD_SECONDARY) != LINE_SLOTS;
+}
+
 /* The queue of a flow that is in its second line, or unbound, and which of these; FLOWQ_DROP: there is more to it. The flow is
    that of packet `at`, which is pkt. */
 LOOP_BODY uint16_t SET(loops_answer)(const struct vm_view v, const struct batch *b, size_t at, const struct flowq_pkt *pkt,
                                      bool *bound)
 {
     const struct lookup *l = &b->lookup[at];
-    if (SET(line_match)(l->line, l->hash & v.tag_mask, v.tag_mask | WORD_SECONDARY) != LINE_SLOTS)
-        return FLOWQ_DROP;
     uint64_t word = SET(loops_second_word)(v, l->line, l->hash);
     uint32_t qid = (uint32_t)(word >> WORD_QUEUE_SHIFT) & v.queue_mask;
     *bound = word != 0;
     if (__builtin_expect(*bound, 0))
         return queue_in(v.in_use, qid) ? (uint16_t)qid : FLOWQ_DROP;
-    uint32_t spread = __builtin_expect(b->kind[at] == BATCH_PLAIN, 1) ? plain_spread_again(v.secret, pkt) : b->spread[at];
+    uint32_t spread =
+        b->kind[at] == BATCH_PLAIN ? plain_spread_again(hash_spread_secret(v.secret), pkt) : hash_spread(v.secret, &b->key[at]);
     return queue_pick_of(&v.vm->queues, v.in_use, spread);
 }
 
@@ -193,7 +240,8 @@ LOOP_BODY void SET(loops_answer_all)(const struct receivers *to, struct batch *b
         const struct vm_view v = to->one ? one : vm_view_after_line(to->vms[at], to->by);
         bool bound = false;
         const struct flowq_pkt *pkt = &b->pkts[at];
-        uint16_t qid = b->kind[at] <= BATCH_PARSED ? SET(loops_answer)(v, b, at, pkt, &bound) : FLOWQ_DROP;
+        const bool off = to->one ? b->queue_off & batch_bit((unsigned)at) : SET(loops_still_at_home)(v, &b->lookup[at]);
+        uint16_t qid = b->kind[at] > BATCH_PARSED || off ? FLOWQ_DROP : SET(loops_answer)(v, b, at, pkt, &bound);
         if (qid != FLOWQ_DROP) {
             qids[at] = qid;
             b->reason[at] = bound ? FLOWQ_REASON_BOUND : FLOWQ_REASON_FALLBACK;
@@ -237,6 +285,7 @@ static SET_TARGET void SET(loops_vms_answer)(const struct receivers *to, struct 
 static const struct loops SET(loops_set) = {
     .rx_parse = SET(loops_rx_parse),
     .rx_find = SET(loops_rx_find),
+    .rx_answer_plain = SET(loops_rx_answer_plain),
     .rx_answer = SET(loops_rx_answer),
     .vms_run_v4 = SET(loops_vms_run_v4),
     .vms_run_v6 = SET(loops_vms_run_v6),

@@ -149,9 +149,16 @@ struct parse_result {
  */
 
 /*
- * The complete parser, out of line. Fills key, kind, flags, n_first, and first/later as far as they apply; the rest of *out is
- * undefined. Reading ends at min(len, PARSE_MAX_BYTES).
+ * The complete parser, out of line. Fills *key and of *out kind, flags, n_first, and first/later as far as they apply; the rest
+ * is undefined. Reading ends at min(len, PARSE_MAX_BYTES). The key goes where it is wanted later: a copy's loads would wait for
+ * the parser's stores.
  */
-void parse_packet(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct parse_result *out);
+void parse_packet_to(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct key *key, struct parse_result *out);
+
+/* The same with the key in *out. */
+static inline void parse_packet(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct parse_result *out)
+{
+    parse_packet_to(pkt, rules, &out->key, out);
+}
 
 #endif

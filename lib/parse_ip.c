@@ -17,7 +17,7 @@ static const uint8_t ipv6_extension_kind[UINT8_MAX + 1] = {
 
 static void ip_set_frag(struct parse_frag *f, const struct walk *w, struct ip_header ip, uint32_t id)
 {
-    const struct key *k = &w->out->key;
+    const struct key *k = w->key;
     memset(f, 0, sizeof(*f));
     if (ip.version == 6) {
         memcpy(f->src, &k->word[0], 16);
@@ -232,8 +232,8 @@ static inline void ipv4(struct walk *w, struct cursor at, const uint8_t *h, size
     if (header_bytes < IP_MIN_BYTES || !cursor_skip(&at, header_bytes - IP_MIN_BYTES))
         return;
     struct ip_header ip = {.version = 4, .protocol = (uint32_t)cursor_u8(h + 9)};
-    cursor_copy(w->out->key.word, h + 12, 8);
-    const uint8_t *destination = (const uint8_t *)w->out->key.word + 4;
+    cursor_copy(w->key->word, h + 12, 8);
+    const uint8_t *destination = (const uint8_t *)w->key->word + 4;
     if (!w->in_quote && ((destination[0] & 0xf0) == IPV4_MULTICAST || memcmp(destination, broadcast, 4) == 0))
         w->out->flags |= PARSE_MULTICAST;
 
@@ -303,7 +303,7 @@ static void ipv6_fragment(struct walk *w, struct cursor at, struct ip_header ip)
 /* Where a packet goes in the end, if the header has it. */
 static void ipv6_set_destination(struct walk *w, const uint8_t *segment, size_t bytes)
 {
-    uint8_t *destination = (uint8_t *)&w->out->key.word[2];
+    uint8_t *destination = (uint8_t *)&w->key->word[2];
     cursor_copy(destination + IPV6_ADDRESS_BYTES - bytes, segment, bytes);
     if (w->in_quote)
         return;
@@ -423,7 +423,7 @@ static inline void ipv6_payload(struct walk *w, struct cursor at, struct ip_head
 /* h: the first half of the header, which has been taken. */
 static inline void ipv6(struct walk *w, struct cursor at, const uint8_t *h)
 {
-    uint64_t *address = w->out->key.word;
+    uint64_t *address = w->key->word;
     if (!cursor_skip(&at, IP_MIN_BYTES))
         return;
     struct ip_header ip = {.version = 6, .protocol = (uint32_t)cursor_u8(h + 6)};

@@ -218,10 +218,9 @@ _Static_assert(MPLS_STACK_WORDS <= KEY_V6_BYTES / 8, "as a key");
 
 static void link_spread(struct walk *w, const uint64_t stack[KEY_V6_BYTES / 8], unsigned n)
 {
-    struct parse_result *out = w->out;
-    memcpy(out->key.word, stack, KEY_V6_BYTES);
-    out->key.bytes = n > 2 * (KEY_V4_BYTES / 8) ? KEY_V6_BYTES : KEY_V4_BYTES;
-    out->kind = PARSE_SPREAD;
+    memcpy(w->key->word, stack, KEY_V6_BYTES);
+    w->key->bytes = n > 2 * (KEY_V4_BYTES / 8) ? KEY_V6_BYTES : KEY_V4_BYTES;
+    w->out->kind = PARSE_SPREAD;
 }
 
 /* Special labels are passed over like the others: explicit null, router alert, entropy (RFC 3032, 6790). */

@@ -406,7 +406,7 @@ static void tunnel_mpls_in_udp(struct walk *w, struct cursor at, struct ip_heade
 /* ---- Which UDP tunnel it is ---------------------------------------------------------------------------------------------------
  */
 
-/* Reads what is behind the UDP header. outer: the IP header before that, whose addresses are in out->key. */
+/* Reads what is behind the UDP header. outer: the IP header before that, whose addresses are in *key. */
 typedef void tunnel_reader(struct walk *w, struct cursor at, struct ip_header outer);
 
 /* By enum parse_port: the kind, and its reader. */

@@ -44,7 +44,7 @@ enum {
 
 #define IP_MIN_BYTES 20 /* IPv4's shortest header, half of IPv6's */
 
-/* The IP header we are in; its addresses are in out->key already. */
+/* The IP header we are in; its addresses are in *key already. */
 struct ip_header {
     uint32_t protocol;
     uint32_t version; /* 4 or 6 */
@@ -52,7 +52,8 @@ struct ip_header {
 
 struct walk {
     const struct parse_rules *rules;
-    struct parse_result *out;
+    struct parse_result *out; /* but its key: */
+    struct key *key;
     struct rss_fields *fields; /* not NULL: IP headers are read for these instead (rss_parse.h) */
     uint64_t vlans;            /* of the frame we are in, as key_vlan_add() builds it */
     uint64_t vni;              /* of the tunnel we are in, as key_vni_make() builds it; 0: none that belongs to the key */
@@ -92,7 +93,7 @@ static inline bool walk_pass(struct walk *w)
 }
 
 /*
- * The packet has a key: the addresses in out->key, what ip says, and the ports, as they are in memory. kind: PARSE_FLOW or
+ * The packet has a key: the addresses in *key, what ip says, and the ports, as they are in memory. kind: PARSE_FLOW or
  * PARSE_LATER; in a quote it becomes PARSE_QUOTE or PARSE_QUOTE_LATER.
  */
 void walk_finish(struct walk *w, struct ip_header ip, uint32_t ports, uint8_t kind);
@@ -104,7 +105,7 @@ void walk_finish_portless(struct walk *w, struct ip_header ip);
  */
 static inline void walk_keep_spare_ports(struct walk *w, struct ip_header ip, uint32_t ports, uint8_t flags)
 {
-    const uint64_t *address = w->out->key.word;
+    const uint64_t *address = w->key->word;
     if (ip.version == 6)
         memcpy(w->spare_address, address, sizeof(w->spare_address));
     else
@@ -139,7 +140,7 @@ void link_guess_ip(struct walk *w, struct cursor at);
 /* An IP packet; version: the one it must be of, 0 for either. */
 void ip_packet(struct walk *w, struct cursor at, unsigned version);
 
-/* What follows the header ip, or the last one of its extension headers; the addresses are in out->key. */
+/* What follows the header ip, or the last one of its extension headers; the addresses are in *key. */
 void ip_transport(struct walk *w, struct cursor at, struct ip_header ip);
 
 /* What follows ip, if it is a tunnel to look into; else ip gets its portless key. */

@@ -97,31 +97,27 @@ static inline __attribute__((always_inline)) bool plain_v6(const struct flowq_pk
 }
 
 /*
- * The same key of a packet that was plain, not reversed, from its header again: what it was need not be asked once more, only of
- * which version. If the packet has changed meanwhile the key is something else's; what is read is there in any case.
+ * hash_spread() of a packet that was plain, from its header again: what it was need not be asked once more, only of which
+ * version. If the packet has changed meanwhile it is some value; what is read is there in any case.
  */
-static inline __attribute__((always_inline)) enum plain plain_read_again(const struct flowq_pkt *pkt, uint64_t word[5])
+static inline __attribute__((always_inline)) uint32_t plain_spread_again(const struct hash_spread_secret secret,
+                                                                         const struct flowq_pkt *pkt)
 {
     const uint8_t *p = pkt->data;
-    if (__builtin_expect(p[12] == 0x08, 1)) { /* of the ethertype; IPv6's is 0x86dd */
-        word[0] = plain_u64(p + 26);
-        word[1] = key_l4_make(plain_u32(p + PLAIN_V4_PORTS), p[23], 4);
-        return PLAIN_V4;
-    }
+    if (__builtin_expect(p[12] == 0x08, 1)) /* of the ethertype; IPv6's is 0x86dd */
+        return hash_spread_v4(secret, plain_u64(p + 26), hash_spread_l4(plain_u32(p + PLAIN_V4_PORTS), p[23]));
     if (pkt->len < PLAIN_V6_PORTS + PLAIN_RX_REACH)
-        return PLAIN_NOT;
-    for (unsigned i = 0; i < 4; i++)
-        word[i] = plain_u64(p + 22 + 8 * i);
-    word[4] = key_l4_make(plain_u32(p + PLAIN_V6_PORTS), p[20], 6);
-    return PLAIN_V6;
+        return 0;
+    const uint64_t address[4] = {plain_u64(p + 22), plain_u64(p + 30), plain_u64(p + 38), plain_u64(p + 46)};
+    return hash_spread_v6(secret, address, hash_spread_l4(plain_u32(p + PLAIN_V6_PORTS), p[20]));
 }
 
 #else
 
-static inline enum plain plain_read_again(const struct flowq_pkt *pkt, uint64_t word[5])
+static inline uint32_t plain_spread_again(const struct hash_spread_secret secret, const struct flowq_pkt *pkt)
 {
-    (void)pkt, (void)word;
-    return PLAIN_NOT;
+    (void)secret, (void)pkt;
+    return 0;
 }
 
 static inline bool plain_v4(const struct flowq_pkt *pkt, uint64_t udp_filter, bool tx, uint64_t word[5])
@@ -153,15 +149,6 @@ static inline uint32_t plain_tcp_flags(const struct flowq_pkt *pkt, enum plain p
     uint64_t l4 = plain == PLAIN_V4 ? word[1] : word[4];
     uint32_t flags = ports[PLAIN_TCP_FLAGS] & mask;
     return (l4 >> KEY_PROTOCOL_SHIFT & 0xff) == PROTO_TCP ? flags : no_tcp;
-}
-
-/* hash_spread() of a packet that was found to be plain, from its header again; of one that has changed meanwhile, some value. */
-static inline __attribute__((always_inline)) uint32_t plain_spread_again(const struct hash_secret *secret,
-                                                                         const struct flowq_pkt *pkt)
-{
-    uint64_t word[5];
-    enum plain plain = plain_read_again(pkt, word);
-    return plain == PLAIN_V4 ? hash_spread2(secret, word) : plain == PLAIN_V6 ? hash_spread5(secret, word) : 0;
 }
 
 #endif

@@ -206,6 +206,7 @@ void rss_parse(const struct flowq_pkt *pkt, const struct parse_rules *rules, str
     struct walk w;
     w.rules = rules;
     w.out = &unused;
+    w.key = &unused.key;
     w.fields = out;
     w.vlans = w.vni = 0;
     w.n_more = UINT32_MAX;

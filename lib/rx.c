@@ -51,12 +51,18 @@ void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, siz
 static inline void rx_batch(const struct loops *loops, const struct vm_view *v, struct batch *b, unsigned n, uint16_t *qids)
 {
     uint32_t missed = loops->rx_find(v, b, n, qids);
-    uint32_t quotes = b->quotes & ~missed;
+    uint32_t quotes = b->quotes & ~missed, others = missed | quotes;
+    if (others) {
+        uint32_t plain = missed & ~(b->special | b->queue_off);
+        n -= (unsigned)__builtin_popcount(others);
+        if (plain)
+            missed ^= plain ^ loops->rx_answer_plain(v, b, plain, qids);
+    }
     if (missed || b->n_fragments)
         loops->rx_answer(v, b, missed, qids);
     if (__builtin_expect(quotes != 0, 0))
         answer_quotes(v, b, quotes);
-    tally_add(&v->tally, STAT_STEER + FLOWQ_REASON_BOUND, n - (unsigned)__builtin_popcount(missed | quotes));
+    tally_add(&v->tally, STAT_STEER + FLOWQ_REASON_BOUND, n);
 }
 
 /* All batches of a burst. Where `out` is not NULL, qids has room for one batch, and the decisions go there. */

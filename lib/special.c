@@ -44,7 +44,7 @@ static __attribute__((noinline)) void special_not_looked_up(const struct vm_view
     b->kind[at] = r->kind == PARSE_KEYLESS ? BATCH_KEYLESS : BATCH_LATER;
     l->hash = v->least_hash;
     if (r->kind == PARSE_LATER && r->flags & PARSE_WHOLE_KEY) /* looked up if its first fragment is not known */
-        l->hash = hash_key(v->secret, &r->key);
+        l->hash = hash_key(v->secret, &b->key[at]);
 }
 
 /* What is known of datagrams by now counts, nothing later: the lines have not been looked at (F-A). */
@@ -65,18 +65,19 @@ static __attribute__((noinline)) void special_fragment(const struct vm_view *v, 
 static inline __attribute__((always_inline)) void special_rx(const struct vm_view *v, const struct parse_rules *rules,
                                                              const struct flowq_pkt *pkt, struct batch *b, unsigned at)
 {
+    struct key *key = &b->key[at];
     struct parse_result r;
-    parse_packet(pkt, rules, &r);
-    b->spread[at] = r.kind == PARSE_KEYLESS ? 0 : hash_spread(v->secret, &r.key);
+    parse_packet_to(pkt, rules, key, &r);
+    b->special |= batch_bit(at);
     if (r.kind == PARSE_FLOW) {
-        lookup_begin(*v, &b->lookup[at], hash_key(v->secret, &r.key));
+        lookup_begin(*v, &b->lookup[at], hash_key(v->secret, key));
         b->kind[at] = BATCH_PARSED;
     } else if (r.kind == PARSE_QUOTE) {
-        lookup_begin(*v, &b->lookup[at], hash_key_reversed(v->secret, &r.key)); /* the VM sent the packet that is quoted (S6) */
+        lookup_begin(*v, &b->lookup[at], hash_key_reversed(v->secret, key)); /* the VM sent the packet that is quoted (S6) */
         b->kind[at] = BATCH_QUOTE;
         b->quotes |= batch_bit(at);
     } else if (r.kind == PARSE_SPREAD) { /* as a flow that is not bound */
-        b->lookup[at] = (struct lookup){.hash = hash_key(v->secret, &r.key), .line = table_nowhere};
+        b->lookup[at] = (struct lookup){.hash = hash_key(v->secret, key), .line = table_nowhere};
         b->kind[at] = BATCH_PARSED;
     } else {
         special_not_looked_up(v, &r, b, at);
