@@ -17,8 +17,8 @@
  *                       | tag: top bits of the hash          | queue | moving | secondary | last note | class |
  *
  * q bits hold a queue number: as many as max_queue_pairs needs; whatever they leave belongs to the tag. An empty slot is zero;
- * tags never are. "secondary": this is the flow's second line. "last note": ticks of about a second, 11 bits. "moving" is spare
- * (always zero). Class 0 means frozen (below). One word holds all, so one compare-and-swap covers tag, queue, class and time: a
+ * tags never are. "secondary": this is the flow's second line. "last note": ticks of about a second, 11 bits. "moving"
+ * (WORD_SPARE) is always zero. Class 0 means frozen (below). One word holds all, so one compare-and-swap covers tag, queue, class and time: a
  * refresh, a move to another queue or a change of class takes no lock and cannot hit a slot that was given to another flow
  * meanwhile.
  *
@@ -39,8 +39,8 @@
  *   T-C  Filling a line from a vector register only filters: the slot found is read again as an atomic, and compared again.
  *   T-D  A shard that splits is frozen slot by slot and copied into two new ones; the directory names the new ones (each entry:
  *        one exchange, seq_cst) before any note can write to them; the old one stays as it was, whole, for readers that came
- *        before. A word `sole` saves readers the directory as long as there is one shard only: it is cleared, likewise, before
- *        the directory names others, and set after the directory names that one.
+ *        before. As long as there is one shard only, the word `sole` saves readers the directory: it is cleared,
+ *        likewise, before the directory names others, and set after the directory names that one.
  *   T-E  What has been superseded is unlinked by a seq_cst read-modify-write and stamped afterwards (epoch.h); it is freed when
  *        the stamp has passed.
  *   T-F  A section that stays open costs at most as much memory again as the table had when it was opened, or has now. A split
