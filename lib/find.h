@@ -8,10 +8,10 @@
  *
  *   1. A filter (probe.h) compares all slots of the home line at once, and names one. A vector load is not atomic, and the slot
  *      may change after it: so the slot is read again, as an atomic, and compared again (T-C). What counts is that word alone.
- *   2. If it is not the flow's, the service word of the home line says whether flows of this line, and which, live in their
- * second one. It is read after the slots: whoever moves a flow counts it there before it leaves its slot, so a reader that came
- * too late for the slot comes in time for the count (T-B). For that the filters load with acquire, or, where the processor keeps
- *      loads in order, keep the compiler from moving them.
+ *   2. If it is not the flow's, the service word of the home line says whether flows of this line live in their second one, and
+ *      which. It is read after the slots: whoever moves a flow counts it there before the flow leaves its slot, so a reader that
+ *      came too late for the slot comes in time for the count (T-B). For that the filters load with acquire, or, where the
+ *      processor keeps loads in order, keep the compiler from moving them.
  *   3. If it may live there: the same filter for the second line, and the same second look at the slot.
  *
  * The loops of the data path do step 1 with a filter of their own set of instructions (loops_each.h), and compare the tag alone
@@ -41,7 +41,7 @@ static inline __attribute__((always_inline)) uint64_t find_checked(const struct 
     return (word & mask) == probe ? word : 0;
 }
 
-/* Step 2: the line in which a flow may live that is not in its home line, whose slots have been looked at; NULL: in none (T-B).
+/* Step 2: the line in which a flow may live that is not in its home line, whose slots were looked at before; NULL: in none (T-B).
  */
 static inline __attribute__((always_inline)) const struct line *find_second(uint32_t line_mask, const struct line *home,
                                                                             uint64_t hash)

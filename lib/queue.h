@@ -1,13 +1,14 @@
 /*
- * queue: which receive queues are in use, and which of them an unbound flow takes (rules Q1, S10).
+ * queue: which receive queues are in use, and which of them an unbound flow takes (rules S1, S10, S11).
  *
  * LAYOUT AND WRITERS
  *
- *     summary   one word: how many queues are in use, and the lowest of them. The last word on "none" and "only one".
- *     in_use    a bit per queue: the last word on a single queue. Where there are more than QUEUES_LOW, `in_use_low` repeats its
- * first word, and is the last word, too. slot      queue numbers, a power of two of them: the fallback hash of a flow points to
- * one. Each queue in use is in as many slots as any other, give or take one. Where fewer than two are in use slots stay as they
- * were.
+ *     summary   how many queues are in use, and the lowest of them, in one word. Whether there are none, or only one, is asked
+ *               of this word alone.
+ *     in_use    a bit per queue. Whether one queue is in use is asked of its bit alone. Where there are more than QUEUES_LOW
+ *               queues, `in_use_low` is a copy of the bits of the first ones, and is as good.
+ *     slot      queue numbers, a power of two of them: the fallback hash of a flow points to one. Each queue in use is in as
+ *               many slots as any other, give or take one. While fewer than two are in use the slots stay as they were.
  *
  * Setters change these under `lock`, readers take no lock and write nothing. A reader's answer is a queue whose bit it found set,
  * or the lowest of a summary it read: either was in use at that instant. A setter has stored all three before it returns, so a

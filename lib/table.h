@@ -17,10 +17,10 @@
  *                       | tag: top bits of the hash          | queue | moving | secondary | last note | class |
  *
  * q bits hold a queue number: as many as max_queue_pairs needs; whatever they leave belongs to the tag. An empty slot is zero;
- * tags never are. "secondary": this is the flow's second line. "last note": ticks of about a second, 11 bits. "moving" is spare
- * (always zero). Class 0 means frozen (below). One word holds all, so one compare-and-swap covers tag, queue, class and time: a
- * refresh, a move to another queue or a change of class takes no lock and cannot hit a slot that was given to another flow
- * meanwhile.
+ * tags never are. "secondary": this is the flow's second line. "last note": ticks of about a second, 11 bits. "moving"
+ * (WORD_SPARE) is always zero. Class 0 means frozen (below). One word holds all, so one compare-and-swap covers tag, queue, class
+ * and time: a refresh, a move to another queue or a change of class takes no lock and cannot hit a slot that was given to another
+ * flow meanwhile.
  *
  * A table without flows has no shard: its directory points at `nowhere`, a zeroed shard shared by all tables and never written.
  *
@@ -39,13 +39,15 @@
  *   T-C  Filling a line from a vector register only filters: the slot found is read again as an atomic, and compared again.
  *   T-D  A shard that splits is frozen slot by slot and copied into two new ones; the directory names the new ones (each entry:
  *        one exchange, seq_cst) before any note can write to them; the old one stays as it was, whole, for readers that came
- *        before. A word `only_shard` saves readers the directory as long as there is one shard only: it is cleared, likewise,
- * before the directory names others, and set after the directory names that one. T-E  What has been superseded is unlinked by a
- * seq_cst read-modify-write and stamped afterwards (epoch.h); it is freed when the stamp has passed. T-F  A section that stays
- * open costs at most as much memory again as the table had when it was opened, or has now. A split retires one shard for the two
- * that it makes, so splits alone never retire more than there are; a shard is merged, or the last one given up, only when its own
- * parents have been reclaimed; and nothing is split while more shards are retired than the table has. A directory is halved only
- * when none is retired, and those that doubling retires are together smaller than the one in use.
+ *        before. As long as there is one shard only, the word `only_shard` saves readers the directory: it is cleared,
+ *        likewise, before the directory names others, and set after the directory names that one.
+ *   T-E  What has been superseded is unlinked by a seq_cst read-modify-write and stamped afterwards (epoch.h); it is freed when
+ *        the stamp has passed.
+ *   T-F  A section that stays open costs at most as much memory again as the table had when it was opened, or has now. A split
+ *        retires one shard for the two that it makes, so splits alone never retire more than there are; a shard is merged, or the
+ *        last one given up, only when its own parents have been reclaimed; and nothing is split while more shards are retired
+ *        than the table has. A directory is halved only when none is retired, and those that doubling retires are together
+ *        smaller than the one in use.
  *
  * LOCK ORDER: shard, then grow; table_clear() goes against it, which is safe because whoever holds a shard only tries. The data
  * path tries both, a number of times that is bounded for the whole call (TABLE_TRIES), and table_trim() once. No allocator is
