@@ -8,7 +8,7 @@
 
 #include "bench.h"
 
-#include "parse_fast.h"
+#include "plain.h"
 
 /* What the parser must know; the defaults of a vm. Set by peer_rules_init(), once. */
 extern struct parse_rules peer_rules;
@@ -22,7 +22,7 @@ bool peer_key_slow(const struct flowq_pkt *pkt, bool tx, uint32_t version, uint6
 static inline __attribute__((always_inline)) void peer_key(const struct flowq_pkt *pkt, bool tx, uint32_t version,
                                                            uint64_t word[6])
 {
-    enum plain plain = parse_fast(pkt, peer_rules.udp_filter, tx, word);
+    enum plain plain = plain_read(pkt, peer_rules.udp_filter, tx, word);
     if (__builtin_expect(plain != (version == 4 ? PLAIN_V4 : PLAIN_V6), 0) && !peer_key_slow(pkt, tx, version, word))
         memset(word, 0, 5 * sizeof(*word));
 }

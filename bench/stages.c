@@ -8,15 +8,16 @@
 
 #include <stdio.h>
 
-#include "sight.h"
+#include "view.h"
 
 enum { TURN = 128 << 10, REPS = 15 };
 
 enum stage { HEADERS, PARSE, HASH, LINE, ALL, N_STAGES };
 static const char *const names[N_STAGES] = {"headers", "parse", "hash", "line", "all"};
 
-/* As steer.c and sight.h have it, up to a stage that is known when this is compiled. */
-static inline __attribute__((always_inline)) uint64_t burst(const struct view v, const struct flowq_pkt *pkts, enum stage stage)
+/* As loops.h has it, up to a stage that is known when this is compiled. */
+static inline __attribute__((always_inline)) uint64_t burst(const struct vm_view v, const struct flowq_pkt *pkts,
+                                                            enum stage stage)
 {
     uint64_t sum = 0, word[5];
     for (unsigned i = 0; i < BURST; i++)
@@ -26,7 +27,7 @@ static inline __attribute__((always_inline)) uint64_t burst(const struct view v,
             sum += *(const uint8_t *)pkts[i].data;
             continue;
         }
-        enum plain plain = parse_fast(&pkts[i], v.udp_filter, false, word);
+        enum plain plain = plain_read(&pkts[i], v.udp_filter, false, word);
         if (plain != PLAIN_V4)
             fail("stages: a packet that is not plain");
         if (stage == PARSE) {
@@ -36,12 +37,12 @@ static inline __attribute__((always_inline)) uint64_t burst(const struct view v,
         uint64_t hash = hash_words2(v.secret, word);
         sum += hash;
         if (stage == LINE)
-            __builtin_prefetch(line_of(v, hash));
+            __builtin_prefetch(vm_view_line(v, hash));
     }
     return sum;
 }
 
-static inline __attribute__((always_inline)) uint64_t bursts(const struct view v, const struct stream *s, size_t from,
+static inline __attribute__((always_inline)) uint64_t bursts(const struct vm_view v, const struct stream *s, size_t from,
                                                              enum stage stage)
 {
     uint64_t sum = 0;
@@ -51,14 +52,14 @@ static inline __attribute__((always_inline)) uint64_t bursts(const struct view v
 }
 
 #if defined(__x86_64__)
-#define WIDE      __attribute__((target("bmi,bmi2"))) /* as steer.c's burst, on a machine that has them */
+#define WIDE      __attribute__((target("bmi,bmi2"))) /* as bursts, on a machine that has them */
 #define IS_WIDE() (__builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2"))
 #else
 #define WIDE
 #define IS_WIDE() true
 #endif
 
-static WIDE uint64_t wide(const struct view *v, const struct stream *s, size_t from, enum stage stage)
+static WIDE uint64_t wide(const struct vm_view *v, const struct stream *s, size_t from, enum stage stage)
 {
     switch (stage) {
     case HEADERS:
@@ -79,7 +80,7 @@ static double turn(const struct entrant *e, const struct stream *s, size_t from,
         keep(e->is->steer(e->table, s->pkts + from, TURN));
     } else {
         flowq_enter();
-        const struct view v = view_of(e->table, caller_of(thread_self()));
+        const struct vm_view v = vm_view_of(e->table, caller_of(thread_self()));
         keep(wide(&v, s, from, stage));
         flowq_leave();
     }

@@ -1,37 +1,38 @@
 /*
  * with_flowq: flowq itself, through its public calls, by with_flowq.h; but ready keys have no public call, so lookup() does what
- * steer.c does with them, but for fetching second lines early.
+ * the loops do with them, but for fetching second lines early.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "with_flowq.h"
 
-#include "answer.h"
-#include "probe.h"
-#include "vm.h"
+#include "loops.h"
 
 /* ---- Ready keys ------------------------------------------------------------------------------------------------------------ */
 
-/* As sight_v4() and sight_v6() do it. */
-static inline __attribute__((always_inline)) void sight_keys(const struct view v, const uint64_t *keys, unsigned words,
-                                                             unsigned n, struct sighting *seen)
+/* As loops_run() does it. */
+static inline __attribute__((always_inline)) void begin_keys(const struct vm_view v, const uint64_t *keys, unsigned words,
+                                                             unsigned n, struct lookup *seen)
 {
-    const struct hash_brief secret = v.vm->brief;
+    const struct hash_secret_v4 secret = v.vm->secret_v4;
     for (unsigned i = 0; i < n; i++)
-        sight_line(v, &seen[i],
-                   words == 2 ? hash_brief(secret, v.least_hash, keys + i * 2) : hash_words5(v.secret, keys + i * 5));
+        lookup_begin(v, &seen[i], words == 2 ? hash_v4(secret, v.least_hash, keys + i * 2) : hash_words5(v.secret, keys + i * 5));
 }
 
-/* As look() in steer.c; but who misses needs no queue, so that only those that may be in their second line are worked off. */
-static inline __attribute__((always_inline)) uint64_t look_keys(const struct view v, const struct sighting *seen, unsigned n,
+typedef unsigned home_fn(const struct line *l, const uint64_t *hash, uint64_t tag_mask);
+
+/* As loops_rx_find() does it; but who misses needs no queue, so that only those that may be in their second line are worked off.
+   */
+static inline __attribute__((always_inline)) uint64_t look_keys(const struct vm_view v, const struct lookup *seen, unsigned n,
                                                                 home_fn *home)
 {
     uint64_t sum = 0, odd = 0;
     uint32_t away = 0;
     for (unsigned i = 0; i < n; i++) {
         const struct line *line = seen[i].line;
-        uint32_t qid;
-        uint64_t all_if_odd = all_if(not_at_home(v, line, &seen[i].hash, &qid, home));
+        uint64_t word = find_named(line, home(line, &seen[i].hash, v.tag_mask));
+        uint64_t all_if_odd = loops_all_if(find_differs(word, seen[i].hash, v.tag_mask));
+        uint32_t qid = word_queue(&v.vm->table, word);
         sum += qid & ~all_if_odd;
         odd -= all_if_odd;
         if (__builtin_expect((line_overflow(line) & all_if_odd) != 0, 0))
@@ -39,40 +40,38 @@ static inline __attribute__((always_inline)) uint64_t look_keys(const struct vie
     }
     sum += odd * MISS;
     for (; away; away &= away - 1) {
-        const struct sighting *s = &seen[__builtin_ctz(away)];
-        struct place p = {.slot = NULL};
-        if (line_may_be_away(s->line, s->hash))
-            p = table_find(&v.vm->table, s->hash);
-        if (p.slot)
-            sum += word_queue(&v.vm->table, p.word) - (uint64_t)MISS;
+        const struct lookup *s = &seen[__builtin_ctz(away)];
+        uint64_t word = find_second_word(v.line_mask, v.tag_mask, s->line, s->hash);
+        if (word)
+            sum += word_queue(&v.vm->table, word) - (uint64_t)MISS;
     }
     return sum;
 }
 
 /* Each loop a function of its own, as there. */
 #define KEYS(name, attributes, home)                                                                                             \
-    static __attribute__((noinline)) attributes void sight_keys_##name(const struct view *v, const uint64_t *keys,               \
-                                                                       unsigned words, unsigned n, struct sighting *seen)        \
+    static __attribute__((noinline)) attributes void begin_keys_##name(const struct vm_view *v, const uint64_t *keys,            \
+                                                                       unsigned words, unsigned n, struct lookup *seen)          \
     {                                                                                                                            \
         if (words == 2)                                                                                                          \
-            sight_keys(*v, keys, 2, n, seen);                                                                                    \
+            begin_keys(*v, keys, 2, n, seen);                                                                                    \
         else                                                                                                                     \
-            sight_keys(*v, keys, 5, n, seen);                                                                                    \
+            begin_keys(*v, keys, 5, n, seen);                                                                                    \
     }                                                                                                                            \
     static __attribute__((noinline))                                                                                             \
-    attributes uint64_t look_keys_##name(const struct view *v, const struct sighting *seen, unsigned n)                          \
+    attributes uint64_t look_keys_##name(const struct vm_view *v, const struct lookup *seen, unsigned n)                         \
     {                                                                                                                            \
         return look_keys(*v, seen, n, home);                                                                                     \
     }                                                                                                                            \
     static uint64_t lookup_##name(struct flowq_vm *vm, const uint64_t *keys, unsigned words, size_t n)                           \
     {                                                                                                                            \
-        struct sighting seen[BURST];                                                                                             \
+        struct lookup seen[BURST];                                                                                               \
         uint64_t sum = 0;                                                                                                        \
         for (size_t i = 0; i < n; i += BURST) {                                                                                  \
             unsigned m = n - i < BURST ? (unsigned)(n - i) : BURST;                                                              \
             flowq_enter();                                                                                                       \
-            const struct view v = view_of(vm, caller_of(thread_self()));                                                         \
-            sight_keys_##name(&v, keys + i * words, words, m, seen);                                                             \
+            const struct vm_view v = vm_view_of(vm, caller_of(thread_self()));                                                   \
+            begin_keys_##name(&v, keys + i * words, words, m, seen);                                                             \
             sum += look_keys_##name(&v, seen, m);                                                                                \
             flowq_leave();                                                                                                       \
         }                                                                                                                        \
@@ -96,9 +95,9 @@ static uint64_t lookup(void *vm, const uint64_t *keys, unsigned words, size_t n)
 /* As on a machine without AVX2. */
 static uint64_t steer_without(void *vm, const struct flowq_pkt *pkts, size_t n)
 {
-    steer_narrow = true;
+    loops_baseline_only = true;
     uint64_t sum = steer(vm, pkts, n);
-    steer_narrow = false;
+    loops_baseline_only = false;
     return sum;
 }
 

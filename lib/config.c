@@ -9,43 +9,43 @@
 _Static_assert(CONFIG_SIZE_MIN == sizeof(struct flowq_vm_config), "the least size is that of version 0.9");
 
 /* clang-format off */
-#define FIELD_SIZE(field) sizeof(((struct flowq_vm_config *)0)->field)
-#define LIMIT(field, ...) {#field, offsetof(struct flowq_vm_config, field), FIELD_SIZE(field), __VA_ARGS__}
+#define CONFIG_FIELD_SIZE(field) sizeof(((struct flowq_vm_config *)0)->field)
+#define CONFIG_LIMIT(field, ...) {#field, offsetof(struct flowq_vm_config, field), CONFIG_FIELD_SIZE(field), __VA_ARGS__}
 const struct config_limit config_limits[] = {
     /*                           default               minimum  maximum               off    fixed  mask */
-    LIMIT(max_queue_pairs,       256,                  1,       FLOWQ_MAX_QUEUE_PAIRS, false, true,  false),
-    LIMIT(max_flows,             65536,                8,       1u << 27,              false, true,  false),
-    LIMIT(initial_flows,         0,                    1,       1u << 27,              false, true,  false),
-    LIMIT(no_learn,              FLOWQ_OFF,            1,       1,                     true,  false, false),
-    LIMIT(key_vlan,              FLOWQ_OFF,            1,       1,                     true,  false, false),
-    LIMIT(tunnels,               CONFIG_TUNNELS,       1,       CONFIG_TUNNELS,        true,  false, true),
-    LIMIT(fragments,             256,                  8,       65536,                 true,  true,  false),
-    LIMIT(vxlan_port,            4789,                 1,       65535,                 false, false, false),
-    LIMIT(vxlan_linux_port,      8472,                 1,       65535,                 false, false, false),
-    LIMIT(vxlan_gpe_port,        4790,                 1,       65535,                 false, false, false),
-    LIMIT(geneve_port,           6081,                 1,       65535,                 false, false, false),
-    LIMIT(gtpu_port,             2152,                 1,       65535,                 false, false, false),
-    LIMIT(gre_udp_port,          4754,                 1,       65535,                 false, false, false),
-    LIMIT(rebind_min_tcp_us,     FLOWQ_OFF,            1000,    1000000,               true,  false, false),
-    LIMIT(rebind_min_other_us,   FLOWQ_OFF,            1000,    1000000,               true,  false, false),
-    LIMIT(active_ms,             10000,                80,      600000,                false, false, false),
-    LIMIT(idle_ms,               1800000,              80,      2000000,               false, false, false),
-    LIMIT(queue_stats,           FLOWQ_OFF,            1,       1,                     true,  true,  false),
-    LIMIT(numa_node,             0,                    1,       4096,                  false, true,  false),
-    LIMIT(virtio_hash_types,     FLOWQ_HASH_TYPE_ALL,  1,       FLOWQ_HASH_TYPE_ALL,   true,  false, true),
-    LIMIT(virtio_hash_tunnels,   FLOWQ_HASH_TUNNEL_ALL,1,       FLOWQ_HASH_TUNNEL_ALL, true,  false, true),
-    LIMIT(virtio_max_key,        40,                   40,      255,                   false, false, false),
-    LIMIT(virtio_max_table,      128,                  128,     32768,                 false, false, false),
-    LIMIT(virtio_big_endian,     FLOWQ_OFF,            1,       1,                     true,  false, false),
-    LIMIT(key_vni,               FLOWQ_OFF,            1,       1,                     true,  false, false),
-    LIMIT(gue_port,              6080,                 1,       65535,                 false, false, false),
-    LIMIT(mpls_udp_port,         6635,                 1,       65535,                 false, false, false),
-    LIMIT(vlan_tpid,             0,                    1536,    65535,                 false, false, false),
+    CONFIG_LIMIT(max_queue_pairs,       256,                  1,       FLOWQ_MAX_QUEUE_PAIRS, false, true,  false),
+    CONFIG_LIMIT(max_flows,             65536,                8,       1u << 27,              false, true,  false),
+    CONFIG_LIMIT(initial_flows,         0,                    1,       1u << 27,              false, true,  false),
+    CONFIG_LIMIT(no_learn,              FLOWQ_OFF,            1,       1,                     true,  false, false),
+    CONFIG_LIMIT(key_vlan,              FLOWQ_OFF,            1,       1,                     true,  false, false),
+    CONFIG_LIMIT(tunnels,               CONFIG_TUNNELS,       1,       CONFIG_TUNNELS,        true,  false, true),
+    CONFIG_LIMIT(fragments,             256,                  8,       65536,                 true,  true,  false),
+    CONFIG_LIMIT(vxlan_port,            4789,                 1,       65535,                 false, false, false),
+    CONFIG_LIMIT(vxlan_linux_port,      8472,                 1,       65535,                 false, false, false),
+    CONFIG_LIMIT(vxlan_gpe_port,        4790,                 1,       65535,                 false, false, false),
+    CONFIG_LIMIT(geneve_port,           6081,                 1,       65535,                 false, false, false),
+    CONFIG_LIMIT(gtpu_port,             2152,                 1,       65535,                 false, false, false),
+    CONFIG_LIMIT(gre_udp_port,          4754,                 1,       65535,                 false, false, false),
+    CONFIG_LIMIT(rebind_min_tcp_us,     FLOWQ_OFF,            1000,    1000000,               true,  false, false),
+    CONFIG_LIMIT(rebind_min_other_us,   FLOWQ_OFF,            1000,    1000000,               true,  false, false),
+    CONFIG_LIMIT(active_ms,             10000,                80,      600000,                false, false, false),
+    CONFIG_LIMIT(idle_ms,               1800000,              80,      2000000,               false, false, false),
+    CONFIG_LIMIT(queue_stats,           FLOWQ_OFF,            1,       1,                     true,  true,  false),
+    CONFIG_LIMIT(numa_node,             0,                    1,       4096,                  false, true,  false),
+    CONFIG_LIMIT(virtio_hash_types,     FLOWQ_HASH_TYPE_ALL,  1,       FLOWQ_HASH_TYPE_ALL,   true,  false, true),
+    CONFIG_LIMIT(virtio_hash_tunnels,   FLOWQ_HASH_TUNNEL_ALL,1,       FLOWQ_HASH_TUNNEL_ALL, true,  false, true),
+    CONFIG_LIMIT(virtio_max_key,        40,                   40,      255,                   false, false, false),
+    CONFIG_LIMIT(virtio_max_table,      128,                  128,     32768,                 false, false, false),
+    CONFIG_LIMIT(virtio_big_endian,     FLOWQ_OFF,            1,       1,                     true,  false, false),
+    CONFIG_LIMIT(key_vni,               FLOWQ_OFF,            1,       1,                     true,  false, false),
+    CONFIG_LIMIT(gue_port,              6080,                 1,       65535,                 false, false, false),
+    CONFIG_LIMIT(mpls_udp_port,         6635,                 1,       65535,                 false, false, false),
+    CONFIG_LIMIT(vlan_tpid,             0,                    1536,    65535,                 false, false, false),
 };
 /* clang-format on */
 const size_t config_n_limits = sizeof(config_limits) / sizeof(config_limits[0]);
 
-static uint32_t get(const struct flowq_vm_config *cfg, const struct config_limit *l)
+static uint32_t config_get(const struct flowq_vm_config *cfg, const struct config_limit *l)
 {
     const char *at = (const char *)cfg + l->offset;
     uint16_t narrow;
@@ -58,7 +58,7 @@ static uint32_t get(const struct flowq_vm_config *cfg, const struct config_limit
     return wide;
 }
 
-static void set(struct flowq_vm_config *cfg, const struct config_limit *l, uint32_t value)
+static void config_set(struct flowq_vm_config *cfg, const struct config_limit *l, uint32_t value)
 {
     char *at = (char *)cfg + l->offset;
     uint16_t narrow = (uint16_t)value;
@@ -74,7 +74,7 @@ int config_refuse(struct config_fault *fault, const char *format, ...)
     return -EINVAL;
 }
 
-static int refuse_value(const struct config_limit *l, uint32_t value, struct config_fault *fault)
+static int config_refuse_value(const struct config_limit *l, uint32_t value, struct config_fault *fault)
 {
     const char *or_off = l->has_off ? ", or off" : "";
     if (l->mask)
@@ -88,32 +88,32 @@ static int refuse_value(const struct config_limit *l, uint32_t value, struct con
 }
 
 /* Bits that were made from another header's FLOWQ_TUNNEL_ALL: those that we know, of whatever else it had. */
-static bool is_open(const struct config_limit *l, uint32_t value)
+static bool config_is_open_mask(const struct config_limit *l, uint32_t value)
 {
     return l->offset == offsetof(struct flowq_vm_config, tunnels) && value & CONFIG_TUNNELS_OPEN &&
            (value & ~(uint32_t)FLOWQ_TUNNEL_ALL) == 0;
 }
 
 /* Default, off, or a value in range. */
-static int settle(struct flowq_vm_config *cfg, const struct config_limit *l, struct config_fault *fault)
+static int config_settle(struct flowq_vm_config *cfg, const struct config_limit *l, struct config_fault *fault)
 {
-    uint32_t value = get(cfg, l);
+    uint32_t value = config_get(cfg, l);
     if (value == 0)
         value = l->preset;
     if (l->has_off && value == FLOWQ_OFF)
         value = 0;
-    else if (is_open(l, value))
+    else if (config_is_open_mask(l, value))
         value &= l->max;
     else if (value != l->preset && (value < l->min || value > l->max || (l->mask && value & ~l->max)))
-        return refuse_value(l, value, fault);
-    set(cfg, l, value);
+        return config_refuse_value(l, value, fault);
+    config_set(cfg, l, value);
     return 0;
 }
 
-static int copy_known(const struct flowq_vm_config *in, struct flowq_vm_config *out, struct config_fault *fault)
+static int config_copy_known(const struct flowq_vm_config *in, struct flowq_vm_config *out, struct config_fault *fault)
 {
     memset(out, 0, sizeof(*out));
-    int r = in ? take_known(out, sizeof(*out), in, CONFIG_SIZE_MIN) : 0;
+    int r = in ? sized_read(out, sizeof(*out), in, CONFIG_SIZE_MIN) : 0;
     if (r == -E2BIG)
         (void)config_refuse(fault,
                             "the settings have %" PRIu32 " bytes, of which this version knows %zu: the others must be zero",
@@ -122,17 +122,17 @@ static int copy_known(const struct flowq_vm_config *in, struct flowq_vm_config *
 }
 
 /* What is fixed once the vm is made asks for nothing then. */
-static void forget_fixed(struct flowq_vm_config *cfg)
+static void config_forget_fixed(struct flowq_vm_config *cfg)
 {
     for (size_t i = 0; i < config_n_limits; i++)
         if (config_limits[i].fixed)
-            set(cfg, &config_limits[i], 0);
+            config_set(cfg, &config_limits[i], 0);
     cfg->alloc = NULL;
     cfg->free = NULL;
 }
 
 /* What one setting says of another. */
-static int check_together(const struct flowq_vm_config *cfg, struct config_fault *fault)
+static int config_check_together(const struct flowq_vm_config *cfg, struct config_fault *fault)
 {
     if (cfg->initial_flows > cfg->max_flows)
         return config_refuse(fault, "setting initial_flows is %" PRIu32 ": up to max_flows, which is %" PRIu32,
@@ -153,13 +153,13 @@ static int check_together(const struct flowq_vm_config *cfg, struct config_fault
 int config_read(const struct flowq_vm_config *in, struct flowq_vm_config *out, bool only_changes, struct config_fault *fault)
 {
     fault->text[0] = 0;
-    int r = copy_known(in, out, fault);
+    int r = config_copy_known(in, out, fault);
     if (only_changes)
-        forget_fixed(out);
+        config_forget_fixed(out);
     for (size_t i = 0; r == 0 && i < config_n_limits; i++)
-        r = settle(out, &config_limits[i], fault);
+        r = config_settle(out, &config_limits[i], fault);
     if (r == 0)
-        r = check_together(out, fault);
+        r = config_check_together(out, fault);
     out->size = sizeof(*out);
     return r;
 }

@@ -14,13 +14,13 @@
 
 /* ---- What is left of the command ------------------------------------------------------------------------------------------- */
 
-struct pieces {
+struct ctrl_pieces {
     const struct iovec *iov;
     size_t n;  /* pieces left */
     size_t at; /* in the first of them */
 };
 
-static bool copy(struct pieces *p, void *to, size_t n)
+static bool ctrl_copy(struct ctrl_pieces *p, void *to, size_t n)
 {
     while (n > 0) {
         if (p->n == 0)
@@ -42,7 +42,7 @@ static bool copy(struct pieces *p, void *to, size_t n)
 }
 
 /* Are there no more than so many bytes? */
-static bool ends_within(const struct pieces *p, size_t bytes)
+static bool ctrl_ends_within(const struct ctrl_pieces *p, size_t bytes)
 {
     size_t left = 0, at = p->at;
     for (size_t i = 0; i < p->n && left <= bytes; i++) {
@@ -54,24 +54,24 @@ static bool ends_within(const struct pieces *p, size_t bytes)
 }
 
 /* Drivers that send a struct of C whole have this at its end (DPDK's has a byte). */
-#define PADDING 3
+#define CTRL_PADDING 3
 
-static uint16_t le16(const uint8_t *b) { return (uint16_t)(b[0] | b[1] << 8); }
-static uint32_t le32(const uint8_t *b) { return le16(b) | (uint32_t)le16(b + 2) << 16; }
+static uint16_t ctrl_le16(const uint8_t *b) { return (uint16_t)(b[0] | b[1] << 8); }
+static uint32_t ctrl_le32(const uint8_t *b) { return ctrl_le16(b) | (uint32_t)ctrl_le16(b + 2) << 16; }
 
 /* ---- Commands -------------------------------------------------------------------------------------------------------------- */
 
 /* Numbers of a guest with VERSION_1 are little-endian, whatever the guest is. */
-static bool is_big_endian(const struct virtio *v) { return v->big_endian && !(v->features & FLOWQ_VIRTIO_F_VERSION_1); }
+static bool ctrl_is_big_endian(const struct virtio *v) { return v->big_endian && !(v->features & FLOWQ_VIRTIO_F_VERSION_1); }
 
-static int pairs_set(struct flowq_vm *vm, struct pieces *in)
+static int ctrl_pairs_set(struct flowq_vm *vm, struct ctrl_pieces *in)
 {
     uint8_t b[2];
     if (!(vm->virtio.features & FLOWQ_VIRTIO_F_MQ))
         return -ENOTSUP;
-    if (!copy(in, b, sizeof(b)) || !ends_within(in, 0))
+    if (!ctrl_copy(in, b, sizeof(b)) || !ctrl_ends_within(in, 0))
         return -EINVAL;
-    uint32_t n = is_big_endian(&vm->virtio) ? (uint32_t)(b[0] << 8 | b[1]) : le16(b);
+    uint32_t n = ctrl_is_big_endian(&vm->virtio) ? (uint32_t)(b[0] << 8 | b[1]) : ctrl_le16(b);
     if (n == 0 || n > vm->queues.max)
         return -EINVAL;
     virtio_set_pairs_locked(vm, n);
@@ -79,10 +79,10 @@ static int pairs_set(struct flowq_vm *vm, struct pieces *in)
 }
 
 /* hash_key_length, hash_key_data, and the end. */
-static bool copy_key(struct pieces *in, struct virtio_hash *hash, uint8_t key[UINT8_MAX])
+static bool ctrl_copy_key(struct ctrl_pieces *in, struct virtio_hash *hash, uint8_t key[UINT8_MAX])
 {
     uint8_t length;
-    if (!copy(in, &length, 1) || !copy(in, key, length) || !ends_within(in, PADDING))
+    if (!ctrl_copy(in, &length, 1) || !ctrl_copy(in, key, length) || !ctrl_ends_within(in, CTRL_PADDING))
         return false;
     hash->key = key;
     hash->key_length = length;
@@ -90,70 +90,70 @@ static bool copy_key(struct pieces *in, struct virtio_hash *hash, uint8_t key[UI
 }
 
 /* What follows indirection_table_mask. */
-static int rss_config_rest(struct flowq_vm *vm, struct pieces *in, uint32_t hash_types, struct rss *r)
+static int ctrl_rss_config_rest(struct flowq_vm *vm, struct ctrl_pieces *in, uint32_t hash_types, struct rss *r)
 {
     struct virtio_hash hash = {.types = hash_types};
     uint8_t unclassified[2], max_tx[2], key[UINT8_MAX];
     size_t bytes = (r->table_mask + (size_t)1) * sizeof(r->table[0]);
-    if (!copy(in, unclassified, sizeof(unclassified)) || !copy(in, r->table, bytes) || !copy(in, max_tx, sizeof(max_tx)) ||
-        !copy_key(in, &hash, key))
+    if (!ctrl_copy(in, unclassified, sizeof(unclassified)) || !ctrl_copy(in, r->table, bytes) ||
+        !ctrl_copy(in, max_tx, sizeof(max_tx)) || !ctrl_copy_key(in, &hash, key))
         return -EINVAL;
-    r->table[r->table_mask + 1] = le16(unclassified);
+    r->table[r->table_mask + 1] = ctrl_le16(unclassified);
     for (uint32_t i = 0; i <= r->table_mask; i++)
-        r->table[i] = le16((const uint8_t *)&r->table[i]);
-    return virtio_set_rss_locked(vm, r, le16(max_tx), &hash);
+        r->table[i] = ctrl_le16((const uint8_t *)&r->table[i]);
+    return virtio_set_rss_locked(vm, r, ctrl_le16(max_tx), &hash);
 }
 
-static int rss_config(struct flowq_vm *vm, struct pieces *in)
+static int ctrl_rss_config(struct flowq_vm *vm, struct ctrl_pieces *in)
 {
     uint8_t b[6]; /* hash_types, indirection_table_mask */
     if (!(vm->virtio.features & FLOWQ_VIRTIO_F_RSS))
         return -ENOTSUP;
-    if (!copy(in, b, sizeof(b)) || virtio_check_table_locked(&vm->virtio, le16(b + 4) + 1u))
+    if (!ctrl_copy(in, b, sizeof(b)) || virtio_check_table_locked(&vm->virtio, ctrl_le16(b + 4) + 1u))
         return -EINVAL;
-    struct rss *r = virtio_new_locked(vm, le16(b + 4) + 1u);
+    struct rss *r = virtio_new_locked(vm, ctrl_le16(b + 4) + 1u);
     if (!r)
         return -ENOMEM;
-    int err = rss_config_rest(vm, in, le32(b), r);
+    int err = ctrl_rss_config_rest(vm, in, ctrl_le32(b), r);
     if (err)
         virtio_discard_locked(vm, r);
     return err;
 }
 
 /* Reserved fields are not looked at: some versions of Linux send the layout of RSS_CONFIG here, with a number of queues in it. */
-static int hash_config(struct flowq_vm *vm, struct pieces *in)
+static int ctrl_hash_config(struct flowq_vm *vm, struct ctrl_pieces *in)
 {
     uint8_t b[12], key[UINT8_MAX]; /* hash_types, reserved */
     struct virtio_hash hash;
-    if (!copy(in, b, sizeof(b)) || !copy_key(in, &hash, key))
+    if (!ctrl_copy(in, b, sizeof(b)) || !ctrl_copy_key(in, &hash, key))
         return -EINVAL;
-    hash.types = le32(b);
+    hash.types = ctrl_le32(b);
     return virtio_set_hash_locked(vm, &hash);
 }
 
-static int hash_tunnel_set(struct flowq_vm *vm, struct pieces *in)
+static int ctrl_hash_tunnel_set(struct flowq_vm *vm, struct ctrl_pieces *in)
 {
     uint8_t b[4];
-    if (!copy(in, b, sizeof(b)) || !ends_within(in, 0))
+    if (!ctrl_copy(in, b, sizeof(b)) || !ctrl_ends_within(in, 0))
         return -EINVAL;
-    return virtio_set_tunnels_locked(vm, le32(b));
+    return virtio_set_tunnels_locked(vm, ctrl_le32(b));
 }
 
 uint8_t flowq_vm_ctrl(struct flowq_vm *vm, uint8_t cls, uint8_t cmd, const struct iovec *iov, size_t iovcnt)
 {
-    struct pieces in = {iov, iovcnt, 0};
+    struct ctrl_pieces in = {iov, iovcnt, 0};
     int r = -ENOTSUP;
     if (!vm || (iovcnt && !iov))
         return FLOWQ_CTRL_ERR;
     mutex_lock(&vm->virtio.lock);
     if (cls == FLOWQ_CTRL_MQ && cmd == FLOWQ_CTRL_MQ_VQ_PAIRS_SET)
-        r = pairs_set(vm, &in);
+        r = ctrl_pairs_set(vm, &in);
     else if (cls == FLOWQ_CTRL_MQ && cmd == FLOWQ_CTRL_MQ_RSS_CONFIG)
-        r = rss_config(vm, &in);
+        r = ctrl_rss_config(vm, &in);
     else if (cls == FLOWQ_CTRL_MQ && cmd == FLOWQ_CTRL_MQ_HASH_CONFIG)
-        r = hash_config(vm, &in);
+        r = ctrl_hash_config(vm, &in);
     else if (cls == FLOWQ_CTRL_HASH_TUNNEL && cmd == FLOWQ_CTRL_HASH_TUNNEL_SET)
-        r = hash_tunnel_set(vm, &in);
+        r = ctrl_hash_tunnel_set(vm, &in);
     mutex_unlock(&vm->virtio.lock);
     return r ? FLOWQ_CTRL_ERR : FLOWQ_CTRL_OK;
 }

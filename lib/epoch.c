@@ -128,7 +128,7 @@ uint64_t epoch_stamp(void)
 }
 
 /* Has this record a section open that keeps the floor from rising above the stamp? Then lowers *floor to it, if that is lower. */
-static bool holds_up(const struct epoch_record *record, uint64_t stamp, uint64_t *floor)
+static bool epoch_holds_up(const struct epoch_record *record, uint64_t stamp, uint64_t *floor)
 {
     bool active;
     uint64_t since;
@@ -142,13 +142,13 @@ static bool holds_up(const struct epoch_record *record, uint64_t stamp, uint64_t
 }
 
 /* The floor; or, if it is not above the stamp, anything that is not. G3 */
-static uint64_t scan(uint64_t stamp)
+static uint64_t epoch_scan(uint64_t stamp)
 {
     uint64_t floor = u64_load_acquire(&epoch.now);
 
     ck_pr_fence_memory();
     for (struct epoch_record *r = ptr_load_acquire(&epoch.records); r != NULL; r = r->next) {
-        if (holds_up(r, stamp, &floor)) {
+        if (epoch_holds_up(r, stamp, &floor)) {
             ptr_store_relaxed(&epoch.blocker, r);
             return floor;
         }
@@ -165,9 +165,9 @@ bool epoch_passed(uint64_t stamp)
 
     if (known > stamp)
         return true;
-    if (r != NULL && holds_up(r, stamp, &floor))
+    if (r != NULL && epoch_holds_up(r, stamp, &floor))
         return false;
-    floor = scan(stamp);
+    floor = epoch_scan(stamp);
     if (floor <= stamp)
         return false;
     while (known < floor && !u64_cas(&epoch.done, &known, floor))

@@ -24,9 +24,9 @@
 #include "atomic.h"
 #include "flowq.h"
 
-#define FRAG_WAYS 8
+#define FRAG_WAYS       8
 #define FRAG_TICK_SHIFT 29
-#define FRAG_LIFE_NS UINT64_C(30000000000)
+#define FRAG_LIFE_NS    UINT64_C(30000000000)
 
 struct frags {
     atomic_u64 *entry;

@@ -10,12 +10,12 @@ void hash_secret_expand(struct hash_secret *s, const uint8_t seed[FLOWQ_SECRET_S
     }
     uint64_t part[4];
     memcpy(part, s->bytes + 24, sizeof(part)); /* xxhash.h, XXH3_len_9to16_64b() */
-    s->brief.low = part[0] ^ part[1];
-    s->brief.high = part[2] ^ part[3] ^ HASH_TCP;
+    s->v4.low = part[0] ^ part[1];
+    s->v4.high = part[2] ^ part[3] ^ HASH_TCP;
     for (uint64_t i = 0; i < sizeof(s->spread) / sizeof(s->spread[0]); i++)
         s->spread[i] = XXH3_64bits_withSeed(seed, FLOWQ_SECRET_SIZE, UINT64_MAX - i);
     s->spread[2] |= 1;
-    s->brief.tag_mask = -tag_low;
+    s->v4.tag_mask = -tag_low;
 }
 
 uint64_t hash_tagged(const struct hash_secret *s, const struct key *k)

@@ -26,7 +26,7 @@
 #include "parse.h"
 
 /* What plain IPv4 needs of a secret. */
-struct hash_brief {
+struct hash_secret_v4 {
     uint64_t low, high; /* what XXH3 makes of the secret for inputs of 9 to 16 bytes; high: and of HASH_TCP */
     uint64_t tag_mask;  /* the table's: all bits of a hash from some one upwards */
 };
@@ -35,11 +35,11 @@ struct hash_brief {
 #define HASH_TCP key_l4_make(0, PROTO_TCP, 4)
 
 /* Lowest bit of a tag: the least hash there is, as a tag of zero is an empty slot's. */
-static inline uint64_t hash_least(const struct hash_brief *s) { return -s->tag_mask; }
+static inline uint64_t hash_least(const struct hash_secret_v4 *s) { return -s->tag_mask; }
 
 /* Read-only after creation. */
 struct hash_secret {
-    struct hash_brief brief;
+    struct hash_secret_v4 v4;
     uint8_t bytes[192]; /* XXH3 wants at least 136; this is its default length */
     uint64_t spread[4]; /* keys the second hash; from the same seed, by other ways. [2] is odd */
 };
@@ -49,10 +49,7 @@ void hash_secret_expand(struct hash_secret *s, const uint8_t seed[FLOWQ_SECRET_S
 
 static inline uint64_t hash_at_least(uint64_t h, uint64_t least) { return h >= least ? h : least; }
 
-static inline uint64_t hash_nonzero_tag(const struct hash_secret *s, uint64_t h)
-{
-    return hash_at_least(h, hash_least(&s->brief));
-}
+static inline uint64_t hash_nonzero_tag(const struct hash_secret *s, uint64_t h) { return hash_at_least(h, hash_least(&s->v4)); }
 
 /* XXH3's multiplication folded to 64 bits. gcc 12 takes the halves of XXH3_mul128_fold64() through memory. */
 static inline uint64_t hash_fold(uint64_t a, uint64_t b)
@@ -71,7 +68,7 @@ static inline uint64_t hash_fold(uint64_t a, uint64_t b)
  * secret that the short one wants worked out beforehand. tests/check_hash.c compares them with the original.
  */
 /* least: hash_least(&s), which loops have ready. */
-static inline uint64_t hash_brief(const struct hash_brief s, uint64_t least, const uint64_t word[2])
+static inline uint64_t hash_v4(const struct hash_secret_v4 s, uint64_t least, const uint64_t word[2])
 {
     uint64_t low = word[0] ^ s.low, high = word[1] ^ HASH_TCP ^ s.high;
     return hash_at_least(XXH3_avalanche(KEY_V4_BYTES + XXH_swap64(low) + high + hash_fold(low, high)), least);
@@ -80,7 +77,7 @@ static inline uint64_t hash_brief(const struct hash_brief s, uint64_t least, con
 static inline uint64_t hash_words2(const struct hash_secret *s, const uint64_t word[2])
 {
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    return hash_brief(s->brief, hash_least(&s->brief), word);
+    return hash_v4(s->v4, hash_least(&s->v4), word);
 #else
     return hash_nonzero_tag(s, XXH3_64bits_withSecret(word, KEY_V4_BYTES, s->bytes, sizeof(s->bytes)));
 #endif
@@ -144,26 +141,52 @@ static inline uint64_t hash_frag(const struct hash_secret *s, const struct parse
 
 /* What counts of key_l4_make()'s word: the ports in ascending order (as one number, in whatever order that is), and the
    protocol. */
-static inline uint64_t hash_spread_l4(uint64_t l4)
+static inline uint64_t hash_spread_l4(uint32_t ports, uint8_t protocol)
 {
-    uint32_t ports = (uint32_t)(l4 >> KEY_PORTS_SHIFT), swapped = ports << 16 | ports >> 16;
-    return (ports < swapped ? ports : swapped) | (uint64_t)(uint8_t)(l4 >> KEY_PROTOCOL_SHIFT) << 32;
+    uint32_t swapped = ports << 16 | ports >> 16;
+    return (ports < swapped ? ports : swapped) | (uint64_t)protocol << 32;
+}
+
+static inline uint64_t hash_spread_l4_of(uint64_t l4)
+{
+    return hash_spread_l4((uint32_t)(l4 >> KEY_PORTS_SHIFT), (uint8_t)(l4 >> KEY_PROTOCOL_SHIFT));
 }
 
 /* The upper half of a product, in which each bit of the factor counts (multiply-shift hashing: Dietzfelbinger et al., 1997). */
 static inline uint32_t hash_spread_mix(uint64_t folded) { return (uint32_t)(folded * 0x165667919e3779f9u >> 32); }
 
+/* What keys it, by value: loops have it in registers. */
+struct hash_spread_secret {
+    uint64_t word[3];
+};
+
+static inline struct hash_spread_secret hash_spread_secret(const struct hash_secret *s)
+{
+    return (struct hash_spread_secret){{s->spread[0], s->spread[1], s->spread[2]}};
+}
+
+/* l4: hash_spread_l4(). */
+static inline uint32_t hash_spread_v4(const struct hash_spread_secret s, uint64_t addresses, uint64_t l4)
+{
+    uint64_t back = addresses << 32 | addresses >> 32;
+    return hash_spread_mix(hash_fold((addresses < back ? addresses : back) ^ s.word[0], l4 ^ s.word[1]));
+}
+
+static inline uint32_t hash_spread_v6(const struct hash_spread_secret s, const uint64_t address[4], uint64_t l4)
+{
+    uint64_t ports = l4 ^ s.word[1];
+    uint64_t source = address[0] * s.word[2] + address[1], destination = address[2] * s.word[2] + address[3];
+    return hash_spread_mix(hash_fold(source ^ ports, destination ^ ports));
+}
+
 static inline uint32_t hash_spread2(const struct hash_secret *s, const uint64_t word[2])
 {
-    uint64_t there = word[0], back = there << 32 | there >> 32;
-    return hash_spread_mix(hash_fold((there < back ? there : back) ^ s->spread[0], hash_spread_l4(word[1]) ^ s->spread[1]));
+    return hash_spread_v4(hash_spread_secret(s), word[0], hash_spread_l4_of(word[1]));
 }
 
 static inline uint32_t hash_spread5(const struct hash_secret *s, const uint64_t word[5])
 {
-    uint64_t ports = hash_spread_l4(word[4]) ^ s->spread[1];
-    uint64_t source = word[0] * s->spread[2] + word[1], destination = word[2] * s->spread[2] + word[3];
-    return hash_spread_mix(hash_fold(source ^ ports, destination ^ ports));
+    return hash_spread_v6(hash_spread_secret(s), word, hash_spread_l4_of(word[4]));
 }
 
 /* Of keys with words of ids, as hash_tagged(). */

@@ -9,7 +9,7 @@
 #endif
 
 /* Not from the heap, which recycles memory that was huge pages once, so that touching it takes the kernel as long as one. */
-static void *map_huge(size_t size)
+static void *memory_map_huge(size_t size)
 {
     char *all = mmap(NULL, size + MEMORY_HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (all == MAP_FAILED)
@@ -25,7 +25,7 @@ void *memory_default_alloc(void *ctx, size_t size, size_t align, int32_t node)
 {
     (void)ctx;
     (void)node;
-    return size == MEMORY_HUGE ? map_huge(size) : aligned_alloc(align, (size + align - 1) & ~(align - 1));
+    return size == MEMORY_HUGE ? memory_map_huge(size) : aligned_alloc(align, (size + align - 1) & ~(align - 1));
 }
 
 void memory_default_free(void *ctx, void *ptr, size_t size)

@@ -1,16 +1,16 @@
 /* note: see note.h, and table.h for the ordering guarantees T-A to T-F. */
 #include "note.h"
 
-#include "probe.h"
+#include "find.h"
 
 /* Besides FLOWQ_NOTE_*: */
 enum {
-    AGAIN = 0xffff,     /* something changed under us, start again */
-    GET_MEMORY = 0xfffe /* growth wants some, and start again */
+    NOTE_AGAIN = 0xffff,     /* something changed under us, start again */
+    NOTE_GET_MEMORY = 0xfffe /* growth wants some, and start again */
 };
 
 /* How the table may still grow for one note. */
-struct growth {
+struct note_growth {
     unsigned splits;        /* so many times; 0: the note has to do with what there is */
     struct table_want want; /* with GET_MEMORY */
 };
@@ -45,7 +45,7 @@ bool note_stale(const struct note_ages *ages, uint32_t now_tick, uint64_t word)
     }
 }
 
-static uint32_t first_class(enum note_kind kind)
+static uint32_t note_first_class(enum note_kind kind)
 {
     switch (kind) {
     case NOTE_CARRIES:
@@ -59,36 +59,36 @@ static uint32_t first_class(enum note_kind kind)
 }
 
 /* Of a flow that was noted before, and not stored (S9). */
-static uint32_t second_class(enum note_kind kind) { return note_class[kind][FLOWQ_CLASS_EMBRYONIC]; }
+static uint32_t note_second_class(enum note_kind kind) { return note_class[kind][FLOWQ_CLASS_EMBRYONIC]; }
 
-static uint64_t first_word(const struct note_context *c, uint64_t hash, uint32_t cls)
+static uint64_t note_first_word(const struct note_context *c, uint64_t hash, uint32_t cls)
 {
     return (hash & c->table->tag_mask) | c->idle | cls;
 }
 
 /* A new connection on old ports (S2). On an embryonic binding a SYN is a retransmission. */
-static bool opens_anew(uint32_t cls, enum note_kind kind) { return cls != FLOWQ_CLASS_EMBRYONIC && kind == NOTE_OPENS; }
+static bool note_opens_anew(uint32_t cls, enum note_kind kind) { return cls != FLOWQ_CLASS_EMBRYONIC && kind == NOTE_OPENS; }
 
 /* Who gives way first (S9): a smaller number does. An empty slot is 0; UINT32_MAX never does. Within a class the oldest. */
-enum { RANK_EMPTY = 0, RANK_STALE = 1, RANK_NEVER = 0xffff };
+enum { NOTE_RANK_EMPTY = 0, NOTE_RANK_STALE = 1, NOTE_RANK_NEVER = 0xffff };
 
-static uint32_t victim_rank(const struct note_context *c, uint64_t word)
+static uint32_t note_victim_rank(const struct note_context *c, uint64_t word)
 {
-    static const uint8_t by_class[] = {[FLOWQ_CLASS_EMBRYONIC] = RANK_STALE + 1,
-                                       [FLOWQ_CLASS_CLOSING] = RANK_STALE + 2,
-                                       [FLOWQ_CLASS_ESTABLISHED] = RANK_STALE + 3};
+    static const uint8_t by_class[] = {[FLOWQ_CLASS_EMBRYONIC] = NOTE_RANK_STALE + 1,
+                                       [FLOWQ_CLASS_CLOSING] = NOTE_RANK_STALE + 2,
+                                       [FLOWQ_CLASS_ESTABLISHED] = NOTE_RANK_STALE + 3};
     if (word == 0)
-        return RANK_EMPTY;
+        return NOTE_RANK_EMPTY;
     uint32_t age = note_age(note_tick(c), word), cls = word_class(word);
     if (cls == WORD_FROZEN || (cls == FLOWQ_CLASS_ESTABLISHED && age <= c->ages.active))
         return UINT32_MAX;
-    uint32_t rank = note_stale(&c->ages, note_tick(c), word) ? RANK_STALE : by_class[cls];
+    uint32_t rank = note_stale(&c->ages, note_tick(c), word) ? NOTE_RANK_STALE : by_class[cls];
     return rank << 16 | (0xffff - age);
 }
 
 /* ---- Binding times (S2) ---------------------------------------------------------------------------------------------------- */
 
-static uint16_t bind_stamp(const struct note_context *c)
+static uint16_t note_bind_stamp(const struct note_context *c)
 {
     uint16_t stamp = (uint16_t)(c->now_ns >> NOTE_BIND_SHIFT);
     return stamp ? stamp : 1;
@@ -96,7 +96,7 @@ static uint16_t bind_stamp(const struct note_context *c)
 
 /* Was a flow that has this word last noted longer ago than that? Then it was bound longer ago, too, whatever its time says. Ticks
    that are ahead are new as far as binding times are, where that is further than note_age() has it. */
-static bool silent_for(const struct note_context *c, uint64_t word, uint32_t ticks)
+static bool note_silent_for(const struct note_context *c, uint64_t word, uint32_t ticks)
 {
     uint32_t ahead = NOTE_BIND_AHEAD >> (c->ages.tick_shift - NOTE_BIND_SHIFT);
     uint32_t until = (word_tick(word) - note_tick(c)) & (uint32_t)WORD_TICK_MASK;
@@ -105,48 +105,51 @@ static bool silent_for(const struct note_context *c, uint64_t word, uint32_t tic
 }
 
 /* Is this time later than now, by another thread's clock, or because this note was held up since it read its own? */
-static bool stamp_ahead(const struct note_context *c, uint16_t stamp)
+static bool note_stamp_ahead(const struct note_context *c, uint16_t stamp)
 {
-    return (uint16_t)(bind_stamp(c) - stamp) > UINT16_MAX - NOTE_BIND_AHEAD;
+    return (uint16_t)(note_bind_stamp(c) - stamp) > UINT16_MAX - NOTE_BIND_AHEAD;
 }
 
 /* Has a flow that has this word and this binding time been bound within so many ticks, or later than now? The time alone may have
    wrapped (note.h). */
-static bool stamp_within(const struct note_context *c, uint64_t word, uint16_t stamp, uint32_t ticks)
+static bool note_stamp_within(const struct note_context *c, uint64_t word, uint16_t stamp, uint32_t ticks)
 {
-    uint16_t age = (uint16_t)(bind_stamp(c) - stamp);
-    return stamp != 0 && (age <= ticks || stamp_ahead(c, stamp)) && !silent_for(c, word, ticks);
+    uint16_t age = (uint16_t)(note_bind_stamp(c) - stamp);
+    return stamp != 0 && (age <= ticks || note_stamp_ahead(c, stamp)) && !note_silent_for(c, word, ticks);
 }
 
-static bool same_flow(const struct table *t, uint64_t a, uint64_t b) { return ((a ^ b) & (t->tag_mask | WORD_SECONDARY)) == 0; }
+static bool note_same_flow(const struct table *t, uint64_t a, uint64_t b)
+{
+    return ((a ^ b) & (t->tag_mask | WORD_SECONDARY)) == 0;
+}
 
 /* Where else the flow is than at `p`, where it is being moved, or was. slot NULL: nowhere, or not yet. Seq_cst for N-A. */
-static struct place find_other(const struct table *t, const struct place *p, uint64_t hash)
+static struct place note_find_other(const struct table *t, const struct place *p, uint64_t hash)
 {
     struct directory *d = ptr_load_seq_cst(&t->directory);
     struct shard *s = ptr_load_seq_cst(&d->shard[hash >> d->shift]);
-    struct place now = shard_find(t, s, hash);
+    struct place now = find_in_shard(t, s, hash);
     if (now.slot == p->slot && !(p->word & WORD_SECONDARY))
-        now = shard_find_away(t, s, hash);
+        now = find_in_shard_second(t, s, hash);
     if (now.slot == p->slot)
         now.slot = NULL;
     return now;
 }
 
 /* Stores the time of a flow that this note has just bound at `p`, where `seen` was the time before (N-A). */
-static void bind_at(const struct table *t, struct place p, uint64_t hash, uint16_t seen, uint16_t stamp)
+static void note_bind_at(const struct table *t, struct place p, uint64_t hash, uint16_t seen, uint16_t stamp)
 {
     do {
         stamp_raise(place_stamp(t, &p), seen, stamp);
         uint64_t word = u64_load_seq_cst(p.slot);
-        if (same_flow(t, word, p.word) && word_class(word) != WORD_FROZEN)
+        if (note_same_flow(t, word, p.word) && word_class(word) != WORD_FROZEN)
             return;
-        p = find_other(t, &p, hash);
+        p = note_find_other(t, &p, hash);
     } while (p.slot);
 }
 
 /* Waits, a bounded time, for whoever is moving the flow. */
-static bool let_move(const struct note_context *c, const struct place *p)
+static bool note_let_move(const struct note_context *c, const struct place *p)
 {
     struct spin *lock = &shard_head(c->table, p->shard)->lock;
     bool done = spin_try_within(lock, c->tries_left);
@@ -155,66 +158,66 @@ static bool let_move(const struct note_context *c, const struct place *p)
     return done;
 }
 
-/* update() where there are binding times. */
-static __attribute__((noinline)) uint32_t update_timed(const struct note_context *c, const struct place *p, uint64_t hash,
-                                                       enum note_kind kind)
+/* note_update() where there are binding times. */
+static __attribute__((noinline)) uint32_t note_update_timed(const struct note_context *c, const struct place *p, uint64_t hash,
+                                                            enum note_kind kind)
 {
     const struct table *t = c->table;
     uint64_t word = p->word;
     uint32_t queue = word_queue(t, word), ticks = kind == NOTE_DATAGRAM ? c->rebind_other : c->rebind_tcp;
     uint32_t outcome = queue == c->qid ? FLOWQ_NOTE_REFRESHED : FLOWQ_NOTE_MOVED;
-    bool anew = opens_anew(word_class(word), kind), binds = anew || outcome == FLOWQ_NOTE_MOVED;
+    bool anew = note_opens_anew(word_class(word), kind), binds = anew || outcome == FLOWQ_NOTE_MOVED;
     if (binds && u8_load_acquire(&shard_head(t, p->shard)->arriving)) /* N-A */
-        return let_move(c, p) ? AGAIN : FLOWQ_NOTE_BUSY;
+        return note_let_move(c, p) ? NOTE_AGAIN : FLOWQ_NOTE_BUSY;
     uint16_t seen = u16_load_acquire(place_stamp(t, p));
-    if (binds && !anew && ticks && queue_in_use(c->queues, queue) && stamp_within(c, word, seen, ticks)) {
+    if (binds && !anew && ticks && queue_in_use(c->queues, queue) && note_stamp_within(c, word, seen, ticks)) {
         outcome = FLOWQ_NOTE_SUPPRESSED;
         binds = false;
     }
     uint64_t fresh = word_make(word & (t->tag_mask | WORD_SECONDARY), outcome == FLOWQ_NOTE_MOVED ? c->qid : queue, note_tick(c),
                                note_class[kind][word_class(word)]);
     if (u64_load_acquire(p->slot) != word)
-        return AGAIN; /* the time may have been another flow's */
+        return NOTE_AGAIN; /* the time may have been another flow's */
     if (fresh == word)
         return outcome;
-    if (seen != 0 && !stamp_within(c, word, seen, ticks)) {
+    if (seen != 0 && !note_stamp_within(c, word, seen, ticks)) {
         uint16_t old = seen;
         (void)u16_cas(place_stamp(t, p), &old, 0); /* "long ago", before it wraps; unless another time came meanwhile */
         seen = 0;
     }
     if (!u64_cas_seq_cst(p->slot, &word, fresh))
-        return AGAIN;
+        return NOTE_AGAIN;
     if (binds) /* a time that is later than ours stays */
-        bind_at(t, *p, hash, seen, seen != 0 && stamp_ahead(c, seen) ? seen : bind_stamp(c));
+        note_bind_at(t, *p, hash, seen, seen != 0 && note_stamp_ahead(c, seen) ? seen : note_bind_stamp(c));
     return outcome;
 }
 
 /* ---- A flow that is known -------------------------------------------------------------------------------------------------- */
 
 /* Refresh, move, change of class: one compare-and-swap, or nothing if nothing changes. */
-static uint32_t update(const struct note_context *c, const struct place *p, uint64_t hash, enum note_kind kind)
+static uint32_t note_update(const struct note_context *c, const struct place *p, uint64_t hash, enum note_kind kind)
 {
     const struct table *t = c->table;
     if (t->plane_at)
-        return update_timed(c, p, hash, kind);
+        return note_update_timed(c, p, hash, kind);
     uint64_t word = p->word;
     uint64_t fresh = word_make(word & (t->tag_mask | WORD_SECONDARY), c->qid, note_tick(c), note_class[kind][word_class(word)]);
     uint32_t outcome = word_queue(t, word) == c->qid ? FLOWQ_NOTE_REFRESHED : FLOWQ_NOTE_MOVED;
     if (fresh == word)
         return outcome;
-    return u64_cas(p->slot, &word, fresh) ? outcome : AGAIN;
+    return u64_cas(p->slot, &word, fresh) ? outcome : NOTE_AGAIN;
 }
 
 /* ---- A flow that is not ---------------------------------------------------------------------------------------------------- */
 
 /* The slot of a line that gives way first. */
-static struct place best_slot(const struct note_context *c, struct shard *s, uint32_t line, uint32_t *rank)
+static struct place note_best_slot(const struct note_context *c, struct shard *s, uint32_t line, uint32_t *rank)
 {
     struct place best = {.shard = s, .line = shard_line(s, line), .slot = &shard_line(s, line)->slot[0]};
     *rank = UINT32_MAX;
-    for (uint32_t i = 0; i < LINE_SLOTS && *rank != RANK_EMPTY; i++) {
+    for (uint32_t i = 0; i < LINE_SLOTS && *rank != NOTE_RANK_EMPTY; i++) {
         uint64_t word = u64_load_acquire(&best.line->slot[i]);
-        uint32_t r = victim_rank(c, word);
+        uint32_t r = note_victim_rank(c, word);
         if (r < *rank) {
             *rank = r;
             best.slot = &best.line->slot[i];
@@ -224,57 +227,48 @@ static struct place best_slot(const struct note_context *c, struct shard *s, uin
     return best;
 }
 
-/* An empty slot of a line; slot NULL: there is none. */
-static struct place empty_slot(struct shard *s, uint32_t line)
-{
-    struct place p = {.shard = s, .line = shard_line(s, line)};
-    unsigned at = line_match(p.line, 0, UINT64_MAX);
-    p.slot = at < LINE_SLOTS ? &p.line->slot[at] : NULL;
-    return p;
-}
-
-static void count_live(struct shard_head *head) { u32_store_relaxed(&head->live, u32_load_relaxed(&head->live) + 1); }
+static void note_count_live(struct shard_head *head) { u32_store_relaxed(&head->live, u32_load_relaxed(&head->live) + 1); }
 
 /* Writes off the flow whose place was taken; p->word is what it was. */
-static void write_off(const struct note_context *c, const struct place *p, uint32_t rank)
+static void note_write_off(const struct note_context *c, const struct place *p, uint32_t rank)
 {
     const struct table *t = c->table;
-    tally_add(&c->tally, rank >> 16 == RANK_STALE ? STAT_RECLAIMED : STAT_DISPLACED + word_class(p->word), 1);
+    tally_add(&c->tally, rank >> 16 == NOTE_RANK_STALE ? STAT_RECLAIMED : STAT_DISPLACED + word_class(p->word), 1);
     if (p->word & WORD_SECONDARY) {
         uint32_t line = (uint32_t)(p->line - shard_line(p->shard, 0));
-        line_uncount_away(shard_line(p->shard, other_line(t->line_mask, p->word, line)));
+        line_uncount_second(shard_line(p->shard, line_other(t->line_mask, p->word, line)));
     }
 }
 
 /* Puts `word` into the slot at p if that still holds p->word; `home` is the line to count in if p is in the flow's second line.
    The flow that is there is frozen first, so that nothing has been touched when that fails, and no note of it comes between. */
-static bool put(const struct note_context *c, const struct place *p, uint32_t rank, struct line *home, uint64_t word,
-                uint16_t stamp)
+static bool note_put(const struct note_context *c, const struct place *p, uint32_t rank, struct line *home, uint64_t word,
+                     uint16_t stamp)
 {
     bool secondary = p->line != home;
     uint64_t expected = p->word;
-    if (rank != RANK_EMPTY && !u64_cas_seq_cst(p->slot, &expected, expected & ~WORD_CLASS_MASK))
+    if (rank != NOTE_RANK_EMPTY && !u64_cas_seq_cst(p->slot, &expected, expected & ~WORD_CLASS_MASK))
         return false;
     if (secondary)
-        line_count_away(home, word); /* T-B: before it can be looked for there */
+        line_count_second(home, word); /* T-B: before it can be looked for there */
     if (c->table->plane_at)
-        u16_store_release(place_stamp(c->table, p), stamp); /* N-A */
+        u16_store_release(place_stamp(c->table, p), stamp);               /* N-A */
     u64_store_release(p->slot, secondary ? word | WORD_SECONDARY : word); /* nobody else fills empty slots, or frozen ones */
-    if (rank == RANK_EMPTY)
-        count_live(shard_head(c->table, p->shard));
+    if (rank == NOTE_RANK_EMPTY)
+        note_count_live(shard_head(c->table, p->shard));
     else
-        write_off(c, p, rank);
+        note_write_off(c, p, rank);
     return true;
 }
 
 /* A flow that has moved aside: the slot that it leaves, frozen, and the one that it has now; its binding time when it went. */
-struct moved {
+struct note_moved {
     struct place from, to;
     uint16_t stamp;
 };
 
 /* Moves a flow that is in its home line, `line`, over to its second one, if there is a place that nobody needs. */
-static bool move_aside(const struct note_context *c, struct shard *s, uint32_t line, struct moved *m)
+static bool note_move_aside(const struct note_context *c, struct shard *s, uint32_t line, struct note_moved *m)
 {
     const struct table *t = c->table;
     for (uint32_t i = 0; i < LINE_SLOTS; i++) {
@@ -283,14 +277,14 @@ static bool move_aside(const struct note_context *c, struct shard *s, uint32_t l
         uint32_t rank;
         if (word & WORD_SECONDARY)
             continue;
-        m->to = best_slot(c, s, other_line(t->line_mask, word, line), &rank);
-        if (rank >> 16 > RANK_STALE)
+        m->to = note_best_slot(c, s, line_other(t->line_mask, word, line), &rank);
+        if (rank >> 16 > NOTE_RANK_STALE)
             continue;
         m->from = (struct place){.shard = s, .line = shard_line(s, line), .slot = slot};
         word = slot_freeze(slot); /* T-A */
         m->from.word = word & ~WORD_CLASS_MASK;
         m->stamp = t->plane_at ? u16_load_seq_cst(place_stamp(t, &m->from)) : 0;
-        if (put(c, &m->to, rank, m->from.line, word, m->stamp))
+        if (note_put(c, &m->to, rank, m->from.line, word, m->stamp))
             return true;
         u64_store_release(slot, word); /* its new place was refreshed after all: thaw */
     }
@@ -298,34 +292,34 @@ static bool move_aside(const struct note_context *c, struct shard *s, uint32_t l
 }
 
 /* Takes the slot that a flow has left for `word`. */
-static void take_left(const struct note_context *c, const struct moved *m, struct line *home, uint64_t word)
+static void note_take_left(const struct note_context *c, const struct note_moved *m, struct line *home, uint64_t word)
 {
     bool secondary = m->from.line != home;
     if (secondary)
-        line_count_away(home, word);
+        line_count_second(home, word);
     if (c->table->plane_at) { /* N-A */
-        uint16_t stamp = u16_xchg_seq_cst(place_stamp(c->table, &m->from), bind_stamp(c));
+        uint16_t stamp = u16_xchg_seq_cst(place_stamp(c->table, &m->from), note_bind_stamp(c));
         if (stamp != m->stamp)
             stamp_raise(place_stamp(c->table, &m->to), m->stamp, stamp);
     }
     u64_store_release(m->from.slot, secondary ? word | WORD_SECONDARY : word);
 }
 
-static uint32_t grow(const struct note_context *c, struct shard *s, uint64_t hash, struct growth *g)
+static uint32_t note_grow(const struct note_context *c, struct shard *s, uint64_t hash, struct note_growth *g)
 {
     if (g->splits == 0)
         return FLOWQ_NOTE_REFUSED;
     switch (table_grow(c->table, s, hash, &g->want, c->tries_left)) {
     case TABLE_GROWN:
         tally_add(&c->tally, STAT_GROWN, 1);
-        g->splits -= s != nowhere();
-        return AGAIN;
+        g->splits -= s != shard_nowhere();
+        return NOTE_AGAIN;
     case TABLE_CHANGED:
-        return AGAIN;
+        return NOTE_AGAIN;
     case TABLE_BUSY:
         return FLOWQ_NOTE_BUSY;
     case TABLE_WANTS:
-        return GET_MEMORY;
+        return NOTE_GET_MEMORY;
     case TABLE_DELAYED:
         tally_add(&c->tally, STAT_GROW_DELAYED, 1);
         break;
@@ -336,137 +330,135 @@ static uint32_t grow(const struct note_context *c, struct shard *s, uint64_t has
 }
 
 /* No lock is held. */
-static uint32_t get_memory(const struct note_context *c, struct growth *g)
+static uint32_t note_get_memory(const struct note_context *c, struct note_growth *g)
 {
     enum table_got got = table_get(c->table, &g->want, c->tries_left);
     if (got == TABLE_GOT_NONE) {
         tally_add(&c->tally, STAT_GROW_FAILED, 1);
         g->splits = 0;
     }
-    return got == TABLE_GOT_BUSY ? FLOWQ_NOTE_BUSY : AGAIN;
+    return got == TABLE_GOT_BUSY ? FLOWQ_NOTE_BUSY : NOTE_AGAIN;
 }
 
 /* Finds a place, in the order of S9: a free or a stale one, one that another flow can leave, a larger table, the least of the
    flows within reach. */
-static uint32_t insert_locked(const struct note_context *c, struct shard *s, uint64_t hash, uint32_t cls, struct growth *g)
+static uint32_t note_insert_locked(const struct note_context *c, struct shard *s, uint64_t hash, uint32_t cls,
+                                   struct note_growth *g)
 {
     const struct table *t = c->table;
-    uint64_t word = first_word(c, hash, cls);
-    uint32_t first = home_line(t->line_mask, hash), second = other_line(t->line_mask, hash, first), rank, other_rank;
+    uint64_t word = note_first_word(c, hash, cls);
+    uint32_t first = line_of_hash(t->line_mask, hash), second = line_other(t->line_mask, hash, first), rank, other_rank;
     struct line *home = shard_line(s, first);
-    struct moved aside;
-    struct place best = empty_slot(s, first);
+    struct note_moved aside;
+    struct place best = find_empty(s, first);
     if (!best.slot)
-        best = empty_slot(s, second);
+        best = find_empty(s, second);
     if (best.slot)
-        return put(c, &best, RANK_EMPTY, home, word, bind_stamp(c)) ? FLOWQ_NOTE_BOUND : AGAIN;
-    best = best_slot(c, s, first, &rank);
-    struct place other = best_slot(c, s, second, &other_rank);
-    if (other_rank < rank && rank >> 16 != RANK_STALE) { /* at home, any stale one is as good */
+        return note_put(c, &best, NOTE_RANK_EMPTY, home, word, note_bind_stamp(c)) ? FLOWQ_NOTE_BOUND : NOTE_AGAIN;
+    best = note_best_slot(c, s, first, &rank);
+    struct place other = note_best_slot(c, s, second, &other_rank);
+    if (other_rank < rank && rank >> 16 != NOTE_RANK_STALE) { /* at home, any stale one is as good */
         best = other;
         rank = other_rank;
     }
-    if (rank >> 16 <= RANK_STALE)
-        return put(c, &best, rank, home, word, bind_stamp(c)) ? FLOWQ_NOTE_BOUND : AGAIN;
-    if (move_aside(c, s, first, &aside) || move_aside(c, s, second, &aside)) {
-        take_left(c, &aside, home, word);
+    if (rank >> 16 <= NOTE_RANK_STALE)
+        return note_put(c, &best, rank, home, word, note_bind_stamp(c)) ? FLOWQ_NOTE_BOUND : NOTE_AGAIN;
+    if (note_move_aside(c, s, first, &aside) || note_move_aside(c, s, second, &aside)) {
+        note_take_left(c, &aside, home, word);
         return FLOWQ_NOTE_BOUND;
     }
-    uint32_t grown = grow(c, s, hash, g);
+    uint32_t grown = note_grow(c, s, hash, g);
     if (grown != FLOWQ_NOTE_REFUSED || rank == UINT32_MAX)
         return grown;
-    return put(c, &best, rank, home, word, bind_stamp(c)) ? FLOWQ_NOTE_BOUND : AGAIN;
+    return note_put(c, &best, rank, home, word, note_bind_stamp(c)) ? FLOWQ_NOTE_BOUND : NOTE_AGAIN;
 }
 
 /* What most new flows take: an empty slot at home. False: it may be known by now, or must go elsewhere. The shard is locked. */
-static inline bool insert_at_home(const struct note_context *c, struct shard *s, struct shard_head *head, uint64_t hash,
-                                  uint32_t cls)
+static inline bool note_insert_at_home(const struct note_context *c, struct shard *s, struct shard_head *head, uint64_t hash,
+                                       uint32_t cls)
 {
     const struct table *t = c->table;
-    struct line *home = shard_line(s, home_line(t->line_mask, hash));
-    if (line_match(home, hash & t->tag_mask, t->tag_mask | WORD_SECONDARY) != LINE_SLOTS || line_may_be_away(home, hash))
+    struct line *home = shard_line(s, line_of_hash(t->line_mask, hash));
+    if (find_may_be_known(t, home, hash))
         return false;
     unsigned at = line_match(home, 0, UINT64_MAX);
     if (at == LINE_SLOTS)
         return false;
     if (t->plane_at)
-        u16_store_relaxed(shard_plane(t, s) + home_line(t->line_mask, hash) * LINE_SLOTS + at, bind_stamp(c)); /* N-A */
-    u64_store_release(&home->slot[at], first_word(c, hash, cls)); /* nobody else fills empty slots */
-    count_live(head);
+        u16_store_relaxed(shard_plane(t, s) + line_of_hash(t->line_mask, hash) * LINE_SLOTS + at, note_bind_stamp(c)); /* N-A */
+    u64_store_release(&home->slot[at], note_first_word(c, hash, cls)); /* nobody else fills empty slots */
+    note_count_live(head);
     return true;
 }
 
-static uint32_t insert_in(const struct note_context *c, struct shard *s, uint64_t hash, uint32_t cls, struct growth *g)
+static uint32_t note_insert_in(const struct note_context *c, struct shard *s, uint64_t hash, uint32_t cls, struct note_growth *g)
 {
     struct shard_head *head = shard_head(c->table, s);
     if (!spin_try_within(&head->lock, c->tries_left))
         return FLOWQ_NOTE_BUSY;
-    uint32_t outcome = AGAIN;
+    uint32_t outcome = NOTE_AGAIN;
     if (!head->superseded) {
-        if (insert_at_home(c, s, head, hash, cls))
+        if (note_insert_at_home(c, s, head, hash, cls))
             outcome = FLOWQ_NOTE_BOUND;
-        else if (!shard_find(c->table, s, hash).slot)
-            outcome = insert_locked(c, s, hash, cls, g);
+        else if (!find_in_shard(c->table, s, hash).slot)
+            outcome = note_insert_locked(c, s, hash, cls, g);
     }
     spin_unlock(&head->lock);
     return outcome;
 }
 
-static uint32_t insert(const struct note_context *c, uint64_t hash, uint32_t cls, struct growth *g)
+static uint32_t note_insert(const struct note_context *c, uint64_t hash, uint32_t cls, struct note_growth *g)
 {
     struct shard *s = table_shard(c->table, hash);
-    uint32_t outcome = s == nowhere() ? grow(c, s, hash, g) : insert_in(c, s, hash, cls, g);
-    return outcome == GET_MEMORY ? get_memory(c, g) : outcome;
+    uint32_t outcome = s == shard_nowhere() ? note_grow(c, s, hash, g) : note_insert_in(c, s, hash, cls, g);
+    return outcome == NOTE_GET_MEMORY ? note_get_memory(c, g) : outcome;
 }
 
 /* ---- One note -------------------------------------------------------------------------------------------------------------- */
 
 /* Embryonic, and on the queue that steering chooses anyway. */
-static bool implied(const struct note_context *c, uint32_t spread, enum note_kind kind)
+static bool note_is_implied(const struct note_context *c, uint32_t spread, enum note_kind kind)
 {
     return note_begins(kind) && queue_pick(c->queues, spread) == c->qid;
 }
 
 uint32_t note_flow(const struct note_context *c, uint64_t hash, uint32_t spread, enum note_kind kind)
 {
-    struct growth g = {.splits = NOTE_SPLITS};
+    struct note_growth g = {.splits = NOTE_SPLITS};
     for (unsigned tries = 0; tries < NOTE_TRIES; tries++) {
-        struct place p = table_find(c->table, hash);
+        struct place p = find_in_table(c->table, hash);
         uint32_t outcome;
         if (p.slot && word_class(p.word) != WORD_FROZEN)
-            outcome = update(c, &p, hash, kind);
+            outcome = note_update(c, &p, hash, kind);
         else if (p.slot)
-            outcome = let_move(c, &p) ? AGAIN : FLOWQ_NOTE_BUSY;
+            outcome = note_let_move(c, &p) ? NOTE_AGAIN : FLOWQ_NOTE_BUSY;
         else if (kind == NOTE_RESETS)
             outcome = FLOWQ_NOTE_RESET;
-        else if (implied(c, spread, kind))
-            outcome = implied_again(c->implied, hash, c->now_ns) ? insert(c, hash, second_class(kind), &g) : FLOWQ_NOTE_IMPLIED;
+        else if (note_is_implied(c, spread, kind))
+            outcome = implied_again(c->implied, hash, c->now_ns) ? note_insert(c, hash, note_second_class(kind), &g)
+                                                                 : FLOWQ_NOTE_IMPLIED;
         else
-            outcome = insert(c, hash, first_class(kind), &g);
-        if (outcome != AGAIN)
+            outcome = note_insert(c, hash, note_first_class(kind), &g);
+        if (outcome != NOTE_AGAIN)
             return outcome;
     }
     return FLOWQ_NOTE_BUSY;
 }
 
-bool note_unchanged_away(const struct note_context *c, const struct line *home, uint64_t hash, uint32_t flags)
+bool note_unchanged_second(const struct note_context *c, const struct line *home, uint64_t hash, uint32_t flags)
 {
-    uint64_t mask = c->table->tag_mask | WORD_SECONDARY, probe = (hash & c->table->tag_mask) | WORD_SECONDARY;
-    if (!line_may_be_away(home, hash)) /* T-B */
-        return false;
-    const struct line *second = second_line(c->table->line_mask, home, hash);
-    uint64_t word = u64_load_relaxed(&second->word[line_match(second, probe, mask)]); /* T-C */
+    uint64_t word = find_second_word(c->table->line_mask, c->table->tag_mask, home, hash);
     return note_change(c, c->table->tag_mask, hash, flags, word) == WORD_SECONDARY;
 }
 
 uint32_t note_missed(const struct note_context *c, const struct line *home, uint64_t hash, uint32_t spread, enum note_kind kind)
 {
-    /* A short cut to insert(), which looks again under the lock. Not where the answer hangs on the flow being unknown: the line
-       may be of a shard that an earlier packet of the batch has split. */
-    if ((kind == NOTE_CARRIES || kind == NOTE_CLOSES) && !line_may_be_away(home, hash)) {
-        struct growth g = {.splits = NOTE_SPLITS};
-        uint32_t outcome = insert(c, hash, first_class(kind), &g);
-        if (outcome != AGAIN)
+    /* A short cut to note_insert(), which looks again under the lock. Not where the answer hangs on the flow being unknown: the
+       line may be of a shard that an earlier packet of the batch has split. */
+    if ((kind == NOTE_CARRIES || kind == NOTE_CLOSES) && !line_may_be_second(home, hash)) {
+        struct note_growth g = {.splits = NOTE_SPLITS};
+        uint32_t outcome = note_insert(c, hash, note_first_class(kind), &g);
+        if (outcome != NOTE_AGAIN)
             return outcome;
     }
     return note_flow(c, hash, spread, kind);

@@ -160,6 +160,6 @@ static inline uint64_t note_in_place(const struct note_context *c)
 }
 
 /* Is the flow in its second line, and would a note change nothing there? Of one that is not in its home line. */
-bool note_unchanged_away(const struct note_context *c, const struct line *home, uint64_t hash, uint32_t flags);
+bool note_unchanged_second(const struct note_context *c, const struct line *home, uint64_t hash, uint32_t flags);
 
 #endif

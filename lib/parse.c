@@ -7,10 +7,10 @@
 
 _Static_assert(PARSE_MAX_BYTES == FLOWQ_HEADER_MAX, "what gather copies is what the parser looks at");
 
-/* Completes out->key, whose addresses are there. */
-static inline void complete_key(struct walk *w, struct ip ip, uint32_t ports, uint64_t vlans, uint64_t vni)
+/* Completes the key, whose addresses are there. */
+static inline void parse_complete_key(struct walk *w, struct ip_header ip, uint32_t ports, uint64_t vlans, uint64_t vni)
 {
-    struct key *k = &w->out->key;
+    struct key *k = w->key;
     k->bytes = KEY_V6_BYTES;
     k->word[4] = key_l4_make(ports, ip.protocol, ip.version);
     if (ip.version == 4) {
@@ -25,20 +25,21 @@ static inline void complete_key(struct walk *w, struct ip ip, uint32_t ports, ui
 
 _Static_assert(PARSE_QUOTE - PARSE_FLOW == PARSE_QUOTE_LATER - PARSE_LATER, "a quote is so much more");
 
-void walk_finish(struct walk *w, struct ip ip, uint32_t ports, uint8_t kind)
+void walk_finish(struct walk *w, struct ip_header ip, uint32_t ports, uint8_t kind)
 {
-    complete_key(w, ip, ports, w->vlans, w->vni);
+    parse_complete_key(w, ip, ports, w->vlans, w->vni);
     w->out->kind = (uint8_t)(kind + (w->in_quote ? PARSE_QUOTE - PARSE_FLOW : 0));
 }
 
-void walk_finish_portless(struct walk *w, struct ip ip) { walk_finish(w, ip, 0, PARSE_FLOW); }
+void walk_finish_portless(struct walk *w, struct ip_header ip) { walk_finish(w, ip, 0, PARSE_FLOW); }
 
-void parse_packet(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct parse_result *out)
+void parse_packet_to(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct key *key, struct parse_result *out)
 {
     struct cursor at = {pkt->data, pkt->len < PARSE_MAX_BYTES ? pkt->len : PARSE_MAX_BYTES};
     struct walk w; /* `spare_*` and `copy` stay unset until they are needed */
     w.rules = rules;
     w.out = out;
+    w.key = key;
     w.fields = NULL;
     w.vlans = w.vni = 0;
     w.n_more = PARSE_MAX_PASSED;
@@ -55,11 +56,11 @@ void parse_packet(const struct flowq_pkt *pkt, const struct parse_rules *rules, 
     if (out->kind != PARSE_KEYLESS)
         return;
     if (w.has_spare) {
-        memcpy(out->key.word, w.spare_address, sizeof(w.spare_address));
-        complete_key(&w, w.spare_ip, w.spare_ports, w.spare_vlans, w.spare_vni);
+        memcpy(key->word, w.spare_address, sizeof(w.spare_address));
+        parse_complete_key(&w, w.spare_ip, w.spare_ports, w.spare_vlans, w.spare_vni);
         out->flags = w.spare_flags;
         out->kind = w.spare_in_quote ? PARSE_QUOTE : PARSE_FLOW;
     } else {
-        out->key.bytes = 0;
+        key->bytes = 0;
     }
 }

@@ -13,9 +13,9 @@
 
 #include "flowq.h"
 
-#define PARSE_MAX_BYTES 256 /* == FLOWQ_HEADER_MAX */
-#define PARSE_CACHE_LINE 64 /* bytes, or about that: headers are fetched by these */
-#define PARSE_MAX_PASSED 8 /* headers passed over in all: VLAN tags, MPLS labels, extension headers of IPv6 and of GTP-U */
+#define PARSE_MAX_BYTES  256 /* == FLOWQ_HEADER_MAX */
+#define PARSE_CACHE_LINE 64  /* bytes, or about that: headers are fetched by these */
+#define PARSE_MAX_PASSED 8   /* headers passed over in all: VLAN tags, MPLS labels, extension headers of IPv6 and of GTP-U */
 
 /* IP protocols and IPv6 next headers (IANA). */
 enum {
@@ -74,14 +74,15 @@ enum parse_kind {
 /* What parse_result.flags can say; with PARSE_KEYLESS, of as much as could be read. */
 #define PARSE_MULTICAST                                                                                                          \
     0x01u /* to Ethernet's broadcast address, or IP's multicast or broadcast: outer, or inner of an inner key */
-#define PARSE_FIN 0x02u       /* TCP flags of the packet that gave the key; never set for quotes */
-#define PARSE_SYN 0x04u
-#define PARSE_RST 0x08u
+#define PARSE_FIN        0x02u /* TCP flags of the packet that gave the key; never set for quotes */
+#define PARSE_SYN        0x04u
+#define PARSE_RST        0x08u
 #define PARSE_ICMP_ERROR 0x10u /* an ICMP or ICMPv6 error, also when its quote could not be read (then kind is PARSE_FLOW) */
 
-#define PARSE_WHOLE_KEY 0x20u  /* of PARSE_LATER: the protocol has no ports, so that the key is that of the flow */
-#define PARSE_UNREAD_TUNNEL 0x40u /* to the port of a UDP tunnel, and no inner packet could be read: the key is the outer one;
-                                     never set for quotes */
+#define PARSE_WHOLE_KEY 0x20u /* of PARSE_LATER: the protocol has no ports, so that the key is that of the flow */
+#define PARSE_UNREAD_TUNNEL                                                                                                      \
+    0x40u /* to the port of a UDP tunnel, and no inner packet could be read: the key is the outer one;                           \
+             never set for quotes */
 
 /* The identity of a datagram whose fragments belong together (RFC 791: id; RFC 8200: identification). No padding. */
 struct parse_frag {
@@ -91,7 +92,7 @@ struct parse_frag {
     uint8_t version;  /* 4 or 6 */
     uint16_t zero;
     uint64_t vlans; /* as in a key, with key_vlan */
-    uint64_t vni; /* the word that the key has of the tunnel's network id; 0: none */
+    uint64_t vni;   /* the word that the key has of the tunnel's network id; 0: none */
 };
 _Static_assert(sizeof(struct parse_frag) == 56, "hashed whole");
 
@@ -148,9 +149,16 @@ struct parse_result {
  */
 
 /*
- * The complete parser, out of line. Fills key, kind, flags, n_first, and first/later as far as they apply; the rest of *out is
- * undefined. Reading ends at min(len, PARSE_MAX_BYTES).
+ * The complete parser, out of line. Fills *key and of *out kind, flags, n_first, and first/later as far as they apply; the rest
+ * is undefined. Reading ends at min(len, PARSE_MAX_BYTES). The key goes where it is wanted later: a copy's loads would wait for
+ * the parser's stores.
  */
-void parse_packet(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct parse_result *out);
+void parse_packet_to(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct key *key, struct parse_result *out);
+
+/* The same with the key in *out. */
+static inline void parse_packet(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct parse_result *out)
+{
+    parse_packet_to(pkt, rules, &out->key, out);
+}
 
 #endif

@@ -7,17 +7,17 @@
 #include "rss_parse.h"
 
 /* Extension headers of IPv6; those that are options and nothing else are passed over, of any kind and in any order. */
-enum { NO_EXTENSION, OPTIONS, OTHER_EXTENSION };
-static const uint8_t extension_kind[UINT8_MAX + 1] = {
-    [PROTO_HOP_BY_HOP] = OPTIONS,       [PROTO_DEST_OPTIONS] = OPTIONS, [PROTO_ROUTING] = OTHER_EXTENSION,
-    [PROTO_FRAGMENT] = OTHER_EXTENSION, [PROTO_AH] = OTHER_EXTENSION,   [PROTO_MOBILITY] = OTHER_EXTENSION,
+enum { IPV6_NO_EXTENSION, IPV6_OPTIONS, IPV6_OTHER_EXTENSION };
+static const uint8_t ipv6_extension_kind[UINT8_MAX + 1] = {
+    [PROTO_HOP_BY_HOP] = IPV6_OPTIONS,       [PROTO_DEST_OPTIONS] = IPV6_OPTIONS, [PROTO_ROUTING] = IPV6_OTHER_EXTENSION,
+    [PROTO_FRAGMENT] = IPV6_OTHER_EXTENSION, [PROTO_AH] = IPV6_OTHER_EXTENSION,   [PROTO_MOBILITY] = IPV6_OTHER_EXTENSION,
 };
 
 /* ---- Fragments (S5) -------------------------------------------------------------------------------------------------------- */
 
-static void set_frag(struct parse_frag *f, const struct walk *w, struct ip ip, uint32_t id)
+static void ip_set_frag(struct parse_frag *f, const struct walk *w, struct ip_header ip, uint32_t id)
 {
-    const struct key *k = &w->out->key;
+    const struct key *k = w->key;
     memset(f, 0, sizeof(*f));
     if (ip.version == 6) {
         memcpy(f->src, &k->word[0], 16);
@@ -37,14 +37,14 @@ static void set_frag(struct parse_frag *f, const struct walk *w, struct ip ip, u
  * A first fragment: others will follow it. It counts even if its ports turn out not to be readable, so that the later fragments
  * go where it went. A quoted one does not: what is quoted was sent by the VM.
  */
-static void first_fragment(struct walk *w, struct ip ip, uint32_t id)
+static void ip_first_fragment(struct walk *w, struct ip_header ip, uint32_t id)
 {
     if (!w->in_quote)
-        set_frag(&w->out->first[w->out->n_first++], w, ip, id);
+        ip_set_frag(&w->out->first[w->out->n_first++], w, ip, id);
 }
 
 /* Whether nothing in the first fragment could make the key another one than addresses and protocol. */
-static bool key_is_whole(const struct walk *w, struct ip ip)
+static bool ip_key_is_whole(const struct walk *w, struct ip_header ip)
 {
     switch (ip.protocol) {
     case PROTO_TCP:
@@ -54,7 +54,7 @@ static bool key_is_whole(const struct walk *w, struct ip ip)
     case PROTO_DCCP:
         return false;
     }
-    if (ip.version == 6 && extension_kind[ip.protocol] != NO_EXTENSION)
+    if (ip.version == 6 && ipv6_extension_kind[ip.protocol] != IPV6_NO_EXTENSION)
         return false;
     return !tunnel_possible(w, ip);
 }
@@ -63,14 +63,14 @@ static bool key_is_whole(const struct walk *w, struct ip ip)
  * A later fragment, without ports of its own. ip.protocol: what the datagram, or for IPv6 this fragment header, names. With a
  * whole key a quoted one is as good as any other quote.
  */
-static void later_fragment(struct walk *w, struct ip ip, uint32_t id)
+static void ip_later_fragment(struct walk *w, struct ip_header ip, uint32_t id)
 {
-    const bool whole = key_is_whole(w, ip);
+    const bool whole = ip_key_is_whole(w, ip);
     if (w->in_quote) {
         walk_finish(w, ip, 0, whole ? PARSE_FLOW : PARSE_LATER);
         return;
     }
-    set_frag(&w->out->later, w, ip, id);
+    ip_set_frag(&w->out->later, w, ip, id);
     if (whole)
         w->out->flags |= PARSE_WHOLE_KEY;
     walk_finish(w, ip, 0, PARSE_LATER);
@@ -79,34 +79,34 @@ static void later_fragment(struct walk *w, struct ip ip, uint32_t id)
 /* ---- Transport ------------------------------------------------------------------------------------------------------------- */
 
 #define TCP_FLAGS_AT 13 /* a header cut before them still has ports, and no flags */
-#define TCP_FIN 0x01
-#define TCP_SYN 0x02
-#define TCP_RST 0x04
+#define TCP_FIN      0x01
+#define TCP_SYN      0x02
+#define TCP_RST      0x04
 _Static_assert(PARSE_FIN == TCP_FIN << 1 && PARSE_SYN == TCP_SYN << 1 && PARSE_RST == TCP_RST << 1, "in the same order");
 
-static inline void tcp(struct walk *w, struct cursor at, struct ip ip)
+static inline void ip_tcp(struct walk *w, struct cursor at, struct ip_header ip)
 {
     const uint8_t *ports, *rest;
-    if (!take(&at, 4, &ports))
+    if (!cursor_take(&at, 4, &ports))
         return;
-    if (take(&at, TCP_FLAGS_AT + 1 - 4, &rest) && !w->in_quote)
-        w->out->flags |= (uint8_t)((read_u8(rest + TCP_FLAGS_AT - 4) & (TCP_FIN | TCP_SYN | TCP_RST)) << 1);
-    walk_finish(w, ip, read_raw32(ports), PARSE_FLOW);
+    if (cursor_take(&at, TCP_FLAGS_AT + 1 - 4, &rest) && !w->in_quote)
+        w->out->flags |= (uint8_t)((cursor_u8(rest + TCP_FLAGS_AT - 4) & (TCP_FIN | TCP_SYN | TCP_RST)) << 1);
+    walk_finish(w, ip, cursor_raw32(ports), PARSE_FLOW);
 }
 
-static inline void ports_only(struct walk *w, struct cursor at, struct ip ip)
+static inline void ip_ports_only(struct walk *w, struct cursor at, struct ip_header ip)
 {
     const uint8_t *ports;
-    if (take(&at, 4, &ports))
-        walk_finish(w, ip, read_raw32(ports), PARSE_FLOW);
+    if (cursor_take(&at, 4, &ports))
+        walk_finish(w, ip, cursor_raw32(ports), PARSE_FLOW);
 }
 
-static inline void udp(struct walk *w, struct cursor at, struct ip ip)
+static inline void ip_udp(struct walk *w, struct cursor at, struct ip_header ip)
 {
     const uint8_t *h;
-    if (!take(&at, 4, &h))
+    if (!cursor_take(&at, 4, &h))
         return;
-    uint32_t ports = read_raw32(h);
+    uint32_t ports = cursor_raw32(h);
     if (tunnel_udp_likely(w, ports))
         tunnel_udp(w, at, ip, ports);
     else
@@ -116,7 +116,7 @@ static inline void udp(struct walk *w, struct cursor at, struct ip ip)
 #define ICMPV6_REDIRECT 137 /* RFC 4861: quotes in an option */
 
 /* The types of ICMP messages that quote a packet (RFC 792; RFC 4443). */
-static bool is_icmp_error(struct ip ip, size_t type)
+static bool ip_is_icmp_error(struct ip_header ip, size_t type)
 {
     if (ip.version == 6)
         return (type >= 1 && type <= 4) || type == ICMPV6_REDIRECT; /* unreachable, too big, time exceeded, parameter problem */
@@ -125,61 +125,62 @@ static bool is_icmp_error(struct ip ip, size_t type)
 
 #define ICMP_BYTES 8 /* of an error, before the packet that it quotes */
 
-#define REDIRECT_BYTES           40 /* of a redirect of IPv6, before its options: RFC 4861, 4.5 */
-#define OPTION_REDIRECTED_HEADER 4
-#define OPTION_UNIT              8 /* bytes */
+#define ICMPV6_REDIRECT_BYTES    40 /* of a redirect of IPv6, before its options: RFC 4861, 4.5 */
+#define ICMPV6_REDIRECTED_HEADER 4
+#define ICMPV6_OPTION_UNIT       8 /* bytes */
 
 /* The option that quotes the packet: what it holds is left in *at. Options before it count as headers that are passed over. */
-static bool find_redirected(struct walk *w, struct cursor *at)
+static bool ip_find_redirected(struct walk *w, struct cursor *at)
 {
     const uint8_t *h;
-    while (take(at, 2, &h)) {
-        size_t type = read_u8(h), bytes = OPTION_UNIT * read_u8(h + 1);
+    while (cursor_take(at, 2, &h)) {
+        size_t type = cursor_u8(h), bytes = ICMPV6_OPTION_UNIT * cursor_u8(h + 1);
         if (bytes == 0)
             return false;
-        if (type == OPTION_REDIRECTED_HEADER) {
-            if (!skip(at, OPTION_UNIT - 2))
+        if (type == ICMPV6_REDIRECTED_HEADER) {
+            if (!cursor_skip(at, ICMPV6_OPTION_UNIT - 2))
                 return false;
-            if (at->left > bytes - OPTION_UNIT)
-                at->left = bytes - OPTION_UNIT;
+            if (at->left > bytes - ICMPV6_OPTION_UNIT)
+                at->left = bytes - ICMPV6_OPTION_UNIT;
             return true;
         }
-        if (!walk_pass(w) || !skip(at, bytes - 2))
+        if (!walk_pass(w) || !cursor_skip(at, bytes - 2))
             return false;
     }
     return false;
 }
 
 /* ICMP on IPv4, ICMPv6 on IPv6. */
-static __attribute__((noinline)) void icmp(struct walk *w, struct cursor at, struct ip ip)
+static __attribute__((noinline)) void ip_icmp(struct walk *w, struct cursor at, struct ip_header ip)
 {
     const uint8_t *h;
     size_t type = 0; /* an echo reply; no error */
-    if (!w->in_quote && take(&at, 1, &h))
-        type = read_u8(h);
-    if (!is_icmp_error(ip, type)) {
+    if (!w->in_quote && cursor_take(&at, 1, &h))
+        type = cursor_u8(h);
+    if (!ip_is_icmp_error(ip, type)) {
         walk_finish_portless(w, ip);
         return;
     }
     w->out->flags |= PARSE_ICMP_ERROR;
     walk_keep_spare(w, ip);
     w->in_quote = true;
-    if (type == ICMPV6_REDIRECT ? skip(&at, REDIRECT_BYTES - 1) && find_redirected(w, &at) : skip(&at, ICMP_BYTES - 1))
+    if (type == ICMPV6_REDIRECT ? cursor_skip(&at, ICMPV6_REDIRECT_BYTES - 1) && ip_find_redirected(w, &at)
+                                : cursor_skip(&at, ICMP_BYTES - 1))
         ip_packet(w, at, 0);
 }
 
-static __attribute__((noinline)) void other_transport(struct walk *w, struct cursor at, struct ip ip)
+static __attribute__((noinline)) void ip_other_transport(struct walk *w, struct cursor at, struct ip_header ip)
 {
     switch (ip.protocol) {
     case PROTO_UDP_LITE:
     case PROTO_SCTP:
     case PROTO_DCCP:
-        ports_only(w, at, ip);
+        ip_ports_only(w, at, ip);
         return;
     case PROTO_ICMP:
     case PROTO_ICMPV6:
         if ((ip.protocol == PROTO_ICMP) == (ip.version == 4)) {
-            icmp(w, at, ip);
+            ip_icmp(w, at, ip);
             return;
         }
         break;
@@ -194,28 +195,28 @@ static __attribute__((noinline)) void other_transport(struct walk *w, struct cur
     walk_finish_portless(w, ip);
 }
 
-void ip_transport(struct walk *w, struct cursor at, struct ip ip)
+void ip_transport(struct walk *w, struct cursor at, struct ip_header ip)
 {
     if (ip.protocol == PROTO_TCP)
-        tcp(w, at, ip);
+        ip_tcp(w, at, ip);
     else if (ip.protocol == PROTO_UDP)
-        udp(w, at, ip);
+        ip_udp(w, at, ip);
     else
-        other_transport(w, at, ip);
+        ip_other_transport(w, at, ip);
 }
 
 /* ---- IP -------------------------------------------------------------------------------------------------------------------- */
 
 #define IPV4_MORE_FRAGMENTS 0x2000u
-#define IPV4_OFFSET 0x1fffu
+#define IPV4_OFFSET         0x1fffu
 
-static __attribute__((noinline)) void ipv4_fragment(struct walk *w, struct cursor at, struct ip ip, unsigned fragment,
+static __attribute__((noinline)) void ipv4_fragment(struct walk *w, struct cursor at, struct ip_header ip, unsigned fragment,
                                                     uint32_t id)
 {
     if (fragment & IPV4_OFFSET) {
-        later_fragment(w, ip, id);
+        ip_later_fragment(w, ip, id);
     } else {
-        first_fragment(w, ip, id);
+        ip_first_fragment(w, ip, id);
         ip_transport(w, at, ip);
     }
 }
@@ -228,22 +229,22 @@ static inline void ipv4(struct walk *w, struct cursor at, const uint8_t *h, size
 {
     static const uint8_t broadcast[4] = {0xff, 0xff, 0xff, 0xff};
     size_t header_bytes = 4 * (first & 0x0f);
-    if (header_bytes < IP_MIN_BYTES || !skip(&at, header_bytes - IP_MIN_BYTES))
+    if (header_bytes < IP_MIN_BYTES || !cursor_skip(&at, header_bytes - IP_MIN_BYTES))
         return;
-    struct ip ip = {.version = 4, .protocol = (uint32_t)read_u8(h + 9)};
-    copy_out(w->out->key.word, h + 12, 8);
-    const uint8_t *destination = (const uint8_t *)w->out->key.word + 4;
+    struct ip_header ip = {.version = 4, .protocol = (uint32_t)cursor_u8(h + 9)};
+    cursor_copy(w->key->word, h + 12, 8);
+    const uint8_t *destination = (const uint8_t *)w->key->word + 4;
     if (!w->in_quote && ((destination[0] & 0xf0) == IPV4_MULTICAST || memcmp(destination, broadcast, 4) == 0))
         w->out->flags |= PARSE_MULTICAST;
 
-    unsigned fragment = read_be16(h + 6) & (IPV4_MORE_FRAGMENTS | IPV4_OFFSET);
+    unsigned fragment = cursor_be16(h + 6) & (IPV4_MORE_FRAGMENTS | IPV4_OFFSET);
     if (fragment)
-        ipv4_fragment(w, at, ip, fragment, read_be16(h + 4));
+        ipv4_fragment(w, at, ip, fragment, cursor_be16(h + 4));
     else
         ip_transport(w, at, ip);
 }
 
-#define IPV6_OFFSET 0xfff8u
+#define IPV6_OFFSET         0xfff8u
 #define IPV6_MORE_FRAGMENTS 0x0001u
 
 #define IPV6_ADDRESS_BYTES 16
@@ -251,14 +252,14 @@ static inline void ipv4(struct walk *w, struct cursor at, const uint8_t *h, size
 /* The six bytes that each extension header has behind its first two, at least. */
 #define IPV6_EXTENSION_REST 6
 
-static inline void ipv6_payload(struct walk *w, struct cursor at, struct ip ip);
+static inline void ipv6_payload(struct walk *w, struct cursor at, struct ip_header ip);
 
 /*
  * Headers of options, the first of which is there. Where one begins only the one before tells: so there is as little as possible
  * between the load of one length and that of the next, and the cache lines that they may reach into come all at once. Each is at
  * least 8 bytes; whether the last one ends in the packet is seen behind it.
  */
-static __attribute__((noinline)) void ipv6_options(struct walk *w, struct cursor at, struct ip ip)
+static __attribute__((noinline)) void ipv6_options(struct walk *w, struct cursor at, struct ip_header ip)
 {
     if (at.left < 8)
         return;
@@ -267,13 +268,13 @@ static __attribute__((noinline)) void ipv6_options(struct walk *w, struct cursor
     for (size_t ahead = PARSE_CACHE_LINE; ahead < at.left; ahead += PARSE_CACHE_LINE)
         __builtin_prefetch(at.at + ahead);
     for (uint32_t n = w->n_more; n > 0 && passed <= last; n--) {
-        size_t next = read_u8(at.at + passed);
-        passed += 8 + 8 * read_u8(at.at + passed + 1); /* its length is in units of 8 bytes, beyond the first */
-        if (extension_kind[next] == OPTIONS)
+        size_t next = cursor_u8(at.at + passed);
+        passed += 8 + 8 * cursor_u8(at.at + passed + 1); /* its length is in units of 8 bytes, beyond the first */
+        if (ipv6_extension_kind[next] == IPV6_OPTIONS)
             continue;
         w->n_more = n - 1;
         ip.protocol = (uint32_t)next;
-        if (skip(&at, passed))
+        if (cursor_skip(&at, passed))
             ipv6_payload(w, at, ip);
         return;
     }
@@ -283,27 +284,27 @@ static __attribute__((noinline)) void ipv6_options(struct walk *w, struct cursor
  * A fragment header, after its first two bytes. A packet that has a second one is unreadable: RFC 8200 allows one, and it might
  * claim to be a first fragment of two datagrams.
  */
-static void ipv6_fragment(struct walk *w, struct cursor at, struct ip ip)
+static void ipv6_fragment(struct walk *w, struct cursor at, struct ip_header ip)
 {
     const uint8_t *h;
-    if (w->in_fragment || !take(&at, IPV6_EXTENSION_REST, &h))
+    if (w->in_fragment || !cursor_take(&at, IPV6_EXTENSION_REST, &h))
         return;
     w->in_fragment = true;
-    unsigned fragment = read_be16(h) & (IPV6_OFFSET | IPV6_MORE_FRAGMENTS);
+    unsigned fragment = cursor_be16(h) & (IPV6_OFFSET | IPV6_MORE_FRAGMENTS);
     if (fragment & IPV6_OFFSET) {
-        later_fragment(w, ip, read_be32(h + 2));
+        ip_later_fragment(w, ip, cursor_be32(h + 2));
         return;
     }
     if (fragment) /* else an atomic fragment, which is a whole packet (RFC 6946) */
-        first_fragment(w, ip, read_be32(h + 2));
+        ip_first_fragment(w, ip, cursor_be32(h + 2));
     ipv6_payload(w, at, ip);
 }
 
 /* Where a packet goes in the end, if the header has it. */
-static void set_destination(struct walk *w, const uint8_t *segment, size_t bytes)
+static void ipv6_set_destination(struct walk *w, const uint8_t *segment, size_t bytes)
 {
-    uint8_t *destination = (uint8_t *)&w->out->key.word[2];
-    copy_out(destination + IPV6_ADDRESS_BYTES - bytes, segment, bytes);
+    uint8_t *destination = (uint8_t *)&w->key->word[2];
+    cursor_copy(destination + IPV6_ADDRESS_BYTES - bytes, segment, bytes);
     if (w->in_quote)
         return;
     w->out->flags = w->flags_outside;
@@ -317,44 +318,44 @@ static void set_destination(struct walk *w, const uint8_t *segment, size_t bytes
  */
 
 /* All of them, in order (RFC 2460; forbidden by RFC 5095). */
-static bool source_route(struct walk *w, struct cursor at, size_t left)
+static bool ipv6_source_route(struct walk *w, struct cursor at, size_t left)
 {
     if (at.left % IPV6_ADDRESS_BYTES != 0 || left > at.left / IPV6_ADDRESS_BYTES)
         return false;
-    set_destination(w, at.at + at.left - IPV6_ADDRESS_BYTES, IPV6_ADDRESS_BYTES);
+    ipv6_set_destination(w, at.at + at.left - IPV6_ADDRESS_BYTES, IPV6_ADDRESS_BYTES);
     return true;
 }
 
 /* One, the mobile node's (RFC 6275). */
-static bool home_address(struct walk *w, struct cursor at, size_t left)
+static bool ipv6_home_address(struct walk *w, struct cursor at, size_t left)
 {
     if (at.left != IPV6_ADDRESS_BYTES || left != 1)
         return false;
-    set_destination(w, at.at, IPV6_ADDRESS_BYTES);
+    ipv6_set_destination(w, at.at, IPV6_ADDRESS_BYTES);
     return true;
 }
 
 /* All, without the bytes that they share with the destination in the IPv6 header; the last one may share less (RFC 6554). */
-static bool rpl_route(struct walk *w, struct cursor at, size_t left, const uint8_t *h)
+static bool ipv6_rpl_route(struct walk *w, struct cursor at, size_t left, const uint8_t *h)
 {
-    size_t compressed = read_u8(h), pad = read_u8(h + 1) >> 4;
+    size_t compressed = cursor_u8(h), pad = cursor_u8(h + 1) >> 4;
     size_t other_bytes = IPV6_ADDRESS_BYTES - (compressed >> 4), last_bytes = IPV6_ADDRESS_BYTES - (compressed & 15);
     if (at.left < pad + last_bytes)
         return false;
     size_t others = at.left - pad - last_bytes;
     if (others % other_bytes != 0 || left > others / other_bytes + 1)
         return false;
-    set_destination(w, at.at + others, last_bytes);
+    ipv6_set_destination(w, at.at + others, last_bytes);
     return true;
 }
 
 /* All, the last one first (RFC 8754); h: the index of the last in the list. */
-static bool segment_list(struct walk *w, struct cursor at, size_t left, const uint8_t *h)
+static bool ipv6_segment_list(struct walk *w, struct cursor at, size_t left, const uint8_t *h)
 {
-    size_t n = read_u8(h) + 1;
+    size_t n = cursor_u8(h) + 1;
     if (n > at.left / IPV6_ADDRESS_BYTES || left > n)
         return false;
-    set_destination(w, at.at, IPV6_ADDRESS_BYTES);
+    ipv6_set_destination(w, at.at, IPV6_ADDRESS_BYTES);
     return true;
 }
 
@@ -364,42 +365,42 @@ enum { ROUTING_SOURCE = 0, ROUTING_HOME = 2, ROUTING_RPL = 3, ROUTING_SEGMENTS =
  * A routing header, after its first two bytes, with so many bytes left. While there are segments left the destination of the
  * packet is the last of them (RFC 8200, 8.1, for checksums). Of a type that is not known, it stays what it is.
  */
-static void ipv6_routing(struct walk *w, struct cursor at, struct ip next, size_t bytes)
+static void ipv6_routing(struct walk *w, struct cursor at, struct ip_header next, size_t bytes)
 {
     struct cursor list = {at.at, bytes};
     const uint8_t *h;
-    if (!skip(&at, bytes) || !take(&list, IPV6_EXTENSION_REST, &h))
+    if (!cursor_skip(&at, bytes) || !cursor_take(&list, IPV6_EXTENSION_REST, &h))
         return;
-    size_t left = read_u8(h + 1), type = left > 0 ? read_u8(h) : SIZE_MAX;
+    size_t left = cursor_u8(h + 1), type = left > 0 ? cursor_u8(h) : SIZE_MAX;
     bool good = true;
     if (type == ROUTING_SOURCE)
-        good = source_route(w, list, left);
+        good = ipv6_source_route(w, list, left);
     else if (type == ROUTING_HOME)
-        good = home_address(w, list, left);
+        good = ipv6_home_address(w, list, left);
     else if (type == ROUTING_RPL)
-        good = rpl_route(w, list, left, h + 2);
+        good = ipv6_rpl_route(w, list, left, h + 2);
     else if (type == ROUTING_SEGMENTS)
-        good = segment_list(w, list, left, h + 2);
+        good = ipv6_segment_list(w, list, left, h + 2);
     if (good)
         ipv6_payload(w, at, next);
 }
 
 /* One of the other extension headers. A mobility header with nothing behind it is itself the message. */
-static __attribute__((noinline)) void ipv6_extension(struct walk *w, struct cursor at, struct ip ip)
+static __attribute__((noinline)) void ipv6_extension(struct walk *w, struct cursor at, struct ip_header ip)
 {
     const uint8_t *h;
-    if (!walk_pass(w) || !take(&at, 2, &h))
+    if (!walk_pass(w) || !cursor_take(&at, 2, &h))
         return;
-    struct ip next = {.version = 6, .protocol = (uint32_t)read_u8(h)};
+    struct ip_header next = {.version = 6, .protocol = (uint32_t)cursor_u8(h)};
     if (ip.protocol == PROTO_FRAGMENT) {
         ipv6_fragment(w, at, next);
         return;
     }
     if (ip.protocol == PROTO_ROUTING) {
-        ipv6_routing(w, at, next, IPV6_EXTENSION_REST + 8 * read_u8(h + 1));
+        ipv6_routing(w, at, next, IPV6_EXTENSION_REST + 8 * cursor_u8(h + 1));
         return;
     }
-    if (!skip(&at, IPV6_EXTENSION_REST + (ip.protocol == PROTO_AH ? 4 : 8) * read_u8(h + 1)))
+    if (!cursor_skip(&at, IPV6_EXTENSION_REST + (ip.protocol == PROTO_AH ? 4 : 8) * cursor_u8(h + 1)))
         return;
     if (ip.protocol == PROTO_MOBILITY && next.protocol == PROTO_NONE)
         walk_finish_portless(w, ip);
@@ -408,12 +409,12 @@ static __attribute__((noinline)) void ipv6_extension(struct walk *w, struct curs
 }
 
 /* What follows an IPv6 header or one of its extension headers. The key's protocol is what is reached last. */
-static inline void ipv6_payload(struct walk *w, struct cursor at, struct ip ip)
+static inline void ipv6_payload(struct walk *w, struct cursor at, struct ip_header ip)
 {
-    uint8_t kind = extension_kind[ip.protocol];
-    if (kind == NO_EXTENSION)
+    uint8_t kind = ipv6_extension_kind[ip.protocol];
+    if (kind == IPV6_NO_EXTENSION)
         ip_transport(w, at, ip);
-    else if (kind == OPTIONS)
+    else if (kind == IPV6_OPTIONS)
         ipv6_options(w, at, ip);
     else
         ipv6_extension(w, at, ip);
@@ -422,11 +423,11 @@ static inline void ipv6_payload(struct walk *w, struct cursor at, struct ip ip)
 /* h: the first half of the header, which has been taken. */
 static inline void ipv6(struct walk *w, struct cursor at, const uint8_t *h)
 {
-    uint64_t *address = w->out->key.word;
-    if (!skip(&at, IP_MIN_BYTES))
+    uint64_t *address = w->key->word;
+    if (!cursor_skip(&at, IP_MIN_BYTES))
         return;
-    struct ip ip = {.version = 6, .protocol = (uint32_t)read_u8(h + 6)};
-    copy_out(address, h + 8, 32);
+    struct ip_header ip = {.version = 6, .protocol = (uint32_t)cursor_u8(h + 6)};
+    cursor_copy(address, h + 8, 32);
     w->flags_outside = w->out->flags;
     if (*(const uint8_t *)&address[2] == IPV6_MULTICAST && !w->in_quote)
         w->out->flags |= PARSE_MULTICAST;
@@ -441,9 +442,9 @@ void ip_packet(struct walk *w, struct cursor at, unsigned version)
         return;
     }
     const uint8_t *h;
-    if (!take(&at, IP_MIN_BYTES, &h))
+    if (!cursor_take(&at, IP_MIN_BYTES, &h))
         return;
-    size_t first = read_u8(h);
+    size_t first = cursor_u8(h);
     if (version != 0 && first >> 4 != version)
         return;
     if (first >> 4 == 6)

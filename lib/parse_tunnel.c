@@ -10,7 +10,7 @@
  * Enters a tunnel that is no UDP tunnel: should the inner packet not be readable, the outer addresses and protocol count. Except
  * in a quote: the VM's packet may have been readable where only its first bytes are quoted, so the quote says nothing then.
  */
-static void enter_tunnel(struct walk *w, struct ip outer)
+static void tunnel_enter(struct walk *w, struct ip_header outer)
 {
     if (!w->in_quote)
         walk_keep_spare(w, outer);
@@ -18,15 +18,15 @@ static void enter_tunnel(struct walk *w, struct ip outer)
 }
 
 /* The tunnel has a network id: 24 bits, which stand above 8 others, or all 32 bits at `id`. */
-static inline void take_vni(struct walk *w, const uint8_t *id, unsigned shift)
+static inline void tunnel_take_vni(struct walk *w, const uint8_t *id, unsigned shift)
 {
     if (w->rules->key_vni)
-        w->vni = key_vni_make(read_be32(id) >> shift);
+        w->vni = key_vni_make(cursor_be32(id) >> shift);
 }
-#define VNI_SHIFT 8
+#define TUNNEL_VNI_SHIFT 8
 
 /* The payload of a tunnel that names it by ethertype. */
-static void payload(struct walk *w, struct cursor at, unsigned ethertype)
+static void tunnel_payload(struct walk *w, struct cursor at, unsigned ethertype)
 {
     if (ethertype == ETHERTYPE_TEB)
         link_ethernet(w, at);
@@ -45,7 +45,7 @@ static void payload(struct walk *w, struct cursor at, unsigned ethertype)
 #define GRE_KEY      0x2000u
 #define GRE_SEQUENCE 0x1000u
 #define GRE_VERSION  0x0007u /* 1 is PPTP: not looked into */
-struct gre {
+struct gre_header {
     unsigned flags, ethertype;
 };
 
@@ -57,13 +57,13 @@ enum {
 };
 
 /* Takes the start of a GRE header; false if it cannot be read. */
-static bool take_gre(struct cursor *at, struct gre *gre)
+static bool tunnel_take_gre(struct cursor *at, struct gre_header *gre)
 {
     const uint8_t *h;
-    if (!take(at, 4, &h))
+    if (!cursor_take(at, 4, &h))
         return false;
-    gre->flags = read_be16(h);
-    gre->ethertype = read_be16(h + 2);
+    gre->flags = cursor_be16(h);
+    gre->ethertype = cursor_be16(h + 2);
     return true;
 }
 
@@ -72,7 +72,7 @@ static bool take_gre(struct cursor *at, struct gre *gre)
  * over IPv6 too. What carries or is carried by IPv6 is RFC 7676, with or without options. The rest, Ethernet without a key
  * included, goes by its options.
  */
-static uint32_t gre_kind(const struct gre *gre, struct ip outer)
+static uint32_t tunnel_gre_kind(const struct gre_header *gre, struct ip_header outer)
 {
     if (gre->flags & (GRE_ROUTING | GRE_VERSION))
         return 0;
@@ -102,14 +102,14 @@ static uint32_t gre_kind(const struct gre *gre, struct ip outer)
 }
 
 /* shift: of the key, what is no network id (VNI_SHIFT) or 0. */
-static bool take_gre_options(struct walk *w, struct cursor *at, unsigned flags, unsigned shift)
+static bool tunnel_take_gre_options(struct walk *w, struct cursor *at, unsigned flags, unsigned shift)
 {
     const uint8_t *h;
     size_t checksum = flags & GRE_CHECKSUM ? 4 : 0, key = flags & GRE_KEY ? 4 : 0, sequence = flags & GRE_SEQUENCE ? 4 : 0;
-    if (!take(at, checksum + key + sequence, &h))
+    if (!cursor_take(at, checksum + key + sequence, &h))
         return false;
     if (key)
-        take_vni(w, h + checksum, shift);
+        tunnel_take_vni(w, h + checksum, shift);
     return true;
 }
 
@@ -120,12 +120,12 @@ static bool take_gre_options(struct walk *w, struct cursor *at, unsigned flags, 
 #define WCCP_HEADER_BYTES 4
 #define IPV4_FIRST_MIN    (0x40 + IP_MIN_BYTES / 4) /* version, and the least length, in words */
 #define IPV4_FIRST_MAX    0x4f
-static void wccp(struct walk *w, struct cursor at, unsigned version)
+static void tunnel_wccp(struct walk *w, struct cursor at, unsigned version)
 {
     at = walk_private_copy(w, at);
-    size_t first = at.left ? read_u8(at.at) : 0;
+    size_t first = at.left ? cursor_u8(at.at) : 0;
     bool begins = version == 4 ? first >= IPV4_FIRST_MIN && first <= IPV4_FIRST_MAX : first >> 4 == 6;
-    if (begins || skip(&at, WCCP_HEADER_BYTES))
+    if (begins || cursor_skip(&at, WCCP_HEADER_BYTES))
         ip_packet(w, at, version);
 }
 
@@ -144,22 +144,22 @@ static void wccp(struct walk *w, struct cursor at, unsigned version)
 #define ERSPAN_3_PLATFORM_BYTES 8
 enum { ERSPAN_FRAME_ETHERNET = 0, ERSPAN_FRAME_IP = 2 };
 
-static void erspan_2(struct walk *w, struct cursor at, unsigned gre_flags)
+static void tunnel_erspan_2(struct walk *w, struct cursor at, unsigned gre_flags)
 {
     const uint8_t *h;
     if (!(gre_flags & GRE_SEQUENCE))
         link_ethernet(w, at);
-    else if (take(&at, ERSPAN_2_BYTES, &h) && read_u8(h) >> 4 == ERSPAN_2_VERSION)
+    else if (cursor_take(&at, ERSPAN_2_BYTES, &h) && cursor_u8(h) >> 4 == ERSPAN_2_VERSION)
         link_ethernet(w, at);
 }
 
-static void erspan_3(struct walk *w, struct cursor at)
+static void tunnel_erspan_3(struct walk *w, struct cursor at)
 {
     const uint8_t *h;
-    if (!take(&at, ERSPAN_3_BYTES, &h) || read_u8(h) >> 4 != ERSPAN_3_VERSION)
+    if (!cursor_take(&at, ERSPAN_3_BYTES, &h) || cursor_u8(h) >> 4 != ERSPAN_3_VERSION)
         return;
-    unsigned word = read_be16(h + ERSPAN_3_WORD_AT);
-    if (!skip(&at, word & ERSPAN_3_PLATFORM ? ERSPAN_3_PLATFORM_BYTES : 0))
+    unsigned word = cursor_be16(h + ERSPAN_3_WORD_AT);
+    if (!cursor_skip(&at, word & ERSPAN_3_PLATFORM ? ERSPAN_3_PLATFORM_BYTES : 0))
         return;
     unsigned frame = word >> ERSPAN_3_FRAME_SHIFT & ERSPAN_3_FRAME_MASK;
     if (frame == ERSPAN_FRAME_ETHERNET)
@@ -169,7 +169,7 @@ static void erspan_3(struct walk *w, struct cursor at)
 }
 
 /* What is behind the options, of a kind that is looked into. */
-static void gre_payload(struct walk *w, struct cursor at, const struct gre *gre, struct ip outer)
+static void tunnel_gre_payload(struct walk *w, struct cursor at, const struct gre_header *gre, struct ip_header outer)
 {
     switch (gre->ethertype) {
     case ETHERTYPE_MPLS:
@@ -177,115 +177,113 @@ static void gre_payload(struct walk *w, struct cursor at, const struct gre *gre,
         link_mpls(w, at);
         break;
     case GRE_TYPE_WCCP:
-        wccp(w, at, outer.version);
+        tunnel_wccp(w, at, outer.version);
         break;
     case GRE_TYPE_ERSPAN_2:
-        erspan_2(w, at, gre->flags);
+        tunnel_erspan_2(w, at, gre->flags);
         break;
     case GRE_TYPE_ERSPAN_3:
-        erspan_3(w, at);
+        tunnel_erspan_3(w, at);
         break;
     default:
-        payload(w, at, gre->ethertype);
+        tunnel_payload(w, at, gre->ethertype);
     }
 }
 
 #define TUNNELS_IN_GRE (FLOWQ_TUNNEL_MPLS_GRE | FLOWQ_TUNNEL_WCCP | FLOWQ_TUNNEL_ERSPAN) /* told by the type */
-#define TUNNELS_GRE                                                                                                              \
-    (FLOWQ_TUNNEL_GRE_2784 | FLOWQ_TUNNEL_GRE_2890 | FLOWQ_TUNNEL_GRE_7676 | FLOWQ_TUNNEL_NVGRE | TUNNELS_IN_GRE)
 
-void tunnel_gre(struct walk *w, struct cursor at, struct ip outer)
+void tunnel_gre(struct walk *w, struct cursor at, struct ip_header outer)
 {
-    struct gre gre;
+    struct gre_header gre;
     if (w->in_tunnel || !(w->rules->tunnels & TUNNELS_GRE)) {
         walk_finish_portless(w, outer);
         return;
     }
-    if (!take_gre(&at, &gre)) {
-        enter_tunnel(w, outer); /* as much a tunnel as one that is cut later */
+    if (!tunnel_take_gre(&at, &gre)) {
+        tunnel_enter(w, outer); /* as much a tunnel as one that is cut later */
         return;
     }
-    uint32_t kind = gre_kind(&gre, outer);
+    uint32_t kind = tunnel_gre_kind(&gre, outer);
     if (!(w->rules->tunnels & kind)) {
         walk_finish_portless(w, outer);
         return;
     }
-    enter_tunnel(w, outer);
-    if (take_gre_options(w, &at, gre.flags, kind == FLOWQ_TUNNEL_NVGRE ? VNI_SHIFT : 0))
-        gre_payload(w, at, &gre, outer);
+    tunnel_enter(w, outer);
+    if (tunnel_take_gre_options(w, &at, gre.flags, kind == FLOWQ_TUNNEL_NVGRE ? TUNNEL_VNI_SHIFT : 0))
+        tunnel_gre_payload(w, at, &gre, outer);
 }
 
 /* The tunnel that carries it is what is looked into; but its own kind counts, too, if it is not IP's or Ethernet's. */
-static void gre_in_udp(struct walk *w, struct cursor at, struct ip outer)
+static void tunnel_gre_in_udp(struct walk *w, struct cursor at, struct ip_header outer)
 {
-    struct gre gre;
-    if (!take_gre(&at, &gre))
+    struct gre_header gre;
+    if (!tunnel_take_gre(&at, &gre))
         return;
-    uint32_t kind = gre_kind(&gre, outer);
+    uint32_t kind = tunnel_gre_kind(&gre, outer);
     if (kind == 0 || (kind & TUNNELS_IN_GRE && !(w->rules->tunnels & kind)))
         return;
-    if (take_gre_options(w, &at, gre.flags, 0))
-        gre_payload(w, at, &gre, outer);
+    if (tunnel_take_gre_options(w, &at, gre.flags, 0))
+        tunnel_gre_payload(w, at, &gre, outer);
 }
 
 /* ---- IP in IP ---------------------------------------------------------------------------------------------------------------
  */
 
-static uint32_t ip_kind(struct ip outer)
+static uint32_t tunnel_ip_kind(struct ip_header outer)
 {
     if (outer.version == 4)
         return outer.protocol == PROTO_IPV4 ? FLOWQ_TUNNEL_IPIP : FLOWQ_TUNNEL_6IN4;
     return outer.protocol == PROTO_IPV4 ? FLOWQ_TUNNEL_4IN6 : FLOWQ_TUNNEL_6IN6;
 }
 
-bool tunnel_possible(const struct walk *w, struct ip ip)
+bool tunnel_possible(const struct walk *w, struct ip_header ip)
 {
     if (ip.protocol != PROTO_GRE && ip.protocol != PROTO_IPV4 && ip.protocol != PROTO_IPV6)
         return false;
-    return !w->in_tunnel && w->rules->tunnels & (ip.protocol == PROTO_GRE ? TUNNELS_GRE : ip_kind(ip));
+    return !w->in_tunnel && w->rules->tunnels & (ip.protocol == PROTO_GRE ? TUNNELS_GRE : tunnel_ip_kind(ip));
 }
 
-void tunnel_ip(struct walk *w, struct cursor at, struct ip outer)
+void tunnel_ip(struct walk *w, struct cursor at, struct ip_header outer)
 {
     if (!tunnel_possible(w, outer)) {
         walk_finish_portless(w, outer);
         return;
     }
-    enter_tunnel(w, outer);
+    tunnel_enter(w, outer);
     ip_packet(w, at, outer.protocol == PROTO_IPV4 ? 4 : 6);
 }
 
 /* ---- UDP tunnels: VXLAN, RFC 7348; VXLAN-GPE, draft-ietf-nvo3-vxlan-gpe; GENEVE, RFC 8926 -----------------------------------
  */
 
-#define VNI_AT 4 /* of all three */
+#define TUNNEL_VNI_AT 4 /* of all three */
 
 #define VXLAN_VNI_VALID      0x08 /* RFC 7348's I flag: must be set */
 #define VXLAN_GPE_VERSION    0x30
 #define VXLAN_GPE_NEXT_VALID 0x04 /* P flag: without it the payload is Ethernet, as in plain VXLAN */
 enum { VXLAN_GPE_IPV4 = 1, VXLAN_GPE_IPV6 = 2, VXLAN_GPE_ETHERNET = 3 };
 
-static void vxlan(struct walk *w, struct cursor at, struct ip outer)
+static void tunnel_vxlan(struct walk *w, struct cursor at, struct ip_header outer)
 {
     const uint8_t *h;
     (void)outer;
-    if (!take(&at, 8, &h) || !(read_u8(h) & VXLAN_VNI_VALID))
+    if (!cursor_take(&at, 8, &h) || !(cursor_u8(h) & VXLAN_VNI_VALID))
         return;
-    take_vni(w, h + VNI_AT, VNI_SHIFT);
+    tunnel_take_vni(w, h + TUNNEL_VNI_AT, TUNNEL_VNI_SHIFT);
     link_ethernet(w, at);
 }
 
-static void vxlan_gpe(struct walk *w, struct cursor at, struct ip outer)
+static void tunnel_vxlan_gpe(struct walk *w, struct cursor at, struct ip_header outer)
 {
     const uint8_t *h;
     (void)outer;
-    if (!take(&at, 8, &h))
+    if (!cursor_take(&at, 8, &h))
         return;
-    size_t flags = read_u8(h);
+    size_t flags = cursor_u8(h);
     if (!(flags & VXLAN_VNI_VALID) || flags & VXLAN_GPE_VERSION)
         return;
-    size_t next = flags & VXLAN_GPE_NEXT_VALID ? read_u8(h + 3) : VXLAN_GPE_ETHERNET;
-    take_vni(w, h + VNI_AT, VNI_SHIFT);
+    size_t next = flags & VXLAN_GPE_NEXT_VALID ? cursor_u8(h + 3) : VXLAN_GPE_ETHERNET;
+    tunnel_take_vni(w, h + TUNNEL_VNI_AT, TUNNEL_VNI_SHIFT);
     if (next == VXLAN_GPE_ETHERNET)
         link_ethernet(w, at);
     else if (next == VXLAN_GPE_IPV4)
@@ -297,17 +295,17 @@ static void vxlan_gpe(struct walk *w, struct cursor at, struct ip outer)
 #define GENEVE_VERSION      0xc0
 #define GENEVE_OPTION_WORDS 0x3f
 
-static void geneve(struct walk *w, struct cursor at, struct ip outer)
+static void tunnel_geneve(struct walk *w, struct cursor at, struct ip_header outer)
 {
     const uint8_t *h;
     (void)outer;
-    if (!take(&at, 8, &h))
+    if (!cursor_take(&at, 8, &h))
         return;
-    size_t first = read_u8(h);
-    if (first & GENEVE_VERSION || !skip(&at, 4 * (first & GENEVE_OPTION_WORDS)))
+    size_t first = cursor_u8(h);
+    if (first & GENEVE_VERSION || !cursor_skip(&at, 4 * (first & GENEVE_OPTION_WORDS)))
         return;
-    take_vni(w, h + VNI_AT, VNI_SHIFT);
-    payload(w, at, read_be16(h + 2));
+    tunnel_take_vni(w, h + TUNNEL_VNI_AT, TUNNEL_VNI_SHIFT);
+    tunnel_payload(w, at, cursor_be16(h + 2));
 }
 
 /* ---- UDP tunnels: GTP-U, 3GPP TS 29.281 --------------------------------------------------------------------------------------
@@ -321,34 +319,34 @@ static void geneve(struct walk *w, struct cursor at, struct ip outer)
 #define GTPU_G_PDU     255  /* the message type that carries a packet */
 
 /* Each extension header: its length in words, contents, the type of the next one; type 0 ends the chain. */
-static bool skip_gtpu_extensions(struct walk *w, struct cursor *at)
+static bool tunnel_skip_gtpu_extensions(struct walk *w, struct cursor *at)
 {
     const uint8_t *words, *rest;
     size_t bytes; /* of the rest: contents and the type; a header of no words is nonsense */
     do {
-        if (!walk_pass(w) || !take(at, 1, &words))
+        if (!walk_pass(w) || !cursor_take(at, 1, &words))
             return false;
-        bytes = 4 * read_u8(words) - 1;
-        if (!take(at, bytes, &rest))
+        bytes = 4 * cursor_u8(words) - 1;
+        if (!cursor_take(at, bytes, &rest))
             return false;
-    } while (read_u8(rest + bytes - 1) != 0);
+    } while (cursor_u8(rest + bytes - 1) != 0);
     return true;
 }
 
 /* The tunnel's id differs per direction: it is never part of a key. */
-static void gtpu(struct walk *w, struct cursor at, struct ip outer)
+static void tunnel_gtpu(struct walk *w, struct cursor at, struct ip_header outer)
 {
     (void)outer;
     const uint8_t *h, *optional; /* of optional: sequence number, N-PDU number, type of the first extension */
-    if (!take(&at, 8, &h))
+    if (!cursor_take(&at, 8, &h))
         return;
-    size_t first = read_u8(h);
-    if ((first & GTPU_KIND_MASK) != GTPU_KIND || read_u8(h + 1) != GTPU_G_PDU)
+    size_t first = cursor_u8(h);
+    if ((first & GTPU_KIND_MASK) != GTPU_KIND || cursor_u8(h + 1) != GTPU_G_PDU)
         return;
     if (first & GTPU_OPTIONAL) {
-        if (!take(&at, 4, &optional))
+        if (!cursor_take(&at, 4, &optional))
             return;
-        if (first & GTPU_EXTENSION && read_u8(optional + 3) != 0 && !skip_gtpu_extensions(w, &at))
+        if (first & GTPU_EXTENSION && cursor_u8(optional + 3) != 0 && !tunnel_skip_gtpu_extensions(w, &at))
             return;
     }
     link_guess(w, at);
@@ -369,37 +367,37 @@ static void gtpu(struct walk *w, struct cursor at, struct ip outer)
  * outer addresses. One without shows nothing that the outer tuple has not: so there, where the header may be anybody's first
  * bytes, it is unread.
  */
-static bool has_ports(size_t protocol)
+static bool tunnel_has_ports(size_t protocol)
 {
     return protocol == PROTO_TCP || protocol == PROTO_UDP || protocol == PROTO_UDP_LITE || protocol == PROTO_SCTP ||
            protocol == PROTO_DCCP;
 }
 
-static void gue_payload(struct walk *w, struct cursor at, struct ip outer, size_t protocol)
+static void tunnel_gue_payload(struct walk *w, struct cursor at, struct ip_header outer, size_t protocol)
 {
-    const struct ip ip = {.version = outer.version, .protocol = (uint32_t)protocol};
+    const struct ip_header ip = {.version = outer.version, .protocol = (uint32_t)protocol};
     if (protocol == PROTO_IPV4)
         ip_packet(w, at, 4);
     else if (protocol == PROTO_IPV6)
         ip_packet(w, at, 6);
     else if (protocol == PROTO_GRE)
-        gre_in_udp(w, at, outer);
-    else if (has_ports(protocol) && !w->fields) /* what virtio's hashes know of has an inner IP header */
+        tunnel_gre_in_udp(w, at, outer);
+    else if (tunnel_has_ports(protocol) && !w->fields) /* what virtio's hashes know of has an inner IP header */
         ip_transport(w, at, ip);
 }
 
-static void gue(struct walk *w, struct cursor at, struct ip outer)
+static void tunnel_gue(struct walk *w, struct cursor at, struct ip_header outer)
 {
     const uint8_t *h;
     at = walk_private_copy(w, at);
-    size_t first = at.left ? read_u8(at.at) : GUE_NOT_DATA;
+    size_t first = at.left ? cursor_u8(at.at) : GUE_NOT_DATA;
     if (first >> GUE_VARIANT_SHIFT == GUE_VARIANT_IP)
         link_guess_ip(w, at);
-    else if (!(first & GUE_NOT_DATA) && take(&at, GUE_BYTES, &h) && skip(&at, 4 * (first & GUE_OPTION_WORDS)))
-        gue_payload(w, at, outer, read_u8(h + 1));
+    else if (!(first & GUE_NOT_DATA) && cursor_take(&at, GUE_BYTES, &h) && cursor_skip(&at, 4 * (first & GUE_OPTION_WORDS)))
+        tunnel_gue_payload(w, at, outer, cursor_u8(h + 1));
 }
 
-static void mpls_in_udp(struct walk *w, struct cursor at, struct ip outer)
+static void tunnel_mpls_in_udp(struct walk *w, struct cursor at, struct ip_header outer)
 {
     (void)outer;
     link_mpls(w, at);
@@ -408,27 +406,23 @@ static void mpls_in_udp(struct walk *w, struct cursor at, struct ip outer)
 /* ---- Which UDP tunnel it is ---------------------------------------------------------------------------------------------------
  */
 
-/* By enum parse_port: reads what is behind the UDP header. outer: the IP header before that, whose addresses are in out->key. */
-typedef void enter_fn(struct walk *w, struct cursor at, struct ip outer);
-static enter_fn *const enter[PARSE_N_PORTS] = {
-    [PARSE_PORT_VXLAN] = vxlan,
-    [PARSE_PORT_VXLAN_LINUX] = vxlan,
-    [PARSE_PORT_VXLAN_GPE] = vxlan_gpe,
-    [PARSE_PORT_GENEVE] = geneve,
-    [PARSE_PORT_GTPU] = gtpu,
-    [PARSE_PORT_GRE_UDP] = gre_in_udp,
-    [PARSE_PORT_GUE] = gue,
-    [PARSE_PORT_MPLS_UDP] = mpls_in_udp,
-};
+/* Reads what is behind the UDP header. outer: the IP header before that, whose addresses are in *key. */
+typedef void tunnel_reader(struct walk *w, struct cursor at, struct ip_header outer);
 
-static enter_fn *find_udp_tunnel(const struct walk *w, uint16_t dport)
+/* By enum parse_port: the kind, and its reader. */
+#define TUNNEL_UDP_KIND(kind, virtio, port, setting, reader)   [PARSE_PORT_##port] = FLOWQ_TUNNEL_##kind,
+#define TUNNEL_UDP_READER(kind, virtio, port, setting, reader) [PARSE_PORT_##port] = reader,
+static const uint32_t tunnel_udp_kind[PARSE_N_PORTS] = {TUNNEL_LIST(TUNNEL_SKIP, TUNNEL_SKIP, TUNNEL_UDP_KIND)};
+static tunnel_reader *const tunnel_udp_reader[PARSE_N_PORTS] = {TUNNEL_LIST(TUNNEL_SKIP, TUNNEL_SKIP, TUNNEL_UDP_READER)};
+
+static tunnel_reader *tunnel_find_udp(const struct walk *w, uint16_t dport)
 {
     const struct parse_rules *rules = w->rules;
     if (dport == 0 || w->in_tunnel) /* 0 is the port of tunnels that have none */
         return NULL;
     for (unsigned i = 0; i < PARSE_N_PORTS; i++)
-        if (rules->port[i] == dport && rules->tunnels & tunnel_of_port[i])
-            return enter[i];
+        if (rules->port[i] == dport && rules->tunnels & tunnel_udp_kind[i])
+            return tunnel_udp_reader[i];
     return NULL;
 }
 
@@ -437,15 +431,15 @@ static enter_fn *find_udp_tunnel(const struct walk *w, uint16_t dport)
  * comes back. A quote shows of the VM's packet sometimes no more than these ports; the error then goes where the fallback sends
  * what the other end might answer plainly.
  */
-void tunnel_udp(struct walk *w, struct cursor at, struct ip outer, uint32_t ports)
+void tunnel_udp(struct walk *w, struct cursor at, struct ip_header outer, uint32_t ports)
 {
-    enter_fn *enter_tunnel_of = find_udp_tunnel(w, (uint16_t)be32toh(ports));
-    if (!enter_tunnel_of) {
+    tunnel_reader *read = tunnel_find_udp(w, (uint16_t)be32toh(ports));
+    if (!read) {
         walk_finish(w, outer, ports, PARSE_FLOW);
         return;
     }
     walk_keep_spare_ports(w, outer, ports, w->in_quote ? 0 : PARSE_UNREAD_TUNNEL);
     w->in_tunnel = true;
-    if (skip(&at, 4)) /* length and checksum */
-        enter_tunnel_of(w, at, outer);
+    if (cursor_skip(&at, 4)) /* length and checksum */
+        read(w, at, outer);
 }

@@ -44,15 +44,16 @@ enum {
 
 #define IP_MIN_BYTES 20 /* IPv4's shortest header, half of IPv6's */
 
-/* The IP header we are in; its addresses are in out->key already. */
-struct ip {
+/* The IP header we are in; its addresses are in *key already. */
+struct ip_header {
     uint32_t protocol;
     uint32_t version; /* 4 or 6 */
 };
 
 struct walk {
     const struct parse_rules *rules;
-    struct parse_result *out;
+    struct parse_result *out; /* but its key: */
+    struct key *key;
     struct rss_fields *fields; /* not NULL: IP headers are read for these instead (rss_parse.h) */
     uint64_t vlans;            /* of the frame we are in, as key_vlan_add() builds it */
     uint64_t vni;              /* of the tunnel we are in, as key_vni_make() builds it; 0: none that belongs to the key */
@@ -65,7 +66,7 @@ struct walk {
     uint8_t flags_outside;     /* out->flags before this IPv6 header */
     uint8_t spare_flags;
     bool spare_in_quote;
-    struct ip spare_ip;
+    struct ip_header spare_ip;
     uint32_t spare_ports;
     uint64_t spare_vlans, spare_vni;
     uint64_t spare_address[4];
@@ -77,7 +78,7 @@ static inline struct cursor walk_private_copy(struct walk *w, struct cursor at)
 {
     if (w->copied || at.left == 0)
         return at;
-    copy_out(w->copy, at.at, at.left);
+    cursor_copy(w->copy, at.at, at.left);
     w->copied = true;
     return (struct cursor){w->copy, at.left};
 }
@@ -92,19 +93,19 @@ static inline bool walk_pass(struct walk *w)
 }
 
 /*
- * The packet has a key: the addresses in out->key, what ip says, and the ports, as they are in memory. kind: PARSE_FLOW or
+ * The packet has a key: the addresses in *key, what ip says, and the ports, as they are in memory. kind: PARSE_FLOW or
  * PARSE_LATER; in a quote it becomes PARSE_QUOTE or PARSE_QUOTE_LATER.
  */
-void walk_finish(struct walk *w, struct ip ip, uint32_t ports, uint8_t kind);
+void walk_finish(struct walk *w, struct ip_header ip, uint32_t ports, uint8_t kind);
 
 /* The same for a flow without ports. */
-void walk_finish_portless(struct walk *w, struct ip ip);
+void walk_finish_portless(struct walk *w, struct ip_header ip);
 
 /* The key of this header, with these ports, counts unless what it carries gives a better one. flags: PARSE_*, to be added then.
  */
-static inline void walk_keep_spare_ports(struct walk *w, struct ip ip, uint32_t ports, uint8_t flags)
+static inline void walk_keep_spare_ports(struct walk *w, struct ip_header ip, uint32_t ports, uint8_t flags)
 {
-    const uint64_t *address = w->out->key.word;
+    const uint64_t *address = w->key->word;
     if (ip.version == 6)
         memcpy(w->spare_address, address, sizeof(w->spare_address));
     else
@@ -119,7 +120,7 @@ static inline void walk_keep_spare_ports(struct walk *w, struct ip ip, uint32_t 
 }
 
 /* The same without ports. */
-static inline void walk_keep_spare(struct walk *w, struct ip ip) { walk_keep_spare_ports(w, ip, 0, 0); }
+static inline void walk_keep_spare(struct walk *w, struct ip_header ip) { walk_keep_spare_ports(w, ip, 0, 0); }
 
 /* A frame that starts at its Ethernet header. */
 void link_ethernet(struct walk *w, struct cursor at);
@@ -139,15 +140,15 @@ void link_guess_ip(struct walk *w, struct cursor at);
 /* An IP packet; version: the one it must be of, 0 for either. */
 void ip_packet(struct walk *w, struct cursor at, unsigned version);
 
-/* What follows the header ip, or the last one of its extension headers; the addresses are in out->key. */
-void ip_transport(struct walk *w, struct cursor at, struct ip ip);
+/* What follows the header ip, or the last one of its extension headers; the addresses are in *key. */
+void ip_transport(struct walk *w, struct cursor at, struct ip_header ip);
 
 /* What follows ip, if it is a tunnel to look into; else ip gets its portless key. */
-void tunnel_ip(struct walk *w, struct cursor at, struct ip ip);
-void tunnel_gre(struct walk *w, struct cursor at, struct ip ip);
+void tunnel_ip(struct walk *w, struct cursor at, struct ip_header ip);
+void tunnel_gre(struct walk *w, struct cursor at, struct ip_header ip);
 
 /* Might what follows ip be such a tunnel? */
-bool tunnel_possible(const struct walk *w, struct ip ip);
+bool tunnel_possible(const struct walk *w, struct ip_header ip);
 
 /* Not, if the destination port is none of a tunnel's. ports: as they are in memory. */
 static inline bool tunnel_udp_likely(const struct walk *w, uint32_t ports)
@@ -156,6 +157,6 @@ static inline bool tunnel_udp_likely(const struct walk *w, uint32_t ports)
 }
 
 /* What follows the ports of a UDP header, if that is a tunnel to look into; else these are ip's ports. */
-void tunnel_udp(struct walk *w, struct cursor at, struct ip ip, uint32_t ports);
+void tunnel_udp(struct walk *w, struct cursor at, struct ip_header ip, uint32_t ports);
 
 #endif

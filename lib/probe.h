@@ -57,7 +57,7 @@ static inline __attribute__((always_inline, target("avx2,bmi,bmi2"))) unsigned l
 }
 
 /* From memory at once. */
-static inline __attribute__((always_inline, target("avx2"))) __m256i four_avx2(const uint64_t *word)
+static inline __attribute__((always_inline, target("avx2"))) __m256i line_four_avx2(const uint64_t *word)
 {
     return _mm256_broadcastq_epi64(_mm_loadl_epi64((const __m128i *)(const void *)word));
 }
@@ -65,15 +65,15 @@ static inline __attribute__((always_inline, target("avx2"))) __m256i four_avx2(c
 static inline __attribute__((always_inline, target("avx2,bmi,bmi2"))) unsigned
 line_home_avx2(const struct line *l, const uint64_t *hash, uint64_t tag_mask)
 {
-    return line_compare_avx2(l, _mm256_and_si256(four_avx2(hash), _mm256_set1_epi64x((long long)tag_mask)),
+    return line_compare_avx2(l, _mm256_and_si256(line_four_avx2(hash), _mm256_set1_epi64x((long long)tag_mask)),
                              _mm256_set1_epi64x((long long)(tag_mask | WORD_SECONDARY)));
 }
 
 static inline __attribute__((always_inline, target("avx2,bmi,bmi2"))) unsigned
 line_home_of_avx2(const struct line *l, const uint64_t *hash, const uint64_t *tag_mask)
 {
-    __m256i tags = four_avx2(tag_mask), secondary = _mm256_set1_epi64x(WORD_SECONDARY);
-    return line_compare_avx2(l, _mm256_and_si256(four_avx2(hash), tags), _mm256_or_si256(tags, secondary));
+    __m256i tags = line_four_avx2(tag_mask), secondary = _mm256_set1_epi64x(WORD_SECONDARY);
+    return line_compare_avx2(l, _mm256_and_si256(line_four_avx2(hash), tags), _mm256_or_si256(tags, secondary));
 }
 #define line_match line_match_sse2
 #else

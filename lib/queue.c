@@ -10,39 +10,42 @@
  * Slots: 32 for each queue up to 64 queues, so that the queues' shares differ by 3 % at most; 8 for each of more, up to 2^16 in
  * all, which is 2 for each of the most queues there can be: beyond 64 queues, memory and the time of a setter count for more.
  */
-enum { SLOTS_EACH = 32, SLOTS_EACH_OF_MANY = 8, SLOTS_MAX = 1 << 16 };
+enum { QUEUE_SLOTS_EACH = 32, QUEUE_SLOTS_EACH_OF_MANY = 8, QUEUE_SLOTS_MAX = 1 << 16 };
 
-static uint32_t n_slots(uint32_t max)
+static uint32_t queue_n_slots(uint32_t max)
 {
-    uint32_t wanted = max > QUEUES_FEW ? max * SLOTS_EACH_OF_MANY : max * SLOTS_EACH, n = 1;
-    if (max > QUEUES_FEW && wanted < QUEUES_FEW * SLOTS_EACH)
-        wanted = QUEUES_FEW * SLOTS_EACH;
-    while (n < wanted && n < SLOTS_MAX)
+    uint32_t wanted = max > QUEUES_LOW ? max * QUEUE_SLOTS_EACH_OF_MANY : max * QUEUE_SLOTS_EACH, n = 1;
+    if (max > QUEUES_LOW && wanted < QUEUES_LOW * QUEUE_SLOTS_EACH)
+        wanted = QUEUES_LOW * QUEUE_SLOTS_EACH;
+    while (n < wanted && n < QUEUE_SLOTS_MAX)
         n *= 2;
     return n;
 }
 
 /* So many queues, the default, leave setters `gives` on their stack: 512 bytes. */
-enum { GIVES_ON_STACK = 256 };
+enum { QUEUE_GIVES_ON_STACK = 256 };
 
 /* One behind the other in one block: struct queue_control with its slots, eight bitmaps, `gives`. */
-static size_t control_bytes(uint32_t max)
+static size_t queue_control_bytes(uint32_t max)
 {
-    size_t bytes = sizeof(struct queue_control) + n_slots(max) * sizeof(uint16_t);
+    size_t bytes = sizeof(struct queue_control) + queue_n_slots(max) * sizeof(uint16_t);
     return (bytes + sizeof(uint64_t) - 1) & ~(sizeof(uint64_t) - 1);
 }
-static size_t bitmap_bytes(uint32_t max) { return queues_words(max) * sizeof(uint64_t); }
-static size_t gives_bytes(uint32_t max) { return max > GIVES_ON_STACK ? max * sizeof(uint16_t) : 0; }
+static size_t queue_bitmap_bytes(uint32_t max) { return queues_words(max) * sizeof(uint64_t); }
+static size_t queue_gives_bytes(uint32_t max) { return max > QUEUE_GIVES_ON_STACK ? max * sizeof(uint16_t) : 0; }
 
-size_t queues_bytes(uint32_t max) { return memory_round64(control_bytes(max) + 8 * bitmap_bytes(max) + gives_bytes(max)); }
+size_t queues_bytes(uint32_t max)
+{
+    return memory_round64(queue_control_bytes(max) + 8 * queue_bitmap_bytes(max) + queue_gives_bytes(max));
+}
 
 /* ---- Slots: see STEADINESS in queue.h -------------------------------------------------------------------------------------- */
 
-static uint32_t n_bits(uint64_t word) { return (uint32_t)__builtin_popcountll(word); }
-static bool bit_of(const uint64_t *bits, uint32_t qid) { return bits[qid / 64] >> qid % 64 & 1; }
+static uint32_t queue_n_bits(uint64_t word) { return (uint32_t)__builtin_popcountll(word); }
+static bool queue_bit(const uint64_t *bits, uint32_t qid) { return bits[qid / 64] >> qid % 64 & 1; }
 
 /* The n lowest bits of a word. */
-static uint64_t first_bits(uint64_t word, uint32_t n)
+static uint64_t queue_first_bits(uint64_t word, uint32_t n)
 {
     uint64_t rest = word;
     for (; rest && n > 0; n--)
@@ -51,7 +54,7 @@ static uint64_t first_bits(uint64_t word, uint32_t n)
 }
 
 /* A sharing out: of so many slots for each that is in use. */
-struct share {
+struct queue_share {
     const struct queues *q;
     uint32_t each;
     uint32_t to_take_from; /* the word of in_use whose takers are in `takers` */
@@ -59,33 +62,36 @@ struct share {
     uint32_t takes;        /* the lowest of them so many */
 };
 
-static uint32_t holds(const struct queue_control *c, uint32_t qid)
+static uint32_t queue_holds(const struct queue_control *c, uint32_t qid)
 {
-    return bit_of(c->sharing, qid) ? c->slots_each + bit_of(c->more, qid) : 0;
+    return queue_bit(c->sharing, qid) ? c->slots_each + queue_bit(c->more, qid) : 0;
 }
 
 /* Of a queue in use. */
-static uint32_t gets(const struct share *s, uint32_t qid) { return s->each + bit_of(s->q->control->gets_more, qid); }
+static uint32_t queue_gets(const struct queue_share *s, uint32_t qid)
+{
+    return s->each + queue_bit(s->q->control->gets_more, qid);
+}
 
 /* n_more of those in use get one more: first those that hold more than `each`. */
-static void choose_more(const struct share *s, uint32_t n_more)
+static void queue_choose_more(const struct queue_share *s, uint32_t n_more)
 {
     const struct queue_control *c = s->q->control;
     const uint32_t words = queues_words(s->q->max);
     for (uint32_t w = 0; w < words; w++) {
         uint64_t above = c->slots_each > s->each ? c->sharing[w] : c->slots_each == s->each ? c->more[w] : 0;
-        c->gets_more[w] = first_bits(above & u64_load_relaxed(&s->q->in_use[w]), n_more);
-        n_more -= n_bits(c->gets_more[w]);
+        c->gets_more[w] = queue_first_bits(above & u64_load_relaxed(&s->q->in_use[w]), n_more);
+        n_more -= queue_n_bits(c->gets_more[w]);
     }
     for (uint32_t w = 0; w < words && n_more; w++) {
-        uint64_t others = first_bits(u64_load_relaxed(&s->q->in_use[w]) & ~c->gets_more[w], n_more);
+        uint64_t others = queue_first_bits(u64_load_relaxed(&s->q->in_use[w]) & ~c->gets_more[w], n_more);
         c->gets_more[w] |= others;
-        n_more -= n_bits(others);
+        n_more -= queue_n_bits(others);
     }
 }
 
 /* Fills gives[], which is zeroed; returns the sum. */
-static uint32_t choose_givers(const struct share *s, uint16_t *gives)
+static uint32_t queue_choose_givers(const struct queue_share *s, uint16_t *gives)
 {
     const struct queue_control *c = s->q->control;
     uint32_t sum = 0;
@@ -94,7 +100,7 @@ static uint32_t choose_givers(const struct share *s, uint16_t *gives)
         uint64_t less = c->slots_each > s->each ? stay : c->slots_each == s->each ? c->more[w] & ~c->gets_more[w] : 0;
         for (uint64_t left = (c->sharing[w] & ~stay) | (stay & less); left; left &= left - 1) {
             uint32_t qid = w * 64 + (uint32_t)__builtin_ctzll(left);
-            gives[qid] = (uint16_t)(holds(c, qid) - (stay & left & -left ? gets(s, qid) : 0));
+            gives[qid] = (uint16_t)(queue_holds(c, qid) - (stay & left & -left ? queue_gets(s, qid) : 0));
             sum += gives[qid];
         }
     }
@@ -102,7 +108,7 @@ static uint32_t choose_givers(const struct share *s, uint16_t *gives)
 }
 
 /* Those of word w of in_use that may take some. */
-static uint64_t may_take(const struct share *s, uint32_t w)
+static uint64_t queue_may_take(const struct queue_share *s, uint32_t w)
 {
     const struct queue_control *c = s->q->control;
     uint64_t stay = c->slots_each < s->each ? UINT64_MAX : c->slots_each == s->each ? c->gets_more[w] & ~c->more[w] : 0;
@@ -110,37 +116,37 @@ static uint64_t may_take(const struct share *s, uint32_t w)
 }
 
 /* The next slot's queue: that which takes some, and is the lowest. There is one. */
-static uint16_t next_taker(struct share *s)
+static uint16_t queue_next_taker(struct queue_share *s)
 {
     const struct queue_control *c = s->q->control;
     while (s->takes == 0) {
         s->takers &= s->takers - 1;
         while (s->takers == 0)
-            s->takers = may_take(s, ++s->to_take_from);
-        uint32_t qid = s->to_take_from * 64 + (uint32_t)__builtin_ctzll(s->takers), held = holds(c, qid);
-        s->takes = gets(s, qid) > held ? gets(s, qid) - held : 0;
+            s->takers = queue_may_take(s, ++s->to_take_from);
+        uint32_t qid = s->to_take_from * 64 + (uint32_t)__builtin_ctzll(s->takers), held = queue_holds(c, qid);
+        s->takes = queue_gets(s, qid) > held ? queue_gets(s, qid) - held : 0;
     }
     s->takes--;
     return (uint16_t)(s->to_take_from * 64 + (uint32_t)__builtin_ctzll(s->takers));
 }
 
 /* Shares the slots out among the n queues in use, two or more. */
-static void share_locked(struct queues *q, uint32_t n)
+static void queue_share_locked(struct queues *q, uint32_t n)
 {
     struct queue_control *c = q->control;
-    const uint32_t slots = n_slots(q->max);
-    uint16_t few[GIVES_ON_STACK], *gives = c->gives ? c->gives : few;
-    struct share s = {.q = q, .each = slots / n, .to_take_from = UINT32_MAX};
+    const uint32_t slots = queue_n_slots(q->max);
+    uint16_t on_stack[QUEUE_GIVES_ON_STACK], *gives = c->gives ? c->gives : on_stack;
+    struct queue_share s = {.q = q, .each = slots / n, .to_take_from = UINT32_MAX};
     memset(gives, 0, q->max * sizeof(*gives));
-    choose_more(&s, slots % n);
-    uint32_t left = choose_givers(&s, gives);
+    queue_choose_more(&s, slots % n);
+    uint32_t left = queue_choose_givers(&s, gives);
     for (uint32_t i = 0; left > 0; i++) {
         uint16_t owner = atomic_load_explicit(&c->slot[i], memory_order_relaxed); /* no step for the tests' scheduler: our own */
         if (gives[owner] == 0)
             continue;
         gives[owner]--;
         left--;
-        u16_store_release(&c->slot[i], next_taker(&s)); /* Q-A */
+        u16_store_release(&c->slot[i], queue_next_taker(&s)); /* Q-A */
     }
     for (uint32_t w = 0; w < queues_words(q->max); w++) {
         c->sharing[w] = u64_load_relaxed(&q->in_use[w]);
@@ -152,7 +158,7 @@ static void share_locked(struct queues *q, uint32_t n)
 /* ---- The set --------------------------------------------------------------------------------------------------------------- */
 
 /* Q-B */
-static void publish_states(struct queue_control *c, uint32_t w, uint64_t in_use)
+static void queues_publish_states(struct queue_control *c, uint32_t w, uint64_t in_use)
 {
     const uint64_t resetting = c->resetting[w], half = UINT32_MAX;
     u64_store_release(&c->states[2 * w], (in_use & half) | (resetting & half) << QUEUES_A_STATE);
@@ -160,7 +166,7 @@ static void publish_states(struct queue_control *c, uint32_t w, uint64_t in_use)
 }
 
 /* Makes in_use, states, slot and summary follow from pairs, named, enabled and resetting. Under lock. */
-static void publish_locked(struct queues *q)
+static void queues_publish_locked(struct queues *q)
 {
     struct queue_control *c = q->control;
     uint32_t n = 0;
@@ -169,20 +175,20 @@ static void publish_locked(struct queues *q)
         uint32_t first = w * 64;
         uint64_t paired = c->pairs >= first + 64 ? UINT64_MAX : c->pairs > first ? (UINT64_C(1) << (c->pairs - first)) - 1 : 0;
         uint64_t in_use = (paired | c->named[w]) & c->enabled[w] & ~c->resetting[w];
-        publish_states(c, w, in_use);
+        queues_publish_states(c, w, in_use);
         u64_store_release(&q->in_use[w], in_use);
         if (n == 0 && in_use)
             lowest = (uint16_t)(first + (uint32_t)__builtin_ctzll(in_use));
-        n += n_bits(in_use);
+        n += queue_n_bits(in_use);
     }
-    u64_store_release(&q->few, u64_load_relaxed(&q->in_use[0]));
+    u64_store_release(&q->in_use_low, u64_load_relaxed(&q->in_use[0]));
     if (n > 1)
-        share_locked(q, n);
+        queue_share_locked(q, n);
     u32_store_release(&q->summary, n << 16 | lowest); /* Q-A */
-    queues_set_way(q, QUEUES_SINGLE, n <= 1);
+    queues_set_mode(q, QUEUES_SINGLE, n <= 1);
 }
 
-static void start(struct queues *q)
+static void queues_start_locked(struct queues *q)
 {
     for (uint32_t w = 0; w < queues_words(q->max); w++) {
         q->control->enabled[w] = UINT64_MAX;
@@ -190,14 +196,14 @@ static void start(struct queues *q)
         q->control->named[w] = 0;
     }
     q->control->pairs = 1;
-    publish_locked(q);
+    queues_publish_locked(q);
 }
 
 /* Before any two were in use: as if the first two were, so that there always is somebody to take from. */
-static void deal_slots(struct queues *q)
+static void queues_deal_slots(struct queues *q)
 {
     struct queue_control *c = q->control;
-    const uint32_t slots = n_slots(q->max);
+    const uint32_t slots = queue_n_slots(q->max);
     for (uint32_t i = 0; i < slots; i++)
         atomic_init(&c->slot[i], (uint16_t)(i & (q->max > 1)));
     c->sharing[0] = 3;
@@ -207,12 +213,12 @@ static void deal_slots(struct queues *q)
 
 int queues_init(struct queues *q, uint32_t max, atomic_u64 *many, void *mem)
 {
-    char *at = (char *)mem + control_bytes(max);
-    const size_t step = bitmap_bytes(max);
+    char *at = (char *)mem + queue_control_bytes(max);
+    const size_t step = queue_bitmap_bytes(max);
     struct queue_control *c = mem;
     q->max = (uint16_t)max;
-    q->in_use = max > QUEUES_FEW ? many : &q->few;
-    queues_set_way(q, QUEUES_MANY, max > QUEUES_FEW);
+    q->in_use = max > QUEUES_LOW ? many : &q->in_use_low;
+    queues_set_mode(q, QUEUES_MANY, max > QUEUES_LOW);
     q->control = c;
     c->enabled = (void *)at;
     c->resetting = (void *)(at + step);
@@ -221,11 +227,11 @@ int queues_init(struct queues *q, uint32_t max, atomic_u64 *many, void *mem)
     c->more = (void *)(at + 4 * step);
     c->gets_more = (void *)(at + 5 * step);
     c->states = (void *)(at + 6 * step);
-    c->gives = max > GIVES_ON_STACK ? (void *)(at + 8 * step) : NULL;
+    c->gives = max > QUEUE_GIVES_ON_STACK ? (void *)(at + 8 * step) : NULL;
     if (pthread_mutex_init(&c->lock, NULL) != 0)
         return -ENOMEM;
-    deal_slots(q);
-    start(q);
+    queues_deal_slots(q);
+    queues_start_locked(q);
     return 0;
 }
 
@@ -241,7 +247,7 @@ void queues_set_named(struct queues *q, uint32_t pairs, const uint16_t *named, u
     memset(c->named, 0, queues_words(q->max) * sizeof(*c->named));
     for (uint32_t i = 0; i < n; i++)
         c->named[named[i] / 64] |= UINT64_C(1) << named[i] % 64;
-    publish_locked(q);
+    queues_publish_locked(q);
     mutex_unlock(&c->lock);
 }
 
@@ -249,25 +255,25 @@ void queues_forget_named(struct queues *q)
 {
     mutex_lock(&q->control->lock);
     memset(q->control->named, 0, queues_words(q->max) * sizeof(*q->control->named));
-    publish_locked(q);
+    queues_publish_locked(q);
     mutex_unlock(&q->control->lock);
 }
 
 /* The bits of word w of a bitmap that qid means. */
-static uint64_t bits_of(uint32_t qid, uint32_t w)
+static uint64_t queue_bits_of(uint32_t qid, uint32_t w)
 {
     return qid == FLOWQ_ALL_QUEUES ? UINT64_MAX : qid / 64 == w ? UINT64_C(1) << qid % 64 : 0;
 }
 
-static uint64_t with_bits(uint64_t word, uint64_t bits, bool on) { return on ? word | bits : word & ~bits; }
+static uint64_t queue_with_bits(uint64_t word, uint64_t bits, bool on) { return on ? word | bits : word & ~bits; }
 
 void queues_set_enabled(struct queues *q, uint32_t qid, bool on)
 {
     uint64_t *enabled = q->control->enabled;
     mutex_lock(&q->control->lock);
     for (uint32_t w = 0; w < queues_words(q->max); w++)
-        enabled[w] = with_bits(enabled[w], bits_of(qid, w), on);
-    publish_locked(q);
+        enabled[w] = queue_with_bits(enabled[w], queue_bits_of(qid, w), on);
+    queues_publish_locked(q);
     mutex_unlock(&q->control->lock);
 }
 
@@ -276,15 +282,15 @@ void queues_set_resetting(struct queues *q, uint32_t qid, bool on)
     uint64_t *resetting = q->control->resetting;
     mutex_lock(&q->control->lock);
     for (uint32_t w = 0; w < queues_words(q->max); w++)
-        resetting[w] = with_bits(resetting[w], bits_of(qid, w), on);
-    publish_locked(q);
+        resetting[w] = queue_with_bits(resetting[w], queue_bits_of(qid, w), on);
+    queues_publish_locked(q);
     mutex_unlock(&q->control->lock);
 }
 
 void queues_reset(struct queues *q)
 {
     mutex_lock(&q->control->lock);
-    start(q);
+    queues_start_locked(q);
     mutex_unlock(&q->control->lock);
 }
 

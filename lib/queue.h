@@ -1,13 +1,14 @@
 /*
- * queue: which receive queues are in use, and which of them an unbound flow takes (rules Q1, S10).
+ * queue: which receive queues are in use, and which of them an unbound flow takes (rules S1, S10, S11).
  *
  * LAYOUT AND WRITERS
  *
- *     summary   one word: how many queues are in use, and the lowest of them. The last word on "none" and "only one".
- *     in_use    a bit per queue: the last word on a single queue. Where there are more than QUEUES_FEW, `few` repeats its first
- *               word, and is the last word, too.
- *     slot      queue numbers, a power of two of them: the fallback hash of a flow points to one. Each queue in use is in as many
- *               slots as any other, give or take one. Where fewer than two are in use slots stay as they were.
+ *     summary   how many queues are in use, and the lowest of them, in one word. Whether there are none, or only one, is asked
+ *               of this word alone.
+ *     in_use    a bit per queue. Whether one queue is in use is asked of its bit alone. Where there are more than QUEUES_LOW
+ *               queues, `in_use_low` is a copy of the bits of the first ones, and is as good.
+ *     slot      queue numbers, a power of two of them: the fallback hash of a flow points to one. Each queue in use is in as
+ *               many slots as any other, give or take one. While fewer than two are in use the slots stay as they were.
  *
  * Setters change these under `lock`, readers take no lock and write nothing. A reader's answer is a queue whose bit it found set,
  * or the lowest of a summary it read: either was in use at that instant. A setter has stored all three before it returns, so a
@@ -69,25 +70,25 @@ struct queue_control {
     atomic_u16 slot[]; /* 1 << (32 - slot_shift) */
 };
 
-#define QUEUES_FEW 64
+#define QUEUES_LOW 64
 
 struct queues {
     /* 16 bytes that every packet's way leads past: */
-    atomic_u64 few;     /* the first word of in_use, of QUEUES_FEW queues */
-    atomic_u32 summary; /* number in use << 16 | lowest in use; 0 << 16 | FLOWQ_DROP: none */
-    uint16_t max;       /* queue numbers are below this */
-    atomic_u8 ways;     /* QUEUES_*: what is not as with most vms; it saves looking */
-    uint8_t slot_shift; /* by which a fallback hash is shifted to point to a slot; fixed */
+    atomic_u64 in_use_low; /* the first word of in_use, of QUEUES_LOW queues */
+    atomic_u32 summary;    /* number in use << 16 | lowest in use; 0 << 16 | FLOWQ_DROP: none */
+    uint16_t max;          /* queue numbers are below this */
+    atomic_u8 modes;       /* QUEUES_*: what is not as with most vms; it saves looking */
+    uint8_t slot_shift;    /* by which a fallback hash is shifted to point to a slot; fixed */
 
     atomic_u64 *in_use; /* &few, or queues_words(max) */
     struct queue_control *control;
 };
 
-/* Bits of `ways`. */
+/* Bits of `modes`. */
 enum {
     QUEUES_MANY = 1,    /* in_use is not few */
     QUEUES_COUNTED = 2, /* the vm counts by queue (setting queue_stats) */
-    QUEUES_RULED = 4,   /* an indirection table chooses, not flows (virtio.h) */
+    QUEUES_RSS = 4,     /* an indirection table chooses, not flows (virtio.h) */
     QUEUES_SINGLE = 8   /* by the summary, one or none is in use */
 };
 
@@ -102,7 +103,7 @@ static inline uint32_t queues_words(uint32_t max)
 
 /* Bytes of memory that queues_init() wants for all but in_use, a multiple of 64. */
 size_t queues_bytes(uint32_t max);
-/* many: queues_words(max) words, if max > QUEUES_FEW; mem: queues_bytes(max) bytes, aligned to 64; both zeroed. Returns 0 or
+/* many: queues_words(max) words, if max > QUEUES_LOW; mem: queues_bytes(max) bytes, aligned to 64; both zeroed. Returns 0 or
    -ENOMEM (no mutex). */
 int queues_init(struct queues *q, uint32_t max, atomic_u64 *many, void *mem);
 void queues_fini(struct queues *q);
@@ -129,7 +130,7 @@ static inline bool queue_in(const atomic_u64 *in_use, uint32_t qid)
 /* The bits for queue_in(). */
 static inline const atomic_u64 *queues_bits(const struct queues *q)
 {
-    return u8_load_relaxed(&q->ways) & QUEUES_MANY ? q->in_use : &q->few;
+    return u8_load_relaxed(&q->modes) & QUEUES_MANY ? q->in_use : &q->in_use_low;
 }
 
 static inline bool queue_in_use(const struct queues *q, uint32_t qid) { return queue_in(queues_bits(q), qid); }
@@ -146,30 +147,30 @@ static inline enum queue_state queue_state(const struct queues *q, uint32_t qid)
 }
 
 /* The guest's table decides, not its flows (S0): then rss.c has the way of the packet. */
-static inline bool queues_ruled(const struct queues *q)
+static inline bool queues_rss_active(const struct queues *q)
 {
-    return __builtin_expect((u8_load_relaxed(&q->ways) & QUEUES_RULED) != 0, 0);
+    return __builtin_expect((u8_load_relaxed(&q->modes) & QUEUES_RSS) != 0, 0);
 }
 
 /* The vm counts by queue. */
 static inline bool queues_counted(const struct queues *q)
 {
-    return __builtin_expect((u8_load_relaxed(&q->ways) & QUEUES_COUNTED) != 0, 0);
+    return __builtin_expect((u8_load_relaxed(&q->modes) & QUEUES_COUNTED) != 0, 0);
 }
 
 /* Its flows decide, among several queues. */
 static inline bool queues_by_flow(const struct queues *q)
 {
-    return __builtin_expect(!(u8_load_acquire(&q->ways) & (QUEUES_RULED | QUEUES_SINGLE)), 1);
+    return __builtin_expect(!(u8_load_acquire(&q->modes) & (QUEUES_RSS | QUEUES_SINGLE)), 1);
 }
 
-/* Sets or clears a bit of `ways`, after what it tells of. */
-static inline void queues_set_way(struct queues *q, uint8_t way, bool on)
+/* Sets or clears a bit of `modes`, after what it tells of. */
+static inline void queues_set_mode(struct queues *q, uint8_t way, bool on)
 {
     if (on)
-        (void)u8_or_acq_rel(&q->ways, way);
+        (void)u8_or_acq_rel(&q->modes, way);
     else
-        (void)u8_and_acq_rel(&q->ways, (uint8_t)~way);
+        (void)u8_and_acq_rel(&q->modes, (uint8_t)~way);
 }
 
 /* The next one in use behind qid, the lowest after the highest; FLOWQ_DROP if there are none. */

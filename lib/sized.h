@@ -31,7 +31,7 @@ static inline uint32_t sized_of(const void *s)
  * set it. 0; -EINVAL: he has less than `least`, and nothing is copied; -E2BIG: what only he knows is not all zero, which would
  * ask for something.
  */
-static inline int take_known(void *out, size_t known, const void *in, size_t least)
+static inline int sized_read(void *out, size_t known, const void *in, size_t least)
 {
     size_t size = sized_of(in);
     memset(out, 0, known);
@@ -48,7 +48,7 @@ static inline bool sized_can_take(const void *out) { return sized_of(out) >= SIZ
 
 /* A struct that is written, if sized_can_take(out): as much of the `known` bytes at from as the caller has room for, and in
    `size` how much that was. */
-static inline void hand_out(void *out, const void *from, size_t known)
+static inline void sized_write(void *out, const void *from, size_t known)
 {
     size_t room = sized_of(out);
     uint32_t n = room < known ? (uint32_t)room : (uint32_t)known;

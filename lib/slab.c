@@ -3,16 +3,16 @@
 
 #include <string.h>
 
-static void count_bytes(struct table *t, size_t bytes) { u64_add_relaxed(&t->grow.bytes, bytes); }
-static void uncount_bytes(struct table *t, size_t bytes) { u64_sub_relaxed(&t->grow.bytes, bytes); }
+static void slab_count_bytes(struct table *t, size_t bytes) { u64_add_relaxed(&t->grow.bytes, bytes); }
+static void slab_uncount_bytes(struct table *t, size_t bytes) { u64_sub_relaxed(&t->grow.bytes, bytes); }
 
-static void unlink_slab(struct table *t, struct slab *b)
+static void slab_unlink(struct table *t, struct slab *b)
 {
     *(b->prev ? &b->prev->next : &t->grow.slabs) = b->next;
     *(b->next ? &b->next->prev : &t->grow.slabs_last) = b->prev;
 }
 
-static void push_front(struct table *t, struct slab *b)
+static void slab_push_front(struct table *t, struct slab *b)
 {
     b->prev = NULL;
     b->next = t->grow.slabs;
@@ -21,7 +21,7 @@ static void push_front(struct table *t, struct slab *b)
 }
 
 /* Full slabs go behind all that have room, so that the first one tells whether any has. */
-static void push_back(struct table *t, struct slab *b)
+static void slab_push_back(struct table *t, struct slab *b)
 {
     b->next = NULL;
     b->prev = t->grow.slabs_last;
@@ -29,12 +29,12 @@ static void push_back(struct table *t, struct slab *b)
     t->grow.slabs_last = b;
 }
 
-static bool is_small(const struct table *t) { return (size_t)t->grow.n_shards * t->shard_bytes < SLAB_SINGLES; }
+static bool slab_table_is_small(const struct table *t) { return (size_t)t->grow.n_shards * t->shard_bytes < SLAB_SINGLES; }
 
 /* A huge page; less for the first shards of a table that grows, and for the last ones of one that is being created. */
 static size_t slab_bytes(const struct table *t)
 {
-    uint32_t n = t->grow.to_make ? t->grow.to_make : is_small(t) ? 1 : SLAB_MAX_SHARDS;
+    uint32_t n = t->grow.to_make ? t->grow.to_make : slab_table_is_small(t) ? 1 : SLAB_MAX_SHARDS;
     size_t bytes = (size_t)n * t->shard_bytes + sizeof(struct slab);
     return bytes < MEMORY_HUGE ? bytes : MEMORY_HUGE;
 }
@@ -59,30 +59,30 @@ static struct slab *slab_alloc(struct table *t, size_t bytes)
 
 static void slab_add(struct table *t, struct slab *b)
 {
-    push_front(t, b);
-    count_bytes(t, b->bytes);
+    slab_push_front(t, b);
+    slab_count_bytes(t, b->bytes);
 }
 
 /* Nobody uses it any more; garbage_free() gives it back. */
 static void slab_drop(struct table *t, struct slab *b, struct garbage *g)
 {
-    unlink_slab(t, b);
-    uncount_bytes(t, b->bytes);
+    slab_unlink(t, b);
+    slab_uncount_bytes(t, b->bytes);
     b->next = g->slabs;
     g->slabs = b;
 }
 
-static bool has_room(const struct slab *b) { return b->n_used < b->n_shards; }
+static bool slab_has_room(const struct slab *b) { return b->n_used < b->n_shards; }
 
 /* One to take a shard from, from b on. Not a large one while the table is small, so that it can go: the table was larger once. */
 static struct slab *slab_with_room(const struct table *t, struct slab *b)
 {
-    while (b && has_room(b) && b->bytes == MEMORY_HUGE && is_small(t) && !t->grow.to_make)
+    while (b && slab_has_room(b) && b->bytes == MEMORY_HUGE && slab_table_is_small(t) && !t->grow.to_make)
         b = b->next;
-    return b && has_room(b) ? b : NULL;
+    return b && slab_has_room(b) ? b : NULL;
 }
 
-static uint32_t take_first_free(struct slab *b)
+static uint32_t slab_take_first_free(struct slab *b)
 {
     uint32_t w = 0;
     while (b->used[w] == UINT64_MAX)
@@ -98,10 +98,10 @@ struct shard *shard_take(struct table *t, uint32_t depth)
     struct slab *b = slab_with_room(t, t->grow.slabs);
     if (!b)
         return NULL;
-    uint32_t at = take_first_free(b);
+    uint32_t at = slab_take_first_free(b);
     if (b->n_used == b->n_shards) {
-        unlink_slab(t, b);
-        push_back(t, b);
+        slab_unlink(t, b);
+        slab_push_back(t, b);
         if (!b->huge && !b->touched)
             memory_huge(t->memory, b->base, b->bytes, MEMORY_LATER);
         b->touched = true;
@@ -138,8 +138,8 @@ void shard_free(struct table *t, struct shard *s, struct garbage *g)
         slab_drop(t, b, g);
         return;
     }
-    unlink_slab(t, b);
-    push_front(t, b);
+    slab_unlink(t, b);
+    slab_push_front(t, b);
 }
 
 void *slab_wanting_huge(struct table *t)
@@ -182,7 +182,7 @@ struct directory *directory_make(struct table *t, uint32_t depth)
     if (small)
         t->grow.small_used = true;
     else
-        count_bytes(t, directory_bytes(depth));
+        slab_count_bytes(t, directory_bytes(depth));
     return d;
 }
 
@@ -203,7 +203,7 @@ void directory_drop(struct table *t, struct directory *d, struct garbage *g)
         t->grow.small_used = false;
         return;
     }
-    uncount_bytes(t, directory_bytes(d->depth));
+    slab_uncount_bytes(t, directory_bytes(d->depth));
     d->retired_next = g->directories;
     g->directories = d;
 }
@@ -218,7 +218,7 @@ void table_want_shards(const struct table *t, uint32_t n, struct table_want *w)
     if (n_free >= n)
         return;
     w->slab_bytes = slab_bytes(t);
-    w->n_slabs = is_small(t) ? n - n_free : 1;
+    w->n_slabs = slab_table_is_small(t) ? n - n_free : 1;
 }
 
 void table_want_directory(const struct table *t, uint32_t depth, struct table_want *w)
@@ -229,7 +229,7 @@ void table_want_directory(const struct table *t, uint32_t depth, struct table_wa
 }
 
 /* All, or nothing: then it is garbage. */
-static bool get_all(struct table *t, const struct table_want *w, struct garbage *got)
+static bool slab_get_all(struct table *t, const struct table_want *w, struct garbage *got)
 {
     for (uint32_t i = 0; i < w->n_slabs; i++) {
         struct slab *b = slab_alloc(t, w->slab_bytes);
@@ -249,7 +249,7 @@ static bool get_all(struct table *t, const struct table_want *w, struct garbage 
 enum table_got table_get(struct table *t, const struct table_want *w, uint32_t *tries_left)
 {
     struct garbage got = {NULL, NULL};
-    enum table_got r = !get_all(t, w, &got)                         ? TABLE_GOT_NONE
+    enum table_got r = !slab_get_all(t, w, &got)                    ? TABLE_GOT_NONE
                        : spin_try_within(&t->grow.lock, tries_left) ? TABLE_GOT
                                                                     : TABLE_GOT_BUSY;
     if (r == TABLE_GOT) {
@@ -261,7 +261,7 @@ enum table_got table_get(struct table *t, const struct table_want *w, uint32_t *
         if (got.directories) { /* the newest is likelier to be of use; the one before is garbage */
             struct directory *before = t->grow.spare;
             t->grow.spare = got.directories;
-            count_bytes(t, directory_bytes(w->depth));
+            slab_count_bytes(t, directory_bytes(w->depth));
             got.directories = NULL;
             if (before)
                 directory_drop(t, before, &got);
@@ -274,7 +274,7 @@ enum table_got table_get(struct table *t, const struct table_want *w, uint32_t *
 
 void table_drop_spare(struct table *t, struct garbage *g)
 {
-    for (struct slab *b = t->grow.slabs, *next; b && has_room(b); b = next) {
+    for (struct slab *b = t->grow.slabs, *next; b && slab_has_room(b); b = next) {
         next = b->next;
         if (b->n_used == 0)
             slab_drop(t, b, g);

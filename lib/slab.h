@@ -17,7 +17,7 @@
 #include "epoch.h"
 #include "table.h"
 
-#define SLAB_SINGLES (512u << 10)
+#define SLAB_SINGLES    (512u << 10)
 #define SLAB_MAX_SHARDS 512
 
 /* At the end of its block of memory; shards before it. */
@@ -62,36 +62,6 @@ struct directory *directory_take(struct table *t, uint32_t depth);
 void directory_drop(struct table *t, struct directory *d, struct garbage *g);
 /* Bytes that were allocated for it. */
 size_t directory_counted(const struct table *t, const struct directory *d);
-
-/* ---- What growing and trimming share (table_grow.c) ------------------------------------------------------------------------ */
-
-/* Just unlinked (T-E); under the shard's lock. */
-void table_retire_shard(struct table *t, struct shard *s);
-void table_retire_directory(struct table *t, struct directory *d);
-
-/* Names s for all hashes that share its depth's top bits with `hash`, with seq_cst exchanges (T-D). */
-void directory_name(const struct table *t, struct directory *d, struct shard *s, uint64_t hash);
-
-/* The shard at a position in the space of hashes, and the position where the next one begins (0: that was the last). A shard that
-   is split or merged meanwhile does not disturb a walk: positions do not move. */
-struct shard *table_walk(const struct table *t, uint64_t at, uint64_t *next);
-
-/*
- * N-A: binding times come last, once the directory names the new shards. Where there are any (plane_at), each new shard is
- * awaited before it is named, with all its times 0; after that the old ones are brought, and then each new one has arrived.
- */
-void shard_await(const struct table *t, struct shard *s);
-void shard_bring_stamps(const struct table *t, struct shard *from);
-void shard_arrived(const struct table *t, struct shard *s);
-
-/* Index of an empty slot in a line of a shard that nobody else sees yet, or LINE_SLOTS. */
-static inline uint32_t line_empty_slot(const struct line *l)
-{
-    uint32_t i = 0;
-    while (i < LINE_SLOTS && u64_load_relaxed(&l->slot[i]) != 0)
-        i++;
-    return i;
-}
 
 /* ---- The end --------------------------------------------------------------------------------------------------------------- */
 

@@ -13,7 +13,7 @@ uint64_t stats_sum(const struct stats *s, unsigned stat)
 }
 
 /* Distinct queues that notes named within active_ms. */
-static uint32_t queues_noted(const struct flowq_vm *vm)
+static uint32_t stats_queues_noted(const struct flowq_vm *vm)
 {
     uint32_t n = 0, now = (uint32_t)(vm_now(vm) >> vm->ages.tick_shift), active = vm_ages(vm).active;
     for (uint32_t q = 0; q < vm->queues.max; q++) {
@@ -23,12 +23,12 @@ static uint32_t queues_noted(const struct flowq_vm *vm)
     return n;
 }
 
-static void fill(struct flowq_vm *vm, struct flowq_stats *s)
+static void stats_fill(struct flowq_vm *vm, struct flowq_stats *s)
 {
     const struct stats *from = &vm->stats;
     s->queue_pairs = queues_pairs(&vm->queues);
     s->queues_in_use = queues_n(u32_load_acquire(&vm->queues.summary));
-    s->queues_noted = queues_noted(vm);
+    s->queues_noted = stats_queues_noted(vm);
     for (unsigned i = 0; i < N_NOTES; i++)
         s->note[i] = stats_sum(from, STAT_NOTE + i);
     for (unsigned i = 0; i < N_REASONS; i++)
@@ -51,6 +51,14 @@ static void fill(struct flowq_vm *vm, struct flowq_stats *s)
     s->rss_elsewhere = stats_sum(from, STAT_RSS_ELSEWHERE);
 }
 
+void vm_count_each_steered(const struct flowq_vm *vm, const struct tally *tally, const uint16_t *qids, size_t n)
+{
+    struct queue_counters *c = vm_queue_counters(vm, tally);
+    for (size_t i = 0; i < n; i++)
+        if (qids[i] != FLOWQ_DROP)
+            tally_bump(tally, &c[qids[i]].steered, 1);
+}
+
 int flowq_vm_stats(struct flowq_vm *vm, struct flowq_stats *out)
 {
     struct flowq_stats all;
@@ -61,9 +69,9 @@ int flowq_vm_stats(struct flowq_vm *vm, struct flowq_stats *out)
         return -ENOMEM;
     memset(&all, 0, sizeof(all));
     thread_enter(thread);
-    fill(vm, &all);
+    stats_fill(vm, &all);
     thread_leave(thread);
-    hand_out(out, &all, sizeof(all));
+    sized_write(out, &all, sizeof(all));
     return 0;
 }
 
@@ -79,6 +87,6 @@ int flowq_vm_queue_stats(struct flowq_vm *vm, uint32_t qid, struct flowq_queue_s
         all.noted += u64_load_relaxed(&c->noted);
         all.steered += u64_load_relaxed(&c->steered);
     }
-    hand_out(out, &all, sizeof(all));
+    sized_write(out, &all, sizeof(all));
     return 0;
 }

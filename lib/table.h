@@ -17,10 +17,10 @@
  *                       | tag: top bits of the hash          | queue | moving | secondary | last note | class |
  *
  * q bits hold a queue number: as many as max_queue_pairs needs; whatever they leave belongs to the tag. An empty slot is zero;
- * tags never are. "secondary": this is the flow's second line. "last note": ticks of about a second, 11 bits. "moving" is spare
- * (always zero). Class 0 means frozen (below). One word holds all, so one compare-and-swap covers tag, queue, class and time: a
- * refresh, a move to another queue or a change of class takes no lock and cannot hit a slot that was given to another flow
- * meanwhile.
+ * tags never are. "secondary": this is the flow's second line. "last note": ticks of about a second, 11 bits. "moving"
+ * (WORD_SPARE) is always zero. Class 0 means frozen (below). One word holds all, so one compare-and-swap covers tag, queue, class
+ * and time: a refresh, a move to another queue or a change of class takes no lock and cannot hit a slot that was given to another
+ * flow meanwhile.
  *
  * A table without flows has no shard: its directory points at `nowhere`, a zeroed shard shared by all tables and never written.
  *
@@ -39,8 +39,8 @@
  *   T-C  Filling a line from a vector register only filters: the slot found is read again as an atomic, and compared again.
  *   T-D  A shard that splits is frozen slot by slot and copied into two new ones; the directory names the new ones (each entry:
  *        one exchange, seq_cst) before any note can write to them; the old one stays as it was, whole, for readers that came
- *        before. A word `sole` saves readers the directory as long as there is one shard only: it is cleared, likewise, before
- *        the directory names others, and set after the directory names that one.
+ *        before. As long as there is one shard only, the word `only_shard` saves readers the directory: it is cleared,
+ *        likewise, before the directory names others, and set after the directory names that one.
  *   T-E  What has been superseded is unlinked by a seq_cst read-modify-write and stamped afterwards (epoch.h); it is freed when
  *        the stamp has passed.
  *   T-F  A section that stays open costs at most as much memory again as the table had when it was opened, or has now. A split
@@ -69,7 +69,7 @@
 #include "atomic.h"
 #include "memory.h"
 
-#define LINE_SLOTS 7
+#define LINE_SLOTS      7
 #define SHARD_MAX_LINES 256
 
 struct line {
@@ -84,21 +84,21 @@ struct line {
 _Static_assert(sizeof(struct line) == 64, "a line is a cache line");
 
 /* Fields of the service word. */
-#define LINE_AWAY_BITS 8
-#define LINE_AWAY_MAX ((UINT64_C(1) << LINE_AWAY_BITS) - 1)
+#define LINE_SECOND_BITS 8
+#define LINE_SECOND_MAX  ((UINT64_C(1) << LINE_SECOND_BITS) - 1)
 #define LINE_FILTER_BITS 8 /* a power of two */
 
 /* Fields of a slot. The queue's width varies by table; the rest is fixed. */
-#define WORD_CLASS_MASK UINT64_C(0x3)
-#define WORD_TICK_SHIFT 2
-#define WORD_TICK_BITS 11
-#define WORD_TICK_MASK ((UINT64_C(1) << WORD_TICK_BITS) - 1)
-#define WORD_SECONDARY (UINT64_C(1) << 13)
-#define WORD_SPARE (UINT64_C(1) << 14)
+#define WORD_CLASS_MASK  UINT64_C(0x3)
+#define WORD_TICK_SHIFT  2
+#define WORD_TICK_BITS   11
+#define WORD_TICK_MASK   ((UINT64_C(1) << WORD_TICK_BITS) - 1)
+#define WORD_SECONDARY   (UINT64_C(1) << 13)
+#define WORD_SPARE       (UINT64_C(1) << 14)
 #define WORD_QUEUE_SHIFT 15
-#define WORD_FROZEN 0 /* the class of a slot that is being moved */
+#define WORD_FROZEN      0 /* the class of a slot that is being moved */
 
-_Static_assert(LINE_AWAY_BITS + LINE_FILTER_BITS <= WORD_QUEUE_SHIFT + 1, "no service word looks like a tag");
+_Static_assert(LINE_SECOND_BITS + LINE_FILTER_BITS <= WORD_QUEUE_SHIFT + 1, "no service word looks like a tag");
 
 /* A shard lies in memory as lines[], plane[] (or nothing), this. So it has no C type: shard_line(), shard_plane(), shard_head().
  */
@@ -106,17 +106,16 @@ struct shard;
 
 struct shard_head {
     struct spin lock;
-    atomic_u32 live;      /* slots that hold a flow; written under lock */
-    uint32_t depth;       /* how many top bits of the hash all its flows share */
-    bool superseded;      /* under lock: the directory names others now */
-    bool settled;         /* under lock: `born` has passed, no need to ask again */
-    atomic_u8 arriving;   /* named by the directory, but its binding times are not all there yet (N-A); written under lock */
-    uint64_t born;        /* stamp of its parent's end (T-F) */
-    struct slab *slab;    /* where its memory came from */
+    atomic_u32 live;    /* slots that hold a flow; written under lock */
+    uint32_t depth;     /* how many top bits of the hash all its flows share */
+    bool superseded;    /* under lock: the directory names others now */
+    bool settled;       /* under lock: `born` has passed, no need to ask again */
+    atomic_u8 arriving; /* named by the directory, but its binding times are not all there yet (N-A); written under lock */
+    uint64_t born;      /* stamp of its parent's end (T-F) */
+    struct slab *slab;  /* where its memory came from */
     struct shard *retired_next;
     uint64_t retired_stamp;
 };
-
 
 struct directory {
     uint32_t depth; /* at least 1, which saves look-ups a shift by 64 */
@@ -135,7 +134,7 @@ struct table {
     uint32_t line_mask; /* n_lines - 1 */
     uint64_t small_directory[5];
 
-    atomic_ptr *sole; /* the only shard there is, else NULL (T-D) */
+    atomic_ptr *only_shard; /* the only shard there is, else NULL (T-D) */
 
     uint32_t plane_at; /* offset of the plane in a shard; 0: none */
     uint32_t head_at;  /* offset of the head */
@@ -154,12 +153,12 @@ struct table {
         struct slab *slabs, *slabs_last; /* those with room first */
         struct directory *spare;         /* got for a split that has not come to use it, or NULL */
         uint32_t max_depth;              /* shards of this depth are not split */
-        uint32_t min_depth; /* shards of this depth are not merged: what initial_flows asked for */
-        uint32_t to_make;   /* shards that creation still has to make; 0: the table is in use */
-        bool small_used;    /* small_directory is a directory, in use or retired */
-        bool keep_first;    /* initial_flows was given: the last shard stays */
-        uint64_t dropped;   /* stamp of the last shard's end, when it was given back (T-F) */
-        uint64_t trim_at;   /* where the next table_trim() begins, in the space of hashes */
+        uint32_t min_depth;              /* shards of this depth are not merged: what initial_flows asked for */
+        uint32_t to_make;                /* shards that creation still has to make; 0: the table is in use */
+        bool small_used;                 /* small_directory is a directory, in use or retired */
+        bool keep_first;                 /* initial_flows was given: the last shard stays */
+        uint64_t dropped;                /* stamp of the last shard's end, when it was given back (T-F) */
+        uint64_t trim_at;                /* where the next table_trim() begins, in the space of hashes */
         atomic_u64 bytes, retired_bytes; /* statistics, read without the lock */
     } grow __attribute__((aligned(64)));
 };
@@ -180,7 +179,7 @@ static inline uint64_t word_make(uint64_t tag, uint32_t queue, uint32_t tick, ui
 /* line_mask: the table's, of which the data path has copies at hand. */
 
 /* Index of the second line of a flow that is in its first, and the other way round. The bits are part of every tag. */
-static inline uint32_t other_line(uint32_t line_mask, uint64_t tag, uint32_t line)
+static inline uint32_t line_other(uint32_t line_mask, uint64_t tag, uint32_t line)
 {
     return line ^ (((uint32_t)(tag >> 32) | 1) & line_mask);
 }
@@ -208,19 +207,19 @@ static inline atomic_u16 *shard_plane(const struct table *t, struct shard *s)
     return (atomic_u16 *)(void *)((char *)s + t->plane_at);
 }
 
-static inline uint32_t home_line(uint32_t line_mask, uint64_t hash) { return (uint32_t)hash & line_mask; }
+static inline uint32_t line_of_hash(uint32_t line_mask, uint64_t hash) { return (uint32_t)hash & line_mask; }
 
 /* The head of the shard that this line, the home of a flow with this hash, is in. */
 static inline struct shard_head *line_head(const struct table *t, struct line *home, uint64_t hash)
 {
-    return shard_head(t, (struct shard *)(void *)(home - home_line(t->line_mask, hash)));
+    return shard_head(t, (struct shard *)(void *)(home - line_of_hash(t->line_mask, hash)));
 }
 
 /* The second line of a flow whose home is here. */
-static inline const struct line *second_line(uint32_t line_mask, const struct line *home, uint64_t hash)
+static inline const struct line *line_second(uint32_t line_mask, const struct line *home, uint64_t hash)
 {
-    uint32_t first = home_line(line_mask, hash);
-    return home - first + other_line(line_mask, hash, first);
+    uint32_t first = line_of_hash(line_mask, hash);
+    return home - first + line_other(line_mask, hash, first);
 }
 
 /* ---- Look-up --------------------------------------------------------------------------------------------------------------- */
@@ -238,35 +237,38 @@ static inline unsigned line_match_portable(const struct line *l, uint64_t probe,
     return at;
 }
 
-/* Do flows of this line live in their second one? Not 0: yes. Read after the slots (T-B), by line_may_be_away(), too. */
+/* Do flows of this line live in their second one? Not 0: yes. Read after the slots (T-B), by line_may_be_second(), too. */
 static inline uint64_t line_overflow(const struct line *l) { return u64_load_relaxed(&l->service); }
 
 /* The bit that a flow sets in its home line's service word when it lives in its second line: fewer than one absent flow out of a
    hundred finds its own set. */
-static inline uint64_t line_away_bit(uint64_t tag)
+static inline uint64_t line_second_bit(uint64_t tag)
 {
-    return UINT64_C(1) << (LINE_AWAY_BITS + (tag >> 40 & (LINE_FILTER_BITS - 1)));
+    return UINT64_C(1) << (LINE_SECOND_BITS + (tag >> 40 & (LINE_FILTER_BITS - 1)));
 }
 
 /* May the flow with this hash or tag live in its second line? */
-static inline bool line_may_be_away(const struct line *home, uint64_t tag) { return line_overflow(home) & line_away_bit(tag); }
-
-/* One flow more, with this tag, or one less. Caller holds the shard's lock. */
-static inline void line_count_away(struct line *home, uint64_t tag)
+static inline bool line_may_be_second(const struct line *home, uint64_t tag)
 {
-    uint64_t service = u64_load_relaxed(&home->service);
-    service += (service & LINE_AWAY_MAX) < LINE_AWAY_MAX;
-    u64_store_release(&home->service, service | line_away_bit(tag));
+    return line_overflow(home) & line_second_bit(tag);
 }
 
-static inline void line_uncount_away(struct line *home)
+/* One flow more, with this tag, or one less. Caller holds the shard's lock. */
+static inline void line_count_second(struct line *home, uint64_t tag)
 {
-    uint64_t service = u64_load_relaxed(&home->service), n = service & LINE_AWAY_MAX;
-    if (n < LINE_AWAY_MAX)
+    uint64_t service = u64_load_relaxed(&home->service);
+    service += (service & LINE_SECOND_MAX) < LINE_SECOND_MAX;
+    u64_store_release(&home->service, service | line_second_bit(tag));
+}
+
+static inline void line_uncount_second(struct line *home)
+{
+    uint64_t service = u64_load_relaxed(&home->service), n = service & LINE_SECOND_MAX;
+    if (n < LINE_SECOND_MAX)
         u64_store_release(&home->service, n == 1 ? 0 : service - 1); /* the last one takes all bits along */
 }
 
-/* A slot that was found, and the value it had. */
+/* A slot that was found (find.h), and the value it had. */
 struct place {
     struct shard *shard;
     struct line *line;
@@ -302,15 +304,10 @@ static inline void stamp_raise(atomic_u16 *stamp, uint16_t seen, uint16_t to)
         ;
 }
 
-/* Looks a flow up for writing, or one at a time. Caller is in a section, or holds the shard's lock for shard_find. */
-struct place shard_find(const struct table *t, struct shard *s, uint64_t hash);
-struct place shard_find_away(const struct table *t, struct shard *s, uint64_t hash); /* in its second line only */
-struct place table_find(const struct table *t, uint64_t hash);
-
 /* ---- Life cycle, growth ---------------------------------------------------------------------------------------------------- */
 
 extern struct line table_nowhere[SHARD_MAX_LINES];
-static inline struct shard *nowhere(void) { return (struct shard *)table_nowhere; }
+static inline struct shard *shard_nowhere(void) { return (struct shard *)table_nowhere; }
 
 struct table_sizes {
     uint32_t max_flows, initial_flows; /* initial 0: none */
@@ -321,7 +318,7 @@ struct table_sizes {
 /* Lowest bit of the tag for so many queue pairs. */
 uint64_t table_tag_low(uint32_t max_queue_pairs);
 /* sole: where the table shall keep that pointer. Returns 0 or -ENOMEM. */
-int table_init(struct table *t, const struct table_sizes *sizes, const struct memory *memory, atomic_ptr *sole);
+int table_init(struct table *t, const struct table_sizes *sizes, const struct memory *memory, atomic_ptr *only_shard);
 /* Frees all, retired or not. */
 void table_fini(struct table *t);
 
@@ -345,7 +342,7 @@ enum table_grown {
     TABLE_DELAYED, /* T-F */
     TABLE_AT_LIMIT
 };
-/* Makes room where `hash` belongs. s is its shard, locked by the caller, or nowhere() (then no lock). */
+/* Makes room where `hash` belongs. s is its shard, locked by the caller, or shard_nowhere() (then no lock). */
 enum table_grown table_grow(struct table *t, struct shard *s, uint64_t hash, struct table_want *want, uint32_t *tries_left);
 
 enum table_got { TABLE_GOT, TABLE_GOT_NONE, TABLE_GOT_BUSY };

@@ -7,7 +7,8 @@
  */
 #include "table.h"
 
-#include "slab.h"
+#include "find.h"
+#include "table_impl.h"
 
 /* ---- What has been superseded (T-E) ---------------------------------------------------------------------------------------- */
 
@@ -41,7 +42,7 @@ void table_retire_directory(struct table *t, struct directory *d)
 }
 
 /* The lists are in the order of their stamps: the first that has not passed ends the round. */
-static void reclaim_locked(struct table *t, struct garbage *g)
+static void table_reclaim_locked(struct table *t, struct garbage *g)
 {
     struct shard *s;
     while ((s = t->grow.retired_first) && epoch_passed(shard_head(t, s)->retired_stamp)) {
@@ -69,7 +70,7 @@ void table_reclaim(struct table *t)
     struct garbage garbage = {NULL, NULL};
     if (!spin_try(&t->grow.lock))
         return; /* the next note does it */
-    reclaim_locked(t, &garbage);
+    table_reclaim_locked(t, &garbage);
     spin_unlock(&t->grow.lock);
     garbage_free(t, &garbage);
 }
@@ -78,17 +79,17 @@ void table_reclaim(struct table *t)
 
 /* In a shard that nobody else sees yet: flows in their second line go home where there is room again; the others are counted
  * (T-B). */
-static void send_home(const struct table *t, struct shard *s)
+static void shard_send_home(const struct table *t, struct shard *s)
 {
     for (uint32_t l = 0; l <= t->line_mask; l++) {
         for (uint32_t i = 0; i < LINE_SLOTS; i++) {
             uint64_t word = u64_load_relaxed(&shard_line(s, l)->slot[i]);
             if (!(word & WORD_SECONDARY))
                 continue;
-            uint32_t home = other_line(t->line_mask, word, l);
+            uint32_t home = line_other(t->line_mask, word, l);
             uint32_t at = line_empty_slot(shard_line(s, home));
             if (at == LINE_SLOTS) {
-                line_count_away(shard_line(s, home), word);
+                line_count_second(shard_line(s, home), word);
                 continue;
             }
             u64_store_relaxed(&shard_line(s, home)->slot[at], word & ~WORD_SECONDARY);
@@ -117,19 +118,19 @@ void shard_arrived(const struct table *t, struct shard *s)
 }
 
 /* The place of a flow that was at this line and slot of a shard that another has taken the place of. */
-static struct place new_place(const struct table *t, uint64_t word, uint32_t line, uint32_t slot)
+static struct place shard_new_place(const struct table *t, uint64_t word, uint32_t line, uint32_t slot)
 {
-    uint32_t home = word & WORD_SECONDARY ? other_line(t->line_mask, word, line) : line;
+    uint32_t home = word & WORD_SECONDARY ? line_other(t->line_mask, word, line) : line;
     struct shard *s = table_shard(t, word); /* the tag has all bits that the directory looks at */
     struct place same = {.shard = s, .line = shard_line(s, line), .slot = &shard_line(s, line)->slot[slot]};
     if (((u64_load_relaxed(same.slot) ^ word) & (t->tag_mask | WORD_SECONDARY)) == 0)
         return same; /* as most are after a split */
-    return shard_find(t, s, (word & t->tag_mask) | home);
+    return find_in_shard(t, s, (word & t->tag_mask) | home);
 }
 
 /* Takes a time along. What the new place has already, a note has stored that came too late for the old one. Before it swapped the
    word it cleared what was old, so what the old place holds is 0, or recent, too, and can be compared. */
-static void bring(atomic_u16 *from, atomic_u16 *to)
+static void stamp_bring(atomic_u16 *from, atomic_u16 *to)
 {
     uint16_t taken, there = 0;
     do
@@ -147,13 +148,13 @@ void shard_bring_stamps(const struct table *t, struct shard *from)
             uint64_t word = u64_load_relaxed(&shard_line(from, l)->slot[i]);
             if (word == 0)
                 continue;
-            struct place to = new_place(t, word, l, i);
+            struct place to = shard_new_place(t, word, l, i);
             if (to.slot) /* a merge leaves out what is stale */
-                bring(stamp, place_stamp(t, &to));
+                stamp_bring(stamp, place_stamp(t, &to));
         }
 }
 
-static void clear_stamps(const struct table *t, struct shard *s, uint32_t line)
+static void shard_clear_stamps(const struct table *t, struct shard *s, uint32_t line)
 {
     for (uint32_t i = 0; t->plane_at && i < LINE_SLOTS; i++)
         u16_store_relaxed(shard_plane(t, s) + line * LINE_SLOTS + i, 0);
@@ -162,7 +163,7 @@ static void clear_stamps(const struct table *t, struct shard *s, uint32_t line)
 /* ---- Directory (T-D) ------------------------------------------------------------------------------------------------------- */
 
 /* The directory with twice the entries. NULL: no memory at hand. */
-static struct directory *doubled(struct table *t, const struct directory *old)
+static struct directory *directory_doubled(struct table *t, const struct directory *old)
 {
     struct directory *d = directory_take(t, old->depth + 1);
     for (size_t i = 0; d && i < (size_t)1 << d->depth; i++)
@@ -173,23 +174,23 @@ static struct directory *doubled(struct table *t, const struct directory *old)
 /* Names s for all hashes that share their top s->depth bits with `hash`. */
 void directory_name(const struct table *t, struct directory *d, struct shard *s, uint64_t hash)
 {
-    if (ptr_load_relaxed(t->sole))
-        (void)ptr_xchg_seq_cst(t->sole, NULL);
-    uint32_t depth = s == nowhere() ? 0 : shard_head(t, s)->depth;
+    if (ptr_load_relaxed(t->only_shard))
+        (void)ptr_xchg_seq_cst(t->only_shard, NULL);
+    uint32_t depth = s == shard_nowhere() ? 0 : shard_head(t, s)->depth;
     size_t n = (size_t)1 << (d->depth - depth);
     size_t first = (size_t)(hash >> d->shift) & ~(n - 1);
     for (size_t i = 0; i < n; i++)
         (void)ptr_xchg_seq_cst(&d->shard[first + i], s);
-    if (depth == 0 && s != nowhere())
-        ptr_store_release(t->sole, s);
+    if (depth == 0 && s != shard_nowhere())
+        ptr_store_release(t->only_shard, s);
 }
 
 /* ---- Growth ---------------------------------------------------------------------------------------------------------------- */
 
-static enum table_grown first_shard_locked(struct table *t, struct table_want *want)
+static enum table_grown table_first_shard_locked(struct table *t, struct table_want *want)
 {
     struct directory *d = ptr_load_acquire(&t->directory);
-    if (directory_shard(d, 0) != nowhere())
+    if (directory_shard(d, 0) != shard_nowhere())
         return TABLE_CHANGED;
     table_want_shards(t, 1, want);
     struct shard *s = table_wants(want) ? NULL : shard_take(t, 0);
@@ -204,7 +205,7 @@ static enum table_grown first_shard_locked(struct table *t, struct table_want *w
 
 /* Fills the two halves from s, whose flows differ in the hash bit below its depth. Touches every line of both for the first time.
  */
-static void split_flows(struct table *t, struct shard *s, struct shard *half[2])
+static void shard_split_flows(struct table *t, struct shard *s, struct shard *half[2])
 {
     uint32_t bit = 63 - shard_head(t, s)->depth, live[2] = {0, 0};
     for (uint32_t l = 0; l <= t->line_mask; l++) {
@@ -218,20 +219,20 @@ static void split_flows(struct table *t, struct shard *s, struct shard *half[2])
             u64_store_relaxed(&shard_line(half[!to], l)->slot[i], 0);
             live[to] += word != 0;
         }
-        clear_stamps(t, half[0], l);
-        clear_stamps(t, half[1], l);
+        shard_clear_stamps(t, half[0], l);
+        shard_clear_stamps(t, half[1], l);
         u64_store_relaxed(&shard_line(half[0], l)->service, 0);
         u64_store_relaxed(&shard_line(half[1], l)->service, 0);
     }
     for (int h = 0; h < 2; h++) {
         u32_store_relaxed(&shard_head(t, half[h])->live, live[h]);
-        send_home(t, half[h]);
+        shard_send_home(t, half[h]);
     }
 }
 
 /* Everything a split needs, before anything is changed. */
-static enum table_grown split_prepare(struct table *t, struct shard_head *head, struct shard *half[2], struct directory **wider,
-                                      struct table_want *want)
+static enum table_grown shard_split_prepare(struct table *t, struct shard_head *head, struct shard *half[2],
+                                            struct directory **wider, struct table_want *want)
 {
     struct directory *d = ptr_load_acquire(&t->directory);
     bool widen = head->depth == d->depth;
@@ -244,21 +245,21 @@ static enum table_grown split_prepare(struct table *t, struct shard_head *head, 
         table_want_directory(t, d->depth + 1, want);
     if (table_wants(want))
         return TABLE_WANTS;
-    *wider = widen ? doubled(t, d) : NULL;
+    *wider = widen ? directory_doubled(t, d) : NULL;
     half[0] = shard_take(t, head->depth + 1);
     half[1] = shard_take(t, head->depth + 1);
     return TABLE_GROWN;
 }
 
-static enum table_grown split_locked(struct table *t, struct shard *s, uint64_t hash, struct table_want *want)
+static enum table_grown shard_split_locked(struct table *t, struct shard *s, uint64_t hash, struct table_want *want)
 {
     struct shard_head *head = shard_head(t, s);
     struct shard *half[2];
     struct directory *wider, *d = ptr_load_acquire(&t->directory);
-    enum table_grown prepared = split_prepare(t, head, half, &wider, want);
+    enum table_grown prepared = shard_split_prepare(t, head, half, &wider, want);
     if (prepared != TABLE_GROWN)
         return prepared;
-    split_flows(t, s, half);
+    shard_split_flows(t, s, half);
     uint64_t upper = UINT64_C(1) << (63 - head->depth);
     shard_await(t, half[0]);
     shard_await(t, half[1]);
@@ -282,7 +283,7 @@ enum table_grown table_grow(struct table *t, struct shard *s, uint64_t hash, str
     *want = (struct table_want){.n_slabs = 0};
     if (!spin_try_within(&t->grow.lock, tries_left))
         return TABLE_BUSY;
-    enum table_grown r = s == nowhere() ? first_shard_locked(t, want) : split_locked(t, s, hash, want);
+    enum table_grown r = s == shard_nowhere() ? table_first_shard_locked(t, want) : shard_split_locked(t, s, hash, want);
     spin_unlock(&t->grow.lock);
     return r;
 }

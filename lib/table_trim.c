@@ -5,15 +5,15 @@
  * of one shard become one. A shard splits at about 3/4 full, so one that was just split is not merged again before half of its
  * flows are gone.
  */
-#include "slab.h"
+#include "table_impl.h"
 
 /* Shards looked at, lines read for it, merges done in one step: some 50 us. */
-#define TRIM_LOOKS 64
-#define TRIM_LINES 2048
+#define TRIM_LOOKS  64
+#define TRIM_LINES  2048
 #define TRIM_MERGES 2
 
 /* What one step does, and what it is short of. */
-struct step {
+struct trim_step {
     struct table_trim *trim;
     struct table_want want;
     struct garbage garbage;
@@ -21,17 +21,17 @@ struct step {
 };
 
 /* A flow keeps its line, or takes its other one, in a shard that nobody else sees yet. */
-static bool place_flow(const struct table *t, struct shard *s, uint32_t line, uint64_t word)
+static bool trim_place_flow(const struct table *t, struct shard *s, uint32_t line, uint64_t word)
 {
-    uint32_t home = word & WORD_SECONDARY ? other_line(t->line_mask, word, line) : line, to = home;
+    uint32_t home = word & WORD_SECONDARY ? line_other(t->line_mask, word, line) : line, to = home;
     uint32_t at = line_empty_slot(shard_line(s, to));
     word &= ~WORD_SECONDARY;
     if (at == LINE_SLOTS) {
-        to = other_line(t->line_mask, word, home);
+        to = line_other(t->line_mask, word, home);
         at = line_empty_slot(shard_line(s, to));
         if (at == LINE_SLOTS)
             return false;
-        line_count_away(shard_line(s, home), word);
+        line_count_second(shard_line(s, home), word);
         word |= WORD_SECONDARY;
     }
     u64_store_relaxed(&shard_line(s, to)->slot[at], word);
@@ -39,7 +39,7 @@ static bool place_flow(const struct table *t, struct shard *s, uint32_t line, ui
 }
 
 /* Freezes `from` and copies what is not stale. Frozen words lose their class: `words` keeps them, for the way back. */
-static bool take_over(const struct table *t, struct table_trim *trim, struct shard *to, struct shard *from, uint64_t *words)
+static bool trim_take_over(const struct table *t, struct table_trim *trim, struct shard *to, struct shard *from, uint64_t *words)
 {
     uint32_t live = u32_load_relaxed(&shard_head(t, to)->live);
     for (uint32_t l = 0; l <= t->line_mask; l++)
@@ -50,7 +50,7 @@ static bool take_over(const struct table *t, struct table_trim *trim, struct sha
             continue;
         if (trim->stale(trim->ctx, words[n]))
             trim->n_dropped++;
-        else if (place_flow(t, to, n / LINE_SLOTS, words[n]))
+        else if (trim_place_flow(t, to, n / LINE_SLOTS, words[n]))
             live++;
         else
             return false;
@@ -59,7 +59,7 @@ static bool take_over(const struct table *t, struct table_trim *trim, struct sha
     return true;
 }
 
-static void thaw(const struct table *t, struct shard *s, const uint64_t *words)
+static void trim_thaw(const struct table *t, struct shard *s, const uint64_t *words)
 {
     for (uint32_t n = 0; n < (t->line_mask + 1) * LINE_SLOTS; n++)
         u64_store_release(&shard_line(s, n / LINE_SLOTS)->slot[n % LINE_SLOTS], words[n]);
@@ -69,7 +69,7 @@ static void thaw(const struct table *t, struct shard *s, const uint64_t *words)
  * Both locked, neighbours of equal depth. 28 KiB of stack (2 shards of 256 lines of 7 words), which is most of what
  * flowq_vm_maintain() takes: memory to give memory back might not be there.
  */
-static bool merge_locked(struct table *t, struct step *step, struct shard *pair[2], uint64_t hash)
+static bool trim_merge_locked(struct table *t, struct trim_step *step, struct shard *pair[2], uint64_t hash)
 {
     struct table_trim *trim = step->trim;
     uint64_t words[2][SHARD_MAX_LINES * LINE_SLOTS];
@@ -79,12 +79,12 @@ static bool merge_locked(struct table *t, struct step *step, struct shard *pair[
     if (!one)
         return false;
     shard_wipe(t, one);
-    bool first = take_over(t, trim, one, pair[0], words[0]);
-    bool second = first && take_over(t, trim, one, pair[1], words[1]);
+    bool first = trim_take_over(t, trim, one, pair[0], words[0]);
+    bool second = first && trim_take_over(t, trim, one, pair[1], words[1]);
     if (!second) { /* more of them met in two lines than there are slots: as it was */
-        thaw(t, pair[0], words[0]);
+        trim_thaw(t, pair[0], words[0]);
         if (first)
-            thaw(t, pair[1], words[1]);
+            trim_thaw(t, pair[1], words[1]);
         shard_free(t, one, &step->garbage);
         trim->n_dropped = dropped;
         return false;
@@ -102,14 +102,14 @@ static bool merge_locked(struct table *t, struct step *step, struct shard *pair[
     return true;
 }
 
-static bool settled(struct shard_head *head)
+static bool trim_settled(struct shard_head *head)
 {
     head->settled = head->settled || epoch_passed(head->born);
     return head->settled;
 }
 
 /* Locks both, or neither. */
-static bool try_both(const struct table *t, struct shard *pair[2])
+static bool trim_try_both(const struct table *t, struct shard *pair[2])
 {
     if (!spin_try(&shard_head(t, pair[0])->lock))
         return false;
@@ -121,8 +121,8 @@ static bool try_both(const struct table *t, struct shard *pair[2])
 
 /* Are so few of the flows in these two shards not stale? Nothing takes a stale flow away while nobody wants its place, so they
    have to be looked at; no further than it takes to know. */
-static bool few_wanted(const struct table *t, const struct table_trim *trim, struct shard *pair[2], uint32_t room,
-                       uint32_t *n_lines)
+static bool trim_fits_one(const struct table *t, const struct table_trim *trim, struct shard *pair[2], uint32_t room,
+                          uint32_t *n_lines)
 {
     if (u32_load_relaxed(&shard_head(t, pair[0])->live) + u32_load_relaxed(&shard_head(t, pair[1])->live) <= room)
         return true;
@@ -136,7 +136,7 @@ static bool few_wanted(const struct table *t, const struct table_trim *trim, str
 }
 
 /* Merges the shard at `hash`, the first of a pair, with the other if that is worth it. */
-static bool try_merge(struct table *t, struct step *step, struct shard *s, uint64_t hash)
+static bool trim_try_merge(struct table *t, struct trim_step *step, struct shard *s, uint64_t hash)
 {
     uint32_t depth = shard_head(t, s)->depth, room = (t->line_mask + 1) * LINE_SLOTS * 3 / 8;
     if (depth == 0 || depth <= t->grow.min_depth)
@@ -144,29 +144,29 @@ static bool try_merge(struct table *t, struct step *step, struct shard *s, uint6
     uint64_t last = UINT64_C(1) << (64 - depth);
     struct shard *pair[2] = {s, table_shard(t, hash | last)};
     struct shard_head *heads[2] = {shard_head(t, pair[0]), shard_head(t, pair[1])};
-    if (hash & last || heads[1]->depth != depth || !settled(heads[0]) || !settled(heads[1]) ||
-        !few_wanted(t, step->trim, pair, room, &step->n_lines))
+    if (hash & last || heads[1]->depth != depth || !trim_settled(heads[0]) || !trim_settled(heads[1]) ||
+        !trim_fits_one(t, step->trim, pair, room, &step->n_lines))
         return false;
     table_want_shards(t, 1, &step->want);
-    if (table_wants(&step->want) || !try_both(t, pair))
+    if (table_wants(&step->want) || !trim_try_both(t, pair))
         return false;
-    bool merged = merge_locked(t, step, pair, hash);
+    bool merged = trim_merge_locked(t, step, pair, hash);
     spin_unlock(&heads[0]->lock);
     spin_unlock(&heads[1]->lock);
     return merged;
 }
 
 /* Gives the last shard back once it is empty. */
-static void drop_last(struct table *t, struct table_trim *trim)
+static void trim_drop_last(struct table *t, struct table_trim *trim)
 {
     struct shard *s = table_shard(t, 0);
-    if (t->grow.keep_first || t->grow.n_shards != 1 || s == nowhere())
+    if (t->grow.keep_first || t->grow.n_shards != 1 || s == shard_nowhere())
         return;
     struct shard_head *head = shard_head(t, s);
-    if (u32_load_relaxed(&head->live) != 0 || !settled(head) || !spin_try(&head->lock))
+    if (u32_load_relaxed(&head->live) != 0 || !trim_settled(head) || !spin_try(&head->lock))
         return;
     if (u32_load_relaxed(&head->live) == 0) {
-        directory_name(t, ptr_load_acquire(&t->directory), nowhere(), 0);
+        directory_name(t, ptr_load_acquire(&t->directory), shard_nowhere(), 0);
         table_retire_shard(t, s);
         t->grow.dropped = head->retired_stamp;
         t->grow.n_shards = 0;
@@ -176,7 +176,7 @@ static void drop_last(struct table *t, struct table_trim *trim)
 }
 
 /* Half the directory, once no shard needs the other half. */
-static void narrow(struct table *t, struct step *step)
+static void trim_halve_directory(struct table *t, struct trim_step *step)
 {
     struct directory *d = ptr_load_acquire(&t->directory);
     if (d->depth <= t->grow.min_depth || d->depth == 1 || t->grow.directories_first)
@@ -195,26 +195,26 @@ static void narrow(struct table *t, struct step *step)
 }
 
 /* Until it is done, or short of memory. */
-static void trim_locked(struct table *t, struct step *step)
+static void trim_locked(struct table *t, struct trim_step *step)
 {
     step->want = (struct table_want){.n_slabs = 0};
     for (; step->looks < TRIM_LOOKS && step->n_lines < TRIM_LINES && step->merges < TRIM_MERGES && t->grow.n_shards > 1;
          step->looks++) {
         uint64_t at = t->grow.trim_at;
         struct shard *s = table_walk(t, at, &t->grow.trim_at);
-        step->merges += try_merge(t, step, s, at);
+        step->merges += trim_try_merge(t, step, s, at);
         if (table_wants(&step->want)) {
             t->grow.trim_at = at; /* again, when it is there */
             return;
         }
     }
-    drop_last(t, step->trim);
-    narrow(t, step);
+    trim_drop_last(t, step->trim);
+    trim_halve_directory(t, step);
 }
 
 void table_trim(struct table *t, struct table_trim *trim)
 {
-    struct step step = {.trim = trim};
+    struct trim_step step = {.trim = trim};
     uint32_t tries_left = 0;
     void *huge = NULL;
     bool more = true;

@@ -33,7 +33,7 @@ struct thread {
     struct thread *next;
 };
 
-extern _Thread_local struct thread *thread_tls __attribute__((visibility("hidden"), tls_model("initial-exec")));
+extern _Thread_local struct thread *thread_tls __attribute__((tls_model("initial-exec")));
 
 /* In thread_tls: this thread is ending and has been unregistered; it will not be registered again. */
 #define THREAD_GONE ((struct thread *)1)

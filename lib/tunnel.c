@@ -1,54 +1,38 @@
 /*
- * tunnel: see tunnel.h.
+ * tunnel: what follows from the list in tunnel.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "tunnel.h"
 
-const uint32_t tunnel_of_port[PARSE_N_PORTS] = {
-    [PARSE_PORT_VXLAN] = FLOWQ_TUNNEL_VXLAN,
-    [PARSE_PORT_VXLAN_LINUX] = FLOWQ_TUNNEL_VXLAN,
-    [PARSE_PORT_VXLAN_GPE] = FLOWQ_TUNNEL_VXLAN_GPE,
-    [PARSE_PORT_GENEVE] = FLOWQ_TUNNEL_GENEVE,
-    [PARSE_PORT_GTPU] = FLOWQ_TUNNEL_GTPU,
-    [PARSE_PORT_GRE_UDP] = FLOWQ_TUNNEL_GRE_UDP,
-    [PARSE_PORT_GUE] = FLOWQ_TUNNEL_GUE,
-    [PARSE_PORT_MPLS_UDP] = FLOWQ_TUNNEL_MPLS_UDP,
-};
+#include "config.h"
 
-void tunnel_read_ports(const struct flowq_vm_config *cfg, uint16_t port[PARSE_N_PORTS])
-{
-    port[PARSE_PORT_VXLAN] = cfg->vxlan_port;
-    port[PARSE_PORT_VXLAN_LINUX] = cfg->vxlan_linux_port;
-    port[PARSE_PORT_VXLAN_GPE] = cfg->vxlan_gpe_port;
-    port[PARSE_PORT_GENEVE] = cfg->geneve_port;
-    port[PARSE_PORT_GTPU] = cfg->gtpu_port;
-    port[PARSE_PORT_GRE_UDP] = cfg->gre_udp_port;
-    port[PARSE_PORT_GUE] = cfg->gue_port;
-    port[PARSE_PORT_MPLS_UDP] = cfg->mpls_udp_port;
-}
+_Static_assert(TUNNELS_ALL == CONFIG_TUNNELS, "each kind of flowq.h has its row, and no row is of another kind");
 
+#define TUNNEL_COUNT_ONE(...) +1
+_Static_assert(TUNNEL_LIST(TUNNEL_SKIP, TUNNEL_SKIP, TUNNEL_COUNT_ONE) == PARSE_N_PORTS, "each port has its row");
+
+#define TUNNEL_READ_PORT(kind, virtio, place, setting, reader) port[PARSE_PORT_##place] = cfg->setting;
+void tunnel_read_ports(const struct flowq_vm_config *cfg,
+                       uint16_t port[PARSE_N_PORTS]){TUNNEL_LIST(TUNNEL_SKIP, TUNNEL_SKIP, TUNNEL_READ_PORT)}
+
+#define TUNNEL_FILTER_PORT(kind, virtio, place, setting, reader)                                                                 \
+    filter |= tunnels & FLOWQ_TUNNEL_##kind ? UINT64_C(1) << (port[PARSE_PORT_##place] & 63) : 0;
 uint64_t tunnel_filter(uint32_t tunnels, const uint16_t port[PARSE_N_PORTS])
 {
     uint64_t filter = 0;
-    for (unsigned i = 0; i < PARSE_N_PORTS; i++)
-        if (tunnels & tunnel_of_port[i])
-            filter |= UINT64_C(1) << (port[i] & 63);
+    TUNNEL_LIST(TUNNEL_SKIP, TUNNEL_SKIP, TUNNEL_FILTER_PORT)
     return filter;
 }
 
-/* By virtio's bit. IPIP is RFC 2003 there: IPv4 in IPv4. */
-static const uint32_t tunnel_of_bit[] = {
-    FLOWQ_TUNNEL_GRE_2784,  FLOWQ_TUNNEL_GRE_2890, FLOWQ_TUNNEL_GRE_7676, FLOWQ_TUNNEL_GRE_UDP, FLOWQ_TUNNEL_VXLAN,
-    FLOWQ_TUNNEL_VXLAN_GPE, FLOWQ_TUNNEL_GENEVE,   FLOWQ_TUNNEL_IPIP,     FLOWQ_TUNNEL_NVGRE,
-};
-_Static_assert(FLOWQ_HASH_TUNNEL_ALL == (1 << sizeof(tunnel_of_bit) / sizeof(tunnel_of_bit[0])) - 1, "one for each");
+#define TUNNEL_HASH_TYPE(kind, virtio, ...) | (virtio)
+_Static_assert((0 TUNNEL_LIST(TUNNEL_HASH_TYPE, TUNNEL_HASH_TYPE, TUNNEL_HASH_TYPE)) == FLOWQ_HASH_TUNNEL_ALL,
+               "each of virtio's bits has its row");
 
+#define TUNNEL_ADD_KIND(kind, virtio, ...) tunnels |= types & (virtio) ? FLOWQ_TUNNEL_##kind : 0;
 uint32_t tunnel_of_hash_types(uint32_t types)
 {
     uint32_t tunnels = 0;
-    for (unsigned bit = 0; types >> bit; bit++)
-        if (types >> bit & 1)
-            tunnels |= tunnel_of_bit[bit];
+    TUNNEL_LIST(TUNNEL_ADD_KIND, TUNNEL_ADD_KIND, TUNNEL_ADD_KIND)
     return tunnels;
 }

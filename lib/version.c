@@ -3,49 +3,52 @@
 
 #include "outcome.h"
 
-#define TEXT_(n) #n
-#define TEXT(n)  TEXT_(n)
+#define VERSION_TEXT_(n) #n
+#define VERSION_TEXT(n)  VERSION_TEXT_(n)
 
 uint32_t flowq_version(void) { return FLOWQ_VERSION; }
 
 const char *flowq_version_string(void)
 {
-    return TEXT(FLOWQ_VERSION_MAJOR) "." TEXT(FLOWQ_VERSION_MINOR) "." TEXT(FLOWQ_VERSION_PATCH);
+    return VERSION_TEXT(FLOWQ_VERSION_MAJOR) "." VERSION_TEXT(FLOWQ_VERSION_MINOR) "." VERSION_TEXT(FLOWQ_VERSION_PATCH);
 }
 
 /* A constant of flowq.h that has no case here is no warning but an error. */
 #pragma GCC diagnostic error "-Wswitch"
-#define NAME(prefix, name, text)                                                                                                 \
+#define VERSION_NAME(prefix, name, text)                                                                                         \
     case FLOWQ_##prefix##name:                                                                                                   \
         return text;
 
-static const char *note_name(enum flowq_note note)
+static const char *version_note_name(enum flowq_note note)
 {
     switch (note) {
-        OUTCOME_NOTES(NAME, NOTE_)
+        OUTCOME_NOTES(VERSION_NAME, NOTE_)
     }
     return "unknown";
 }
 
-static const char *reason_name(enum flowq_reason reason)
+static const char *version_reason_name(enum flowq_reason reason)
 {
     switch (reason) {
-        OUTCOME_REASONS(NAME, REASON_)
+        OUTCOME_REASONS(VERSION_NAME, REASON_)
     }
     return "unknown";
 }
 
-static const char *class_name(enum flowq_class cls)
+static const char *version_class_name(enum flowq_class cls)
 {
     switch (cls) {
-        OUTCOME_CLASSES(NAME, CLASS_)
+        OUTCOME_CLASSES(VERSION_NAME, CLASS_)
     }
     return "unknown";
 }
 
 /* The enumerations may be narrower than what callers have. */
-const char *flowq_note_name(uint32_t note) { return note < N_NOTES ? note_name((enum flowq_note)note) : "unknown"; }
+const char *flowq_note_name(uint32_t note) { return note < N_NOTES ? version_note_name((enum flowq_note)note) : "unknown"; }
 
-const char *flowq_reason_name(uint32_t reason) { return reason < N_REASONS ? reason_name((enum flowq_reason)reason) : "unknown"; }
+const char *flowq_reason_name(uint32_t reason)
+{
+    return reason < N_REASONS ? version_reason_name((enum flowq_reason)reason) : "unknown";
+}
 
-const char *flowq_class_name(uint32_t cls) { return cls < N_CLASSES ? class_name((enum flowq_class)cls) : "unknown"; }
+const char *flowq_class_name(uint32_t cls) { return cls < N_CLASSES ? version_class_name((enum flowq_class)cls) : "unknown"; }

@@ -31,7 +31,7 @@ void virtio_discard_locked(struct flowq_vm *vm, struct rss *r)
     rss_free(vm, r);
 }
 
-static void reclaim_locked(struct flowq_vm *vm)
+static void virtio_reclaim_locked(struct flowq_vm *vm)
 {
     struct virtio *v = &vm->virtio;
     for (struct rss **at = &v->retired; *at;) {
@@ -47,27 +47,27 @@ static void reclaim_locked(struct flowq_vm *vm)
 }
 
 /* r: the source of hash types and key from now on, NULL: there is none. rules: its table chooses the queue. */
-static void replace_locked(struct flowq_vm *vm, struct rss *r, bool rules)
+static void virtio_replace_locked(struct flowq_vm *vm, struct rss *r, bool rules)
 {
     struct virtio *v = &vm->virtio;
     struct rss *old = v->last;
     v->last = r;
     (void)ptr_xchg_seq_cst(&v->reports, v->features & FLOWQ_VIRTIO_F_HASH_REPORT ? r : NULL); /* V-A */
-    (void)ptr_xchg_seq_cst(&v->decides, rules ? r : NULL);
-    queues_set_way(&vm->queues, QUEUES_RULED, rules); /* V-B */
+    (void)ptr_xchg_seq_cst(&v->rss_active, rules ? r : NULL);
+    queues_set_mode(&vm->queues, QUEUES_RSS, rules); /* V-B */
     if (old && old != r) {
         old->retired_stamp = epoch_stamp();
         old->retired_next = v->retired;
         v->retired = old;
         v->n_retired++;
     }
-    reclaim_locked(vm);
+    virtio_reclaim_locked(vm);
 }
 
 struct rss *virtio_new_locked(struct flowq_vm *vm, uint32_t n)
 {
     struct virtio *v = &vm->virtio;
-    reclaim_locked(vm);
+    virtio_reclaim_locked(vm);
     struct rss *r = v->n_retired < VIRTIO_MAX_RETIRED ? rss_create(vm, n) : NULL;
     if (r)
         u64_add_relaxed(&v->bytes, r->bytes);
@@ -76,7 +76,7 @@ struct rss *virtio_new_locked(struct flowq_vm *vm, uint32_t n)
 
 /* ---- What the guest may ask for -------------------------------------------------------------------------------------------- */
 
-static int check_hash(const struct virtio *v, const struct virtio_hash *hash)
+static int virtio_check_hash(const struct virtio *v, const struct virtio_hash *hash)
 {
     if (hash->types & ~v->hash_types || hash->key_length > v->max_key)
         return -EINVAL;
@@ -88,7 +88,7 @@ int virtio_check_table_locked(const struct virtio *v, uint32_t n)
     return n == 0 || n > v->max_table || n & (n - 1) ? -EINVAL : 0;
 }
 
-static int check_queues(const struct flowq_vm *vm, const struct rss *r, uint32_t max_tx)
+static int virtio_check_queues(const struct flowq_vm *vm, const struct rss *r, uint32_t max_tx)
 {
     if (max_tx == 0 || max_tx > vm->queues.max)
         return -EINVAL;
@@ -103,11 +103,11 @@ int virtio_set_rss_locked(struct flowq_vm *vm, struct rss *r, uint32_t max_tx, c
     struct virtio *v = &vm->virtio;
     if (!(v->features & FLOWQ_VIRTIO_F_RSS))
         return -ENOTSUP;
-    if (check_hash(v, hash) || check_queues(vm, r, max_tx))
+    if (virtio_check_hash(v, hash) || virtio_check_queues(vm, r, max_tx))
         return -EINVAL;
     rss_set_hash(r, hash->types, hash->key, hash->key_length);
     queues_set_named(&vm->queues, max_tx, r->table, r->table_mask + 2);
-    replace_locked(vm, r, true);
+    virtio_replace_locked(vm, r, true);
     return 0;
 }
 
@@ -116,13 +116,13 @@ int virtio_set_hash_locked(struct flowq_vm *vm, const struct virtio_hash *hash)
     struct virtio *v = &vm->virtio;
     if (!(v->features & FLOWQ_VIRTIO_F_HASH_REPORT) || v->features & FLOWQ_VIRTIO_F_RSS)
         return -ENOTSUP;
-    if (check_hash(v, hash))
+    if (virtio_check_hash(v, hash))
         return -EINVAL;
     struct rss *r = virtio_new_locked(vm, 1);
     if (!r)
         return -ENOMEM;
     rss_set_hash(r, hash->types, hash->key, hash->key_length);
-    replace_locked(vm, r, false);
+    virtio_replace_locked(vm, r, false);
     return 0;
 }
 
@@ -139,17 +139,17 @@ int virtio_set_tunnels_locked(struct flowq_vm *vm, uint32_t types)
 
 void virtio_set_pairs_locked(struct flowq_vm *vm, uint32_t n)
 {
-    replace_locked(vm, vm->virtio.last, false);
+    virtio_replace_locked(vm, vm->virtio.last, false);
     queues_set_pairs(&vm->queues, n);
 }
 
 /* ---- The same as calls ----------------------------------------------------------------------------------------------------- */
 
-#define RSS_SIZE_MIN SIZED_END(struct flowq_rss, reserved)
+#define VIRTIO_RSS_SIZE_MIN SIZED_END(struct flowq_rss, reserved)
 
-static int read_rss(const struct flowq_rss *in, struct flowq_rss *out)
+static int virtio_read_rss(const struct flowq_rss *in, struct flowq_rss *out)
 {
-    int r = in ? take_known(out, sizeof(*out), in, RSS_SIZE_MIN) : -EINVAL;
+    int r = in ? sized_read(out, sizeof(*out), in, VIRTIO_RSS_SIZE_MIN) : -EINVAL;
     if (r)
         return r;
     return !out->table || (out->key_length && !out->key) || out->reserved ? -EINVAL : 0;
@@ -158,7 +158,7 @@ static int read_rss(const struct flowq_rss *in, struct flowq_rss *out)
 int flowq_vm_set_rss(struct flowq_vm *vm, const struct flowq_rss *rss)
 {
     struct flowq_rss known;
-    int r = vm ? read_rss(rss, &known) : -EINVAL;
+    int r = vm ? virtio_read_rss(rss, &known) : -EINVAL;
     if (r)
         return r;
     struct virtio *v = &vm->virtio;
@@ -225,28 +225,28 @@ int flowq_vm_virtio_caps(struct flowq_vm *vm, struct flowq_virtio_caps *out)
         .max_table = v->max_table,
     };
     mutex_unlock(&v->lock);
-    hand_out(out, &all, sizeof(all));
+    sized_write(out, &all, sizeof(all));
     return 0;
 }
 
 /* struct virtio_net_hdr_v1_hash: hash_value, hash_report and padding follow the 12 bytes of the header without them. */
-#define HDR_HASH_AT    12
-#define HDR_HASH_BYTES 8
+#define VIRTIO_HDR_HASH_AT    12
+#define VIRTIO_HDR_HASH_BYTES 8
 
 int flowq_hdr_set_hash(void *hdr, size_t size, const struct flowq_decision *decision)
 {
-    if (!hdr || !decision || size < HDR_HASH_AT + HDR_HASH_BYTES)
+    if (!hdr || !decision || size < VIRTIO_HDR_HASH_AT + VIRTIO_HDR_HASH_BYTES)
         return -EINVAL;
     uint32_t value = decision->hash_value;
-    const uint8_t le[HDR_HASH_BYTES] = {(uint8_t)value, (uint8_t)(value >> 8), (uint8_t)(value >> 16), (uint8_t)(value >> 24),
-                                        decision->hash_report};
-    memcpy((char *)hdr + HDR_HASH_AT, le, sizeof(le));
+    const uint8_t le[VIRTIO_HDR_HASH_BYTES] = {(uint8_t)value, (uint8_t)(value >> 8), (uint8_t)(value >> 16),
+                                               (uint8_t)(value >> 24), decision->hash_report};
+    memcpy((char *)hdr + VIRTIO_HDR_HASH_AT, le, sizeof(le));
     return 0;
 }
 
 /* ---- Life cycle ------------------------------------------------------------------------------------------------------------ */
 
-static void set_features_locked(struct virtio *v, uint64_t features)
+static void virtio_set_features_locked(struct virtio *v, uint64_t features)
 {
     v->features = features;
     (void)ptr_xchg_seq_cst(&v->reports, features & FLOWQ_VIRTIO_F_HASH_REPORT ? v->last : NULL);
@@ -257,7 +257,7 @@ int flowq_vm_set_features(struct flowq_vm *vm, uint64_t features)
     if (!vm)
         return -EINVAL;
     mutex_lock(&vm->virtio.lock);
-    set_features_locked(&vm->virtio, features);
+    virtio_set_features_locked(&vm->virtio, features);
     mutex_unlock(&vm->virtio.lock);
     return 0;
 }
@@ -273,7 +273,7 @@ void virtio_configure_locked(struct flowq_vm *vm, const struct flowq_vm_config *
     v->max_key = cfg->virtio_max_key;
     v->max_table = cfg->virtio_max_table;
     v->big_endian = cfg->virtio_big_endian != 0;
-    set_features_locked(v, cfg->virtio_features);
+    virtio_set_features_locked(v, cfg->virtio_features);
 }
 
 int virtio_init(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
@@ -302,7 +302,7 @@ void virtio_reset(struct flowq_vm *vm, uint32_t what)
     struct virtio *v = &vm->virtio;
     mutex_lock(&v->lock);
     if (what & FLOWQ_RESET_CONFIG) {
-        replace_locked(vm, NULL, false);
+        virtio_replace_locked(vm, NULL, false);
         u32_store_release(&v->tunnels, 0);
         queues_forget_named(&vm->queues);
     }
@@ -315,6 +315,6 @@ void virtio_maintain(struct flowq_vm *vm)
 {
     if (pthread_mutex_trylock(&vm->virtio.lock) != 0)
         return;
-    reclaim_locked(vm);
+    virtio_reclaim_locked(vm);
     mutex_unlock(&vm->virtio.lock);
 }

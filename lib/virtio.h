@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * The last accepted command decides the mode. In RSS mode `decides` names the configuration; `reports` names it in either mode if
- * VIRTIO_NET_F_HASH_REPORT was negotiated; both are read by steering threads inside a section. `last` is the same, seen by the
+ * The last accepted command decides the mode. In RSS mode `rss_active` names the configuration; `reports` names it in either mode
+ * if VIRTIO_NET_F_HASH_REPORT was negotiated; both are read by steering threads inside a section. `last` is the same, seen by the
  * control path: hash types and key outlive the mode. Setters work under `lock`, which comes before that of the queues: those of
  * the pairs and the resets, too, so that of any setters side by side there remains what some order of the calls leaves.
  * (Switching a queue on or off, or saying that it is being reset, is one step under the queues' own lock.) All of them but those
@@ -14,7 +14,7 @@
  *   V-A  A configuration is unlinked from both pointers by seq_cst exchanges before its stamp is taken, and freed when the stamp
  *        has passed (G1 to G5 in epoch.c). At most VIRTIO_MAX_RETIRED wait: what a guest can make a host hold stays bounded, also
  *        while a section does not end.
- *   V-B  QUEUES_RULED follows `decides` and only saves looking at it: whoever sees it set enters a section and looks.
+ *   V-B  QUEUES_RSS follows `rss_active` and only saves looking at it: whoever sees it set enters a section and looks.
  */
 #ifndef FLOWQ_LIB_VIRTIO_H
 #define FLOWQ_LIB_VIRTIO_H
@@ -29,15 +29,15 @@
 struct rss;
 
 struct virtio {
-    atomic_ptr decides;   /* struct rss *; NULL: automatic steering */
-    atomic_ptr reports;   /* struct rss *; NULL: no hash is reported */
-    atomic_u32 tunnels;   /* of FLOWQ_TUNNEL_*: whose inner header is hashed */
-    struct ports ports;   /* whatever the setting `tunnels` says */
-    atomic_u64 bytes;     /* of all configurations, retired ones included */
-    pthread_mutex_t lock; /* of what follows */
-    uint64_t features;    /* as negotiated */
+    atomic_ptr rss_active;                                 /* struct rss *; NULL: automatic steering */
+    atomic_ptr reports;                                    /* struct rss *; NULL: no hash is reported */
+    atomic_u32 tunnels;                                    /* of FLOWQ_TUNNEL_*: whose inner header is hashed */
+    struct ports ports;                                    /* whatever the setting `tunnels` says */
+    atomic_u64 bytes;                                      /* of all configurations, retired ones included */
+    pthread_mutex_t lock;                                  /* of what follows */
+    uint64_t features;                                     /* as negotiated */
     uint32_t hash_types, hash_tunnels, max_key, max_table; /* as offered */
-    bool big_endian; /* the guest; without VERSION_1 its virtqueue_pairs, too */
+    bool big_endian;                                       /* the guest; without VERSION_1 its virtqueue_pairs, too */
     struct rss *last;
     struct rss *retired;
     uint32_t n_retired;

@@ -8,11 +8,11 @@
 #include <sys/random.h>
 #include <time.h>
 
-#define NS_PER_MS UINT64_C(1000000)
+#define VM_NS_PER_MS UINT64_C(1000000)
 
 /* ---- The log --------------------------------------------------------------------------------------------------------------- */
 
-static void copy_name(char to[FLOWQ_NAME_SIZE], const char *name)
+static void vm_copy_name(char to[FLOWQ_NAME_SIZE], const char *name)
 {
     size_t n = 0;
     for (; name && name[n] && n < FLOWQ_NAME_SIZE - 1; n++)
@@ -20,8 +20,8 @@ static void copy_name(char to[FLOWQ_NAME_SIZE], const char *name)
     to[n] = 0;
 }
 
-static void say(void (*log)(void *ctx, int32_t level, const char *message), void *ctx, const char *name, int32_t level,
-                const char *text)
+static void vm_log_line(void (*log)(void *ctx, int32_t level, const char *message), void *ctx, const char *name, int32_t level,
+                        const char *text)
 {
     char line[sizeof(struct config_fault) + FLOWQ_NAME_SIZE + sizeof("flowq : ")];
     if (!log || !*text)
@@ -30,44 +30,47 @@ static void say(void (*log)(void *ctx, int32_t level, const char *message), void
     log(ctx, level, line);
 }
 
-void vm_say(const struct flowq_vm *vm, int32_t level, const char *text) { say(vm->log, vm->log_ctx, vm->name, level, text); }
+void vm_say(const struct flowq_vm *vm, int32_t level, const char *text)
+{
+    vm_log_line(vm->log, vm->log_ctx, vm->name, level, text);
+}
 
 /* To whom settings named that make no vm. */
-static void say_refused(const struct flowq_vm_config *cfg, const struct config_fault *fault)
+static void vm_say_refused(const struct flowq_vm_config *cfg, const struct config_fault *fault)
 {
     char name[FLOWQ_NAME_SIZE];
-    copy_name(name, cfg->name);
-    say(cfg->log, cfg->log_ctx, name, FLOWQ_LOG_ERROR, fault->text);
+    vm_copy_name(name, cfg->name);
+    vm_log_line(cfg->log, cfg->log_ctx, name, FLOWQ_LOG_ERROR, fault->text);
 }
 
 /* ---- Time ------------------------------------------------------------------------------------------------------------------ */
 
-static uint64_t read_clock(clockid_t id)
+static uint64_t vm_read_clock(clockid_t id)
 {
     struct timespec ts = {0, 0};
     (void)clock_gettime(id, &ts);
     return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
 }
 
-static uint64_t clock_coarse(void *ctx)
+static uint64_t vm_clock_coarse(void *ctx)
 {
     (void)ctx;
-    return read_clock(CLOCK_MONOTONIC_COARSE);
+    return vm_read_clock(CLOCK_MONOTONIC_COARSE);
 }
 
-static uint64_t clock_precise(void *ctx)
+static uint64_t vm_clock_precise(void *ctx)
 {
     (void)ctx;
-    return read_clock(CLOCK_MONOTONIC);
+    return vm_read_clock(CLOCK_MONOTONIC);
 }
 
 /* The host's clock; else the coarse one, which a call can read in a third of the time, unless a setting needs the precise one. */
-static void choose_clock(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
+static void vm_choose_clock(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
 {
     bool precise = cfg->rebind_min_tcp_us || cfg->rebind_min_other_us;
     struct timespec res = {0, 1};
     vm->clock_ctx = cfg->clock_ctx;
-    vm->clock_ns = cfg->clock_ns ? cfg->clock_ns : precise ? clock_precise : clock_coarse;
+    vm->clock_ns = cfg->clock_ns ? cfg->clock_ns : precise ? vm_clock_precise : vm_clock_coarse;
     if (!cfg->clock_ns)
         (void)clock_getres(precise ? CLOCK_MONOTONIC : CLOCK_MONOTONIC_COARSE, &res);
     else if (cfg->clock_resolution_ns)
@@ -77,7 +80,7 @@ static void choose_clock(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
 }
 
 /* The largest power of two of nanoseconds that is no more than a second and an eighth of active_ms. */
-static uint32_t tick_shift_for(uint64_t active_ns)
+static uint32_t vm_tick_shift(uint64_t active_ns)
 {
     uint32_t shift = NOTE_TICK_SHIFT_MAX;
     while (UINT64_C(1) << shift > active_ns / 8)
@@ -87,10 +90,10 @@ static uint32_t tick_shift_for(uint64_t active_ns)
 
 /* ---- Settings -------------------------------------------------------------------------------------------------------------- */
 
-static uint32_t rebind_ticks(uint32_t us) { return (uint32_t)(us * UINT64_C(1000) >> NOTE_BIND_SHIFT); }
+static uint32_t vm_rebind_ticks(uint32_t us) { return (uint32_t)(us * UINT64_C(1000) >> NOTE_BIND_SHIFT); }
 
 /* cfg has been through config_read(). */
-static void apply(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
+static void vm_apply(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
 {
     struct settings *s = &vm->settings;
     uint16_t port[PARSE_N_PORTS];
@@ -98,9 +101,9 @@ static void apply(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
     u32_store_relaxed(&s->tunnels, cfg->tunnels);
     ports_store(&s->ports, port);
     u64_store_relaxed(&vm->udp_filter, tunnel_filter(cfg->tunnels, port));
-    u32_store_relaxed(&s->rebind_tcp, rebind_ticks(cfg->rebind_min_tcp_us));
-    u32_store_relaxed(&s->rebind_other, rebind_ticks(cfg->rebind_min_other_us));
-    struct note_ages ages = note_ages_from(vm->ages.tick_shift, cfg->active_ms * NS_PER_MS, cfg->idle_ms * NS_PER_MS);
+    u32_store_relaxed(&s->rebind_tcp, vm_rebind_ticks(cfg->rebind_min_tcp_us));
+    u32_store_relaxed(&s->rebind_other, vm_rebind_ticks(cfg->rebind_min_other_us));
+    struct note_ages ages = note_ages_from(vm->ages.tick_shift, cfg->active_ms * VM_NS_PER_MS, cfg->idle_ms * VM_NS_PER_MS);
     u32_store_relaxed(&s->active, ages.active);
     u32_store_relaxed(&s->idle, ages.idle);
     u8_store_relaxed(&s->no_learn, (uint8_t)cfg->no_learn);
@@ -123,19 +126,19 @@ void vm_parse_rules(const struct flowq_vm *vm, struct parse_rules *r)
 /* ---- Making ---------------------------------------------------------------------------------------------------------------- */
 
 /* The block of memory: struct flowq_vm, and behind it, each at a multiple of 64 bytes: */
-struct parts {
+struct vm_parts {
     uint32_t n_fragments;
     size_t in_use, queues, frags, implied, noted, counted, end;
 };
 
-static struct parts lay_out(const struct flowq_vm_config *cfg)
+static struct vm_parts vm_lay_out(const struct flowq_vm_config *cfg)
 {
-    struct parts p = {.n_fragments = cfg->fragments ? FRAG_WAYS : 0};
+    struct vm_parts p = {.n_fragments = cfg->fragments ? FRAG_WAYS : 0};
     while (p.n_fragments < cfg->fragments)
         p.n_fragments *= 2;
     p.in_use = memory_round64(sizeof(struct flowq_vm));
     p.queues = p.in_use;
-    if (cfg->max_queue_pairs > QUEUES_FEW)
+    if (cfg->max_queue_pairs > QUEUES_LOW)
         p.queues += memory_round64(queues_words(cfg->max_queue_pairs) * sizeof(atomic_u64));
     p.frags = p.queues + queues_bytes(cfg->max_queue_pairs);
     p.implied = p.frags + memory_round64(p.n_fragments * sizeof(atomic_u64));
@@ -148,7 +151,7 @@ static struct parts lay_out(const struct flowq_vm_config *cfg)
 }
 
 /* 32 bytes that key everything: the host's, or the kernel's. */
-static int make_secret(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
+static int vm_make_secret(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
 {
     static const uint8_t none[FLOWQ_SECRET_SIZE];
     uint8_t seed[FLOWQ_SECRET_SIZE];
@@ -166,7 +169,7 @@ static int make_secret(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
     return 0;
 }
 
-static int fill(struct flowq_vm *vm, const struct flowq_vm_config *cfg, const struct parts *p, struct config_fault *fault)
+static int vm_fill(struct flowq_vm *vm, const struct flowq_vm_config *cfg, const struct vm_parts *p, struct config_fault *fault)
 {
     const struct table_sizes sizes = {
         .max_flows = cfg->max_flows,
@@ -179,29 +182,29 @@ static int fill(struct flowq_vm *vm, const struct flowq_vm_config *cfg, const st
     vm->can_rebind_late = sizes.plane;
     vm->log = cfg->log;
     vm->log_ctx = cfg->log_ctx;
-    copy_name(vm->name, cfg->name);
+    vm_copy_name(vm->name, cfg->name);
     vm->noted = (void *)(base + p->noted);
     vm->counted = cfg->queue_stats ? (void *)(base + p->counted) : NULL;
-    uint32_t tick_shift = tick_shift_for(cfg->active_ms * NS_PER_MS);
-    vm->ages = note_ages_from(tick_shift, cfg->active_ms * NS_PER_MS, cfg->idle_ms * NS_PER_MS);
-    choose_clock(vm, cfg);
-    apply(vm, cfg);
+    uint32_t tick_shift = vm_tick_shift(cfg->active_ms * VM_NS_PER_MS);
+    vm->ages = note_ages_from(tick_shift, cfg->active_ms * VM_NS_PER_MS, cfg->idle_ms * VM_NS_PER_MS);
+    vm_choose_clock(vm, cfg);
+    vm_apply(vm, cfg);
     frags_init(&vm->frags, p->n_fragments, base + p->frags);
     implied_init(&vm->implied, cfg->max_flows, base + p->implied);
     int r = config_check_times(cfg, vm->clock_resolution_ns, fault);
     if (r == 0)
-        r = make_secret(vm, cfg);
+        r = vm_make_secret(vm, cfg);
     if (r == 0)
         r = queues_init(&vm->queues, cfg->max_queue_pairs, (void *)(base + p->in_use), base + p->queues);
     if (r)
         return r;
-    queues_set_way(&vm->queues, QUEUES_COUNTED, cfg->queue_stats != 0);
+    queues_set_mode(&vm->queues, QUEUES_COUNTED, cfg->queue_stats != 0);
     r = virtio_init(vm, cfg);
     if (r == 0) {
-        r = table_init(&vm->table, &sizes, &vm->memory, &vm->sole);
+        r = table_init(&vm->table, &sizes, &vm->memory, &vm->only_shard);
         if (r)
             virtio_fini(vm);
-        vm->brief = vm->secret.brief;
+        vm->secret_v4 = vm->secret.v4;
         vm->line_mask = vm->table.line_mask;
         vm->queue_mask = vm->table.queue_mask;
     }
@@ -211,7 +214,7 @@ static int fill(struct flowq_vm *vm, const struct flowq_vm_config *cfg, const st
 }
 
 /* cfg has been through config_read(). */
-static int make(const struct flowq_vm_config *cfg, struct flowq_vm **out, struct config_fault *fault)
+static int vm_make(const struct flowq_vm_config *cfg, struct flowq_vm **out, struct config_fault *fault)
 {
     bool misaligned = false;
     struct memory memory = {
@@ -221,13 +224,13 @@ static int make(const struct flowq_vm_config *cfg, struct flowq_vm **out, struct
         .node = (int32_t)cfg->numa_node - 1,
         .misaligned = &misaligned,
     };
-    struct parts parts = lay_out(cfg);
+    struct vm_parts parts = vm_lay_out(cfg);
     struct flowq_vm *vm = memory_alloc(&memory, parts.end, 64);
     int r = vm ? 0 : -ENOMEM;
     if (vm) {
         memset(vm, 0, parts.end);
         vm->memory = memory;
-        r = fill(vm, cfg, &parts, fault);
+        r = vm_fill(vm, cfg, &parts, fault);
         vm->memory.misaligned = NULL;
         if (r)
             memory_free(&memory, vm, parts.end);
@@ -248,9 +251,9 @@ int flowq_vm_create(const struct flowq_vm_config *cfg, struct flowq_vm **out)
     *out = NULL;
     int r = config_read(cfg, &known, false, &fault);
     if (r == 0)
-        r = make(&known, out, &fault);
+        r = vm_make(&known, out, &fault);
     if (r)
-        say_refused(&known, &fault);
+        vm_say_refused(&known, &fault);
     return r;
 }
 
@@ -263,13 +266,13 @@ void flowq_vm_destroy(struct flowq_vm *vm)
     virtio_fini(vm);
     queues_fini(&vm->queues);
     explicit_bzero(&vm->secret, sizeof(vm->secret));
-    explicit_bzero(&vm->brief, sizeof(vm->brief));
+    explicit_bzero(&vm->secret_v4, sizeof(vm->secret_v4));
     memory_free(&memory, vm, vm->bytes);
 }
 
 /* ---- Changing -------------------------------------------------------------------------------------------------------------- */
 
-static int check_changes(const struct flowq_vm *vm, const struct flowq_vm_config *cfg, struct config_fault *fault)
+static int vm_check_changes(const struct flowq_vm *vm, const struct flowq_vm_config *cfg, struct config_fault *fault)
 {
     if ((cfg->rebind_min_tcp_us || cfg->rebind_min_other_us) && !vm->can_rebind_late) {
         /* Before its times: the clock was not chosen for it either. */
@@ -277,7 +280,7 @@ static int check_changes(const struct flowq_vm *vm, const struct flowq_vm_config
         return -ENOTSUP;
     }
     int r = config_check_times(cfg, vm->clock_resolution_ns, fault);
-    if (r == 0 && tick_shift_for(cfg->active_ms * NS_PER_MS) < vm->ages.tick_shift)
+    if (r == 0 && vm_tick_shift(cfg->active_ms * VM_NS_PER_MS) < vm->ages.tick_shift)
         r = config_refuse(fault, "setting active_ms is %u: eight ticks, of %llu ns, which were chosen when the vm was made",
                           cfg->active_ms, 1ULL << vm->ages.tick_shift);
     return r;
@@ -291,13 +294,13 @@ int flowq_vm_configure(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
         return -EINVAL;
     int r = config_read(cfg, &known, true, &fault);
     if (r == 0)
-        r = check_changes(vm, &known, &fault);
+        r = vm_check_changes(vm, &known, &fault);
     if (r) {
         vm_say(vm, FLOWQ_LOG_ERROR, fault.text);
         return r;
     }
     mutex_lock(&vm->virtio.lock); /* two at once must not leave a mix */
-    apply(vm, &known);
+    vm_apply(vm, &known);
     virtio_configure_locked(vm, &known);
     mutex_unlock(&vm->virtio.lock);
     return 0;
@@ -319,25 +322,26 @@ int flowq_vm_reset(struct flowq_vm *vm, uint32_t what)
     return 0;
 }
 
-static bool stale_now(const void *ctx, uint64_t word)
+static bool vm_stale_now(const void *ctx, uint64_t word)
 {
     const struct note_context *c = ctx;
     return note_stale(&c->ages, note_tick(c), word);
 }
 
 /* How many more there are of this than the log has been told of. */
-static uint64_t untold(const struct flowq_vm *vm, unsigned stat, atomic_u64 *told)
+static uint64_t vm_untold(const struct flowq_vm *vm, unsigned stat, atomic_u64 *told)
 {
     uint64_t n = stats_sum(&vm->stats, stat), before = u64_xchg_seq_cst(told, n);
     return n > before ? n - before : 0;
 }
 
 /* Tells the log, once for each call of maintain that finds more of them, that flows found no room, and why. */
-static void tell_refused(struct flowq_vm *vm)
+static void vm_tell_refused(struct flowq_vm *vm)
 {
     char line[96];
-    uint64_t refused = untold(vm, STAT_NOTE + FLOWQ_NOTE_REFUSED, &vm->refused_told);
-    uint64_t failed = untold(vm, STAT_GROW_FAILED, &vm->failed_told), delayed = untold(vm, STAT_GROW_DELAYED, &vm->delayed_told);
+    uint64_t refused = vm_untold(vm, STAT_NOTE + FLOWQ_NOTE_REFUSED, &vm->refused_told);
+    uint64_t failed = vm_untold(vm, STAT_GROW_FAILED, &vm->failed_told),
+             delayed = vm_untold(vm, STAT_GROW_DELAYED, &vm->delayed_told);
     if (!vm->log || refused == 0)
         return;
     const char *cause = failed ? "memory was refused" : delayed ? "an open section delays growth" : "max_flows is too small";
@@ -352,7 +356,7 @@ void flowq_vm_maintain(struct flowq_vm *vm)
         return;
     struct tally tally = stats_tally(&vm->stats, thread);
     struct note_context now = {.ages = vm_ages(vm), .now_ns = vm_now(vm)};
-    struct table_trim trim = {.stale = stale_now, .ctx = &now};
+    struct table_trim trim = {.stale = vm_stale_now, .ctx = &now};
     table_reclaim(&vm->table);
     virtio_maintain(vm);
     thread_enter(thread);
@@ -360,7 +364,7 @@ void flowq_vm_maintain(struct flowq_vm *vm)
     thread_leave(thread);
     tally_add(&tally, STAT_RECLAIMED, trim.n_dropped);
     tally_add(&tally, STAT_SHRUNK, trim.n_merged);
-    tell_refused(vm);
+    vm_tell_refused(vm);
 }
 
 /* ---- Queues ---------------------------------------------------------------------------------------------------------------- */
@@ -373,11 +377,11 @@ int flowq_vm_set_queue_pairs(struct flowq_vm *vm, uint32_t n)
     return 0;
 }
 
-static bool is_queue(const struct flowq_vm *vm, uint32_t qid) { return qid < vm->queues.max || qid == FLOWQ_ALL_QUEUES; }
+static bool vm_is_queue(const struct flowq_vm *vm, uint32_t qid) { return qid < vm->queues.max || qid == FLOWQ_ALL_QUEUES; }
 
 int flowq_vm_set_queue_enabled(struct flowq_vm *vm, uint32_t qid, bool on)
 {
-    if (!vm || !is_queue(vm, qid))
+    if (!vm || !vm_is_queue(vm, qid))
         return -EINVAL;
     queues_set_enabled(&vm->queues, qid, on);
     return 0;
@@ -385,7 +389,7 @@ int flowq_vm_set_queue_enabled(struct flowq_vm *vm, uint32_t qid, bool on)
 
 int flowq_vm_set_queue_resetting(struct flowq_vm *vm, uint32_t qid, bool on)
 {
-    if (!vm || !is_queue(vm, qid))
+    if (!vm || !vm_is_queue(vm, qid))
         return -EINVAL;
     queues_set_resetting(&vm->queues, qid, on);
     return 0;

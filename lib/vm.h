@@ -21,12 +21,12 @@
 
 /* Settings that may change while the vm runs; each word for itself, so a call sees each old or new. */
 struct settings {
-    struct ports ports;              /* parse_rules.port */
-    atomic_u32 tunnels;              /* FLOWQ_TUNNEL_*, 0: none */
-    atomic_u32 rebind_tcp;           /* ticks of 2^NOTE_BIND_SHIFT ns; 0: at once */
+    struct ports ports;    /* parse_rules.port */
+    atomic_u32 tunnels;    /* FLOWQ_TUNNEL_*, 0: none */
+    atomic_u32 rebind_tcp; /* ticks of 2^NOTE_BIND_SHIFT ns; 0: at once */
     atomic_u32 rebind_other;
-    atomic_u32 active, idle;         /* ticks: note_ages */
-    atomic_u16 vlan_tpid;            /* 0: none */
+    atomic_u32 active, idle;               /* ticks: note_ages */
+    atomic_u16 vlan_tpid;                  /* 0: none */
     atomic_u8 no_learn, key_vlan, key_vni; /* 0 or 1 */
 };
 
@@ -35,12 +35,12 @@ struct flowq_vm {
      * All that a plain packet of IPv4 needs of its vm, in one cache line: that is what counts where the packets of a burst go to
      * many. What does not change is copied from where it belongs.
      */
-    struct hash_brief brief; /* of secret */
-    atomic_ptr sole;         /* table.sole */
-    uint32_t line_mask;      /* table.line_mask */
-    uint32_t queue_mask;     /* table.queue_mask */
-    atomic_u64 udp_filter;   /* a setting: parse_rules.udp_filter */
-    struct queues queues;    /* what packets need of it ends the line */
+    struct hash_secret_v4 secret_v4; /* of secret */
+    atomic_ptr only_shard;           /* table.sole */
+    uint32_t line_mask;              /* table.line_mask */
+    uint32_t queue_mask;             /* table.queue_mask */
+    atomic_u64 udp_filter;           /* a setting: parse_rules.udp_filter */
+    struct queues queues;            /* what packets need of it ends the line */
 
     struct table table; /* one line, as soon as it has more than one shard */
     struct hash_secret secret;
@@ -59,8 +59,8 @@ struct flowq_vm {
     struct memory memory;
     void (*log)(void *ctx, int32_t level, const char *message);
     void *log_ctx;
-    char name[FLOWQ_NAME_SIZE]; /* for the log; empty: none */
-    size_t bytes;            /* of this block */
+    char name[FLOWQ_NAME_SIZE];                         /* for the log; empty: none */
+    size_t bytes;                                       /* of this block */
     atomic_u64 refused_told, failed_told, delayed_told; /* refusals and their causes that the log has been told of */
     struct stats stats;
 };
@@ -82,11 +82,36 @@ static inline struct note_ages vm_ages(const struct flowq_vm *vm)
 
 static inline uint64_t vm_now(const struct flowq_vm *vm) { return vm->clock_ns(vm->clock_ctx); }
 
-/* Row of the queue counters that belongs to the tally's stripe. Only if vm->counted. */
-static inline struct queue_counters *vm_counters(const struct flowq_vm *vm, const struct tally *tally)
+/* ---- Counters by queue, of vms that have them (setting queue_stats) -------------------------------------------------------- */
+
+/* The row that belongs to the tally's stripe. */
+static inline struct queue_counters *vm_queue_counters(const struct flowq_vm *vm, const struct tally *tally)
 {
     size_t stripe = (size_t)((const struct stripe *)(const void *)tally->counter - vm->stats.stripe);
     return vm->counted + stripe * queue_counters_row(vm->queues.max);
+}
+
+/* n packets steered to qid; FLOWQ_DROP counts nowhere. */
+static inline void vm_count_steered(const struct flowq_vm *vm, const struct tally *tally, uint32_t qid, size_t n)
+{
+    if (queues_counted(&vm->queues) && qid != FLOWQ_DROP)
+        tally_bump(tally, &vm_queue_counters(vm, tally)[qid].steered, n);
+}
+
+/* n packets noted on qid, if their flow is bound. */
+static inline void vm_count_noted(const struct flowq_vm *vm, const struct tally *tally, uint32_t qid, uint32_t outcome, size_t n)
+{
+    if (queues_counted(&vm->queues) && outcome <= FLOWQ_NOTE_MOVED)
+        tally_bump(tally, &vm_queue_counters(vm, tally)[qid].noted, n);
+}
+
+/* n packets, each with an answer of its own. */
+void vm_count_each_steered(const struct flowq_vm *vm, const struct tally *tally, const uint16_t *qids, size_t n);
+
+static inline void vm_count_answers(const struct flowq_vm *vm, const struct tally *tally, const uint16_t *qids, size_t n)
+{
+    if (queues_counted(&vm->queues))
+        vm_count_each_steered(vm, tally, qids, n);
 }
 
 #endif

@@ -154,7 +154,7 @@ uint64_t bare_find(struct bare *b, uint64_t hash)
 {
     struct thread *t = thread_self();
     thread_enter(t);
-    struct place p = table_find(b->table, hash_nonzero_tag(&b->vm->secret, hash));
+    struct place p = find_in_table(b->table, hash_nonzero_tag(&b->vm->secret, hash));
     thread_leave(t);
     return p.slot ? p.word : 0;
 }
@@ -187,7 +187,7 @@ static unsigned copies_in(const struct bare *b, const struct line *l, uint64_t p
 static const char *wrong_flow(struct bare *b, struct shard *s, uint32_t line, uint64_t word, uint64_t prefix)
 {
     const struct table *t = b->table;
-    uint32_t depth = shard_head(t, s)->depth, home = word & WORD_SECONDARY ? other_line(t->line_mask, word, line) : line;
+    uint32_t depth = shard_head(t, s)->depth, home = word & WORD_SECONDARY ? line_other(t->line_mask, word, line) : line;
     uint64_t tag = word & t->tag_mask;
     if (word_class(word) == WORD_FROZEN)
         return "a flow is frozen";
@@ -197,7 +197,7 @@ static const char *wrong_flow(struct bare *b, struct shard *s, uint32_t line, ui
         return "the spare bit is set";
     if (depth && (word ^ prefix) >> (64 - depth))
         return "a flow is in a shard that is not its own";
-    const uint32_t away = other_line(t->line_mask, tag, home);
+    const uint32_t away = line_other(t->line_mask, tag, home);
     if (copies_in(b, shard_line(s, home), tag) + copies_in(b, shard_line(s, away), tag | WORD_SECONDARY) != 1)
         return "a flow is there twice";
     return NULL;
@@ -215,14 +215,15 @@ static const char *wrong_shard(struct bare *b, struct shard *s, uint64_t prefix,
                 return wrong;
             n += word != 0;
             if (word & WORD_SECONDARY) {
-                away[other_line(t->line_mask, word, l)]++;
-                bits[other_line(t->line_mask, word, l)] |= line_away_bit(word);
+                away[line_other(t->line_mask, word, l)]++;
+                bits[line_other(t->line_mask, word, l)] |= line_second_bit(word);
             }
         }
     }
     for (uint32_t l = 0; l <= t->line_mask; l++) {
-        uint64_t service = atomic_load(&shard_line(s, l)->service), n_away = away[l] < LINE_AWAY_MAX ? away[l] : LINE_AWAY_MAX;
-        if ((service & LINE_AWAY_MAX) != n_away || (service & bits[l]) != bits[l] || (away[l] == 0 && service != 0))
+        uint64_t service = atomic_load(&shard_line(s, l)->service),
+                 n_away = away[l] < LINE_SECOND_MAX ? away[l] : LINE_SECOND_MAX;
+        if ((service & LINE_SECOND_MAX) != n_away || (service & bits[l]) != bits[l] || (away[l] == 0 && service != 0))
             return "a service word does not tell of the flows that are away";
     }
     if (atomic_load(&shard_head(t, s)->live) != n)
@@ -234,7 +235,7 @@ static const char *wrong_shard(struct bare *b, struct shard *s, uint64_t prefix,
 static const char *wrong_names(struct bare *b, struct shard *s, uint64_t from)
 {
     const struct directory *d = atomic_load(&b->table->directory);
-    uint32_t depth = s == nowhere() ? 0 : shard_head(b->table, s)->depth;
+    uint32_t depth = s == shard_nowhere() ? 0 : shard_head(b->table, s)->depth;
     size_t n = (size_t)1 << (d->depth - depth), first = (size_t)(from >> 1 >> (63 - d->depth));
     if (depth > d->depth || first % n)
         return "a shard is deeper than the directory, or begins within another";
@@ -253,11 +254,11 @@ const char *bare_wrong(struct bare *b)
         uint64_t from = at;
         struct shard *s = table_walk(t, at, &at);
         const char *wrong = wrong_names(b, s, from);
-        if (!wrong && s != nowhere())
+        if (!wrong && s != shard_nowhere())
             wrong = wrong_shard(b, s, from, &live);
         if (wrong)
             return wrong;
-        n_shards += s != nowhere();
+        n_shards += s != shard_nowhere();
     } while (at);
     if (n_shards != t->grow.n_shards)
         return "the number of shards is wrong";

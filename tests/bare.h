@@ -11,9 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "find.h"
 #include "note.h"
 #include "seed.h"
-#include "slab.h"
+#include "table_impl.h"
 #include "vm.h"
 
 #define BARE_TICK_SHIFT 30 /* about a second, as by default */

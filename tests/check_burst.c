@@ -486,8 +486,8 @@ START_TEST(a_long_burst_makes_room)
 END_TEST
 
 /* Once more as on a machine without wider instructions. */
-extern bool steer_narrow;
-static void go_narrow(void) { steer_narrow = true; }
+extern bool loops_baseline_only;
+static void go_narrow(void) { loops_baseline_only = true; }
 
 static void add_all(Suite *s, const char *name, SFun before)
 {

@@ -140,7 +140,7 @@ START_TEST(a_stalled_section_bounds_memory)
 }
 END_TEST
 
-/* The way back: what was merged while the section is open is not merged once more. Mutation: merge_locked() does not
+/* The way back: what was merged while the section is open is not merged once more. Mutation: trim_merge_locked() does not
    set `born`. */
 START_TEST(a_stalled_section_and_a_trim)
 {
@@ -169,8 +169,8 @@ START_TEST(a_stalled_section_and_a_trim)
 END_TEST
 
 /* T-F when shards have been merged since the section was opened: growth waits, and what is beside the table is no more than there
-   was when the section was opened, or is now. Newcomers then displace what may be displaced. Mutation: split_prepare() does not
-   look at n_retired. */
+   was when the section was opened, or is now. Newcomers then displace what may be displaced. Mutation: shard_split_prepare() does
+   not look at n_retired. */
 START_TEST(a_stalled_section_and_merges)
 {
     struct sitter s;

@@ -28,9 +28,9 @@ static bool crowd_check(void *ctx)
 }
 
 /*
- * Mutations: move_aside() copies without slot_freeze(): the rebind is lost (T-A). It counts the flow in the service word only
- * after take_left(): steering sees an unbound flow (T-B). shard_find(), or look_again(), reads the service word before the slots:
- * the same.
+ * Mutations: note_move_aside() copies without slot_freeze(): the rebind is lost (T-A). It counts the flow in the service word
+ * only after note_take_left(): steering sees an unbound flow (T-B). find_in_shard(), or find_word(), reads the service word
+ * before the slots: the same.
  */
 START_TEST(rebind_and_steer_while_moving_aside)
 {
@@ -64,7 +64,7 @@ static bool nobody_is_left_frozen(void *ctx)
     return quiet();
 }
 
-/* Mutation: move_aside() does not thaw the flow when put() fails. */
+/* Mutation: note_move_aside() does not thaw the flow when put() fails. */
 START_TEST(a_flow_that_cannot_move_aside_after_all)
 {
     MUST_HOLD("moving aside that fails", crowd_with_a_stale_one, nobody_is_left_frozen, newcomer_2, rebind_0);
@@ -120,8 +120,8 @@ static bool split_check(void *ctx)
 }
 
 /*
- * Mutations: split_flows() copies without slot_freeze(): a rebind is lost; split_locked() names the halves before it fills them:
- * a flow is not found (T-D). table_retire_shard() stamps with 0: memory is used after its end (T-E).
+ * Mutations: shard_split_flows() copies without slot_freeze(): a rebind is lost; shard_split_locked() names the halves before it
+ * fills them: a flow is not found (T-D). table_retire_shard() stamps with 0: memory is used after its end (T-E).
  */
 START_TEST(rebind_and_steer_while_splitting)
 {
@@ -180,7 +180,7 @@ static void hold_0(void *ctx)
     thread_enter(t);
     struct shard *s = table_shard(x.b.table, x.f[0]->hash);
     sched_give_up();
-    struct place p = shard_find(x.b.table, s, x.f[0]->hash);
+    struct place p = find_in_shard(x.b.table, s, x.f[0]->hash);
     SCHED_CHECK(p.slot && word_queue(x.b.table, p.word) == 1);
     thread_leave(t);
 }
@@ -195,7 +195,8 @@ static bool split_alone_check(void *ctx)
 static bool merge_alone_check(void *ctx);
 static void about_to_merge(void *ctx);
 
-/* Mutations: split_locked(), or merge_locked(), retires the old before it names the new: memory is used after its end (T-E). */
+/* Mutations: shard_split_locked(), or trim_merge_locked(), retires the old before it names the new: memory is used after its end
+   (T-E). */
 START_TEST(read_while_memory_is_retired)
 {
     MUST_HOLD_WITHIN(2, "splitting, retiring", about_to_split, split_alone_check, newcomer_2, hold_0, hold_0, hold_0);
@@ -214,7 +215,7 @@ static void hold_directory(void *ctx)
     bool whole = d->depth >= 1 && d->depth <= 8 && d->shift == 64 - d->depth;
     SCHED_CHECK(whole);
     if (whole) {
-        struct place p = shard_find(x.b.table, ptr_load_acquire(&d->shard[x.f[0]->hash >> d->shift]), x.f[0]->hash);
+        struct place p = find_in_shard(x.b.table, ptr_load_acquire(&d->shard[x.f[0]->hash >> d->shift]), x.f[0]->hash);
         SCHED_CHECK(p.slot && word_queue(x.b.table, p.word) == 1);
     }
     thread_leave(t);
@@ -261,8 +262,8 @@ START_TEST(rebind_and_steer_while_the_directory_doubles)
 }
 END_TEST
 
-/* Mutation: split_locked() retires the old directory before it unlinks it: whoever comes in between reads it after its end (T-E).
-   */
+/* Mutation: shard_split_locked() retires the old directory before it unlinks it: whoever comes in between reads it after its end
+   (T-E). */
 START_TEST(read_while_the_directory_doubles)
 {
     n_runs *= 5; /* no more than a few steps of some hundreds matter */
@@ -295,7 +296,7 @@ static bool merge_alone_check(void *ctx)
     return merge_check(ctx);
 }
 
-/* Mutations: take_over() copies without slot_freeze(): a rebind is lost. */
+/* Mutations: trim_take_over() copies without slot_freeze(): a rebind is lost. */
 START_TEST(rebind_and_steer_while_merging)
 {
     MUST_HOLD("merging", about_to_merge, merge_check, maintain, rebind_0, rebind_1, watch_0, watch_1);
@@ -389,7 +390,7 @@ static bool dropped_check(void *ctx)
     return quiet();
 }
 
-/* Mutation: drop_last() retires the shard before it unlinks it: whoever comes in between reads it after its end (T-E). */
+/* Mutation: trim_drop_last() retires the shard before it unlinks it: whoever comes in between reads it after its end (T-E). */
 START_TEST(read_while_the_last_shard_goes)
 {
     MUST_HOLD_WITHIN(2, "last shard", about_to_drop_the_last, dropped_check, maintain, hold_the_last, hold_the_last,
@@ -417,7 +418,7 @@ static bool revive_check(void *ctx)
     return merge_check(ctx);
 }
 
-/* Mutation: take_over() judges staleness by the word before slot_freeze(). */
+/* Mutation: trim_take_over() judges staleness by the word before slot_freeze(). */
 START_TEST(revival_while_merging)
 {
     MUST_HOLD("merging, reviving", about_to_merge_and_revive, revive_check, maintain, rebind_0, rebind_1, revive_3);
@@ -445,7 +446,7 @@ static bool failed_merge_check(void *ctx)
     return quiet();
 }
 
-/* Mutations: merge_locked() does not thaw(); it thaws what the slots held before they were frozen one by one. */
+/* Mutations: trim_merge_locked() does not thaw(); it thaws what the slots held before they were frozen one by one. */
 START_TEST(rebind_and_steer_while_a_merge_fails)
 {
     MUST_HOLD("merge that fails", about_to_fail_to_merge, failed_merge_check, maintain, rebind_0, rebind_1, watch_0, watch_1);

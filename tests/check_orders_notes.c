@@ -45,7 +45,8 @@ static bool one_copy(void *ctx)
     return quiet();
 }
 
-/* Mutations: insert() does not lock; insert() does not look again under the lock; first_shard_locked() does not look again. */
+/* Mutations: insert() does not lock; insert() does not look again under the lock; table_first_shard_locked() does not look again.
+   */
 START_TEST(one_flow_noted_by_three)
 {
     MUST_HOLD("first flow of a table", empty_table, one_copy, note_mine, note_mine, note_mine);
@@ -258,8 +259,8 @@ static bool queues_check(void *ctx)
 
 /*
  * Mutations: queue_pick() does not look at in_use and setters store the summary before the slots (either alone is made good by
- * the other); publish_locked() clears in_use before it sets it; setters do not lock; publish_locked() leaves the summary as it
- * was.
+ * the other); queues_publish_locked() clears in_use before it sets it; setters do not lock; queues_publish_locked() leaves the
+ * summary as it was.
  */
 START_TEST(setters_while_steering)
 {

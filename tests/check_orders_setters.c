@@ -139,9 +139,9 @@ static bool all_is_as_before(void *ctx)
 }
 
 /*
- * Mutations: instead_of() looks at a bitmap of queues that are being reset, apart from that of those in use, whatever the order
- * in which setters change the two and in which it looks; publish_locked() stores in_use before the states; start() does not
- * publish.
+ * Mutations: rss_instead_of() looks at a bitmap of queues that are being reset, apart from that of those in use, whatever the
+ * order in which setters change the two and in which it looks; queues_publish_locked() stores in_use before the states; start()
+ * does not publish.
  */
 START_TEST(reset_of_a_queue_while_the_table_rules)
 {
@@ -228,8 +228,8 @@ static void replace_hash(void *ctx)
 }
 
 /*
- * Mutations: rss_steer(), or rss_add_reports(), loads the configuration before it opens the section; replace_locked() takes the
- * stamp before it unlinks: memory is used after its end (V-A).
+ * Mutations: rss_steer(), or rss_add_reports(), loads the configuration before it opens the section; virtio_replace_locked()
+ * takes the stamp before it unlinks: memory is used after its end (V-A).
  */
 START_TEST(configurations_are_replaced_while_steering)
 {
@@ -288,7 +288,8 @@ static void steer_to_any(void *ctx)
         SCHED_CHECK(steer_by(way, &pool[0][0][0][0]) != FLOWQ_DROP);
 }
 
-/* Mutations: replace_locked() sets QUEUES_RULED the wrong way round (V-B); instead_of() drops without a look at what rules. */
+/* Mutations: virtio_replace_locked() sets QUEUES_RSS the wrong way round (V-B); rss_instead_of() drops without a look at what
+   rules. */
 START_TEST(rss_comes_and_goes_while_steering)
 {
     MUST_HOLD("RSS off, then a reset", ruled, left_clean, table_goes_then_reset, steer_to_any, steer_to_any);
@@ -383,7 +384,7 @@ struct left {
 static struct left left_now(const int returned[3])
 {
     const struct flowq_vm *vm = x.b.vm;
-    const struct rss *r = atomic_load(&vm->virtio.decides), *last = vm->virtio.last;
+    const struct rss *r = atomic_load(&vm->virtio.rss_active), *last = vm->virtio.last;
     struct left l;
     memset(&l, 0, sizeof(l)); /* the padding, too */
     memcpy(l.returned, returned, sizeof(l.returned));
@@ -391,7 +392,7 @@ static struct left left_now(const int returned[3])
     l.summary = atomic_load(&vm->queues.summary);
     l.named = vm->queues.control->named[0];
     l.enabled = vm->queues.control->enabled[0];
-    l.in_use = atomic_load(&vm->queues.few);
+    l.in_use = atomic_load(&vm->queues.in_use_low);
     l.features = vm->virtio.features;
     l.offered_types = vm->virtio.hash_types;
     l.hash_types = last ? last->hash_types : 0;
@@ -401,7 +402,7 @@ static struct left left_now(const int returned[3])
     l.table_mask = r ? r->table_mask : 0;
     l.table = r ? r->table[0] : 0;
     l.reports = atomic_load(&vm->virtio.reports) != NULL;
-    l.flag = queues_ruled(&vm->queues);
+    l.flag = queues_rss_active(&vm->queues);
     l.key_vlan = atomic_load(&vm->settings.key_vlan);
     l.bound = bare_find(&x.b, pool[0][0][0][0].hash) != 0;
     return l;

@@ -83,7 +83,7 @@ static bool bound_once(void *ctx)
     return quiet();
 }
 
-/* Mutation: insert_at_home() stores the binding time after the word. */
+/* Mutation: note_insert_at_home() stores the binding time after the word. */
 START_TEST(a_new_flow_has_its_time) { MUST_HOLD("new flow", empty, bound_once, note_mine, note_mine, note_mine); }
 END_TEST
 
@@ -145,7 +145,7 @@ static bool newcomer_is_no_older(void *ctx)
     return quiet();
 }
 
-/* Mutations: stamp_raise() stores instead of comparing and swapping; it goes on until it has stored; bind_at() reads what it
+/* Mutations: stamp_raise() stores instead of comparing and swapping; it goes on until it has stored; note_bind_at() reads what it
    expects there when it has swapped the word. */
 START_TEST(a_late_note_does_not_age_a_newcomer)
 {
@@ -178,7 +178,7 @@ START_TEST(of_two_times_the_later_counts) { MUST_HOLD("two notes", alone_for_lon
 END_TEST
 
 /* A note that is behind by its clock opens the flow anew, and moves it from where a later one had: the later time counts. No
-   threads. Mutation: update_timed() does not heed stamp_ahead() where it binds. */
+   threads. Mutation: note_update_timed() does not heed note_stamp_ahead() where it binds. */
 START_TEST(a_later_time_stays)
 {
     struct frame syn;
@@ -226,7 +226,7 @@ static void rebind_0_and_back(void *ctx)
     x.outcome[0] = note(x.f[0], 1);
 }
 
-/* Mutation: update_timed() stores 0 over an old time instead of comparing and swapping. */
+/* Mutation: note_update_timed() stores 0 over an old time instead of comparing and swapping. */
 START_TEST(a_refresh_does_not_clear_a_new_time)
 {
     must_hold_every("refresh, held up", 2, alone_for_long_and_fast, its_time_counts_at_the_end, refresh_1, rebind_0_and_back);
@@ -257,8 +257,8 @@ static void crowd_of_old(void *ctx)
 }
 
 /*
- * Mutations: bind_at() does not look at the word again; update_timed() does not look again when it suppresses; find_other() does
- * not look at the second line; take_left() does not raise the time at the new place.
+ * Mutations: note_bind_at() does not look at the word again; note_update_timed() does not look again when it suppresses;
+ * note_find_other() does not look at the second line; note_take_left() does not raise the time at the new place.
  */
 START_TEST(a_flow_that_moves_aside_keeps_its_time)
 {
@@ -276,8 +276,8 @@ static void about_to_split(void *ctx)
 }
 
 /*
- * Mutations: bind_at() does not look at the word again; update_timed() does not heed `arriving`; split_locked() brings the times
- * before it names the halves; bring() stores.
+ * Mutations: note_bind_at() does not look at the word again; note_update_timed() does not heed `arriving`; shard_split_locked()
+ * brings the times before it names the halves; bring() stores.
  */
 START_TEST(a_flow_keeps_its_time_in_a_split)
 {
@@ -339,7 +339,7 @@ static void aside_then_split(void *ctx)
 
 /*
  * The flow moves twice while a note of it is held up: that finds the last place alone, and the one between would still have the
- * old time, which is so old that it passes for a later one. Mutation: update_timed() does not clear it when it binds.
+ * old time, which is so old that it passes for a later one. Mutation: note_update_timed() does not clear it when it binds.
  */
 START_TEST(an_old_time_does_not_come_after_a_new_one)
 {
@@ -353,7 +353,7 @@ static void about_to_merge(void *ctx)
     about_to_merge_within(REBIND_US);
 }
 
-/* Mutations: bind_at() does not look at the word again; merge_locked() does not bring the times. */
+/* Mutations: note_bind_at() does not look at the word again; trim_merge_locked() does not bring the times. */
 START_TEST(a_flow_keeps_its_time_in_a_merge)
 {
     MUST_HOLD("merging", about_to_merge, times_count, maintain, rebind_0, try_again_0);

@@ -7,9 +7,9 @@
 #include "config.h"
 #include "counted_parse.h"
 #include "model_parse.h"
-#include "parse_fast.h"
 #include "random_packet.h"
 #include "runner.h"
+#include "special.h"
 
 #include <check.h>
 #include <pthread.h>
@@ -79,7 +79,7 @@ static bool compare_fast(const struct random_packet *p, const struct parse_resul
         fail_on(p, "out of memory");
     memcpy(copy, p->bytes, p->len);
     struct flowq_pkt pkt = {.data = copy, .len = p->len, .flags = p->flags};
-    enum plain plain = parse_fast(&pkt, p->rules->udp_filter, tx, word);
+    enum plain plain = plain_read(&pkt, p->rules->udp_filter, tx, word);
     if (plain != PLAIN_NOT) {
         if (r->kind != PARSE_FLOW || r->n_first > 0 || (tx && r->flags & (PARSE_MULTICAST | PARSE_UNREAD_TUNNEL)))
             fail_on(p, "plain to the fast parser, but not to the complete one");
@@ -87,7 +87,7 @@ static bool compare_fast(const struct random_packet *p, const struct parse_resul
             key_reverse(&key);
         if (key.bytes != (plain == PLAIN_V4 ? KEY_V4_BYTES : KEY_V6_BYTES) || memcmp(key.word, word, key.bytes) != 0)
             fail_on(p, "the fast parser gives another key");
-        if (tx && note_flags_fast(&pkt, plain, word) != note_flags_of(key_l4(&key).protocol, r->flags))
+        if (tx && note_flags_plain(&pkt, plain, word) != note_flags_of(key_l4(&key).protocol, r->flags))
             fail_on(p, "the fast parser sees other TCP flags");
     }
     free(copy);
@@ -157,8 +157,8 @@ START_TEST(test_fast_flags)
     uint64_t word[5];
     for (uint32_t flags = 1; flags < 4; flags++) {
         struct flowq_pkt pkt = {.data = frame, .len = sizeof(frame), .flags = flags};
-        ck_assert(parse_fast(&pkt, rules.udp_filter, false, word) == PLAIN_NOT);
-        ck_assert(parse_fast(&pkt, rules.udp_filter, true, word) == PLAIN_NOT);
+        ck_assert(plain_read(&pkt, rules.udp_filter, false, word) == PLAIN_NOT);
+        ck_assert(plain_read(&pkt, rules.udp_filter, true, word) == PLAIN_NOT);
     }
 }
 END_TEST

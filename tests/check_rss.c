@@ -360,8 +360,8 @@ static void compare(const struct flowq_pkt *pkt, const struct parse_rules *rules
     bool ports = l4.protocol == FRAME_PROTO_TCP || l4.protocol == FRAME_PROTO_UDP;
     if (p.flags & PARSE_UNREAD_TUNNEL || l4.protocol == FRAME_PROTO_IPIP || l4.protocol == FRAME_PROTO_6IN4 ||
         l4.protocol == FRAME_PROTO_GRE) {
-        /* Perhaps a tunnel with an inner IP header but no flow: then its key is the outer one, and its fields are the inner ones.
-           */
+        /* Perhaps a tunnel with an inner IP header but no flow: then its key is the outer one, and its fields are the
+           inner ones. */
         ck_assert_uint_ne(r.version, 0);
         return;
     }

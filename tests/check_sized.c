@@ -32,7 +32,7 @@ START_TEST(what_both_know_is_taken)
         memset(&in, 0, sizeof(in));
         in.s = (struct grown){.size = size, .a = 0x11111111, .b = 0x22222222, .c = 0x33333333, .d = 0x44444444};
         memset(&out, 0x77, sizeof(out));
-        ck_assert_int_eq(take_known(&out, sizeof(out), &in, V1), size < V1 ? -EINVAL : 0);
+        ck_assert_int_eq(sized_read(&out, sizeof(out), &in, V1), size < V1 ? -EINVAL : 0);
         uint32_t copied = size < V1 ? 0 : size < sizeof(out) ? size : (uint32_t)sizeof(out);
         ck_assert_mem_eq(&out, &in, copied);
         for (uint32_t i = copied; i < sizeof(out); i++)
@@ -42,12 +42,12 @@ START_TEST(what_both_know_is_taken)
     uint8_t old[V1 + GUARD];
     memset(old, 0x77, sizeof(old));
     in.s = (struct grown){.size = sizeof(in.s), .a = 1, .b = 2};
-    ck_assert_int_eq(take_known(old, V1, &in, V1), 0);
+    ck_assert_int_eq(sized_read(old, V1, &in, V1), 0);
     for (uint32_t at = V1; at < sizeof(in.s); at++) {
         ((uint8_t *)&in)[at] = 1;
-        ck_assert_int_eq(take_known(old, V1, &in, V1), -E2BIG);
+        ck_assert_int_eq(sized_read(old, V1, &in, V1), -E2BIG);
         in.s.size = at; /* ends before: not looked at */
-        ck_assert_int_eq(take_known(old, V1, &in, V1), 0);
+        ck_assert_int_eq(sized_read(old, V1, &in, V1), 0);
         in.s.size = sizeof(in.s);
         ((uint8_t *)&in)[at] = 0;
     }
@@ -113,7 +113,7 @@ START_TEST(as_much_is_written_as_there_is_room_for)
         for (uint32_t known = V1; known <= sizeof(from); known += 4) {
             memset(&out, 0x77, sizeof(out));
             out.s.size = room;
-            hand_out(&out, &from, known);
+            sized_write(&out, &from, known);
             uint32_t written = room < known ? room : known;
             ck_assert_uint_eq(out.s.size, written);
             ck_assert_mem_eq(&out.s.a, &from.a, written - 4);

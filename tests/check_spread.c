@@ -114,7 +114,7 @@ END_TEST
 
 /* ---- Every way ----------------------------------------------------------------------------------------------------------- */
 
-extern bool steer_narrow;
+extern bool loops_baseline_only;
 
 enum { N_WAYS_FLOWS = 300, QUEUES = 16, ANSWERS = 1024 };
 
@@ -147,7 +147,7 @@ static void steer_each_way(struct flowq_vm *vm, struct flowq_vm *other, const st
     uint16_t qids[3];
     got(a, flowq_rx_steer(vm, pkt), "a single call");
     for (unsigned narrow = 0; narrow < 2; narrow++) {
-        steer_narrow = narrow;
+        loops_baseline_only = narrow;
         flowq_rx_steer_burst(vm, pkts, 3, qids);
         got(a, qids[0], narrow ? "a narrow burst" : "a burst");
         got(a, qids[2], narrow ? "a narrow burst" : "a burst");
@@ -157,7 +157,7 @@ static void steer_each_way(struct flowq_vm *vm, struct flowq_vm *other, const st
         got(a, qids[0], "a burst for several vms");
         got(a, qids[1], "a burst for several vms, the other");
     }
-    steer_narrow = false;
+    loops_baseline_only = false;
 }
 
 static void *no_memory(size_t align, size_t size)

@@ -45,10 +45,10 @@ START_TEST(second_lines)
         bare_make_sized(&b, max_flows, 0);
         for (unsigned i = 0; i < 1000; i++) {
             uint64_t tag = rng_next(&rng) & b.table->tag_mask;
-            uint32_t line = rng_below(&rng, b.table->line_mask + 1), other = other_line(b.table->line_mask, tag, line);
+            uint32_t line = rng_below(&rng, b.table->line_mask + 1), other = line_other(b.table->line_mask, tag, line);
             ck_assert_uint_ne(line, other);
             ck_assert_uint_le(other, b.table->line_mask);
-            ck_assert_uint_eq(other_line(b.table->line_mask, tag | 0x7fff, other), line);
+            ck_assert_uint_eq(line_other(b.table->line_mask, tag | 0x7fff, other), line);
         }
         bare_free(&b);
     }
@@ -76,18 +76,18 @@ START_TEST(flows_that_are_away)
         uint64_t bits = 0;
         for (unsigned i = 0; i < n; i++) {
             uint64_t tag = rng_next(&rng);
-            bits |= line_away_bit(tag);
-            line_count_away(&l, tag);
-            ck_assert(line_may_be_away(&l, tag));
-            ck_assert_uint_eq(line_overflow(&l) & LINE_AWAY_MAX, i + 1 < LINE_AWAY_MAX ? i + 1 : LINE_AWAY_MAX);
-            ck_assert_uint_eq(line_overflow(&l) & ~LINE_AWAY_MAX, bits);
+            bits |= line_second_bit(tag);
+            line_count_second(&l, tag);
+            ck_assert(line_may_be_second(&l, tag));
+            ck_assert_uint_eq(line_overflow(&l) & LINE_SECOND_MAX, i + 1 < LINE_SECOND_MAX ? i + 1 : LINE_SECOND_MAX);
+            ck_assert_uint_eq(line_overflow(&l) & ~LINE_SECOND_MAX, bits);
         }
         ck_assert_uint_lt(line_overflow(&l), table_tag_low(1)); /* the lowest tag there is */
         for (unsigned i = n; i > 1; i--)
-            line_uncount_away(&l);
-        ck_assert_uint_eq(line_overflow(&l) & ~LINE_AWAY_MAX, bits);
-        line_uncount_away(&l);
-        ck_assert_uint_eq(line_overflow(&l), n < LINE_AWAY_MAX ? 0 : bits | LINE_AWAY_MAX);
+            line_uncount_second(&l);
+        ck_assert_uint_eq(line_overflow(&l) & ~LINE_SECOND_MAX, bits);
+        line_uncount_second(&l);
+        ck_assert_uint_eq(line_overflow(&l), n < LINE_SECOND_MAX ? 0 : bits | LINE_SECOND_MAX);
     }
 }
 END_TEST
@@ -132,7 +132,7 @@ END_TEST
 static void must_be_surrounded(uint64_t hash)
 {
     struct shard *s = table_shard(b.table, hash);
-    uint32_t home = home_line(b.table->line_mask, hash), lines[2] = {home, other_line(b.table->line_mask, hash, home)};
+    uint32_t home = line_of_hash(b.table->line_mask, hash), lines[2] = {home, line_other(b.table->line_mask, hash, home)};
     for (unsigned i = 0; i < 2 * LINE_SLOTS; i++) {
         uint64_t word = atomic_load(&shard_line(s, lines[i / LINE_SLOTS])->slot[i % LINE_SLOTS]);
         ck_assert_uint_eq(word_class(word), FLOWQ_CLASS_ESTABLISHED);
@@ -390,7 +390,7 @@ START_TEST(a_flow_that_stays_frozen)
 {
     bare_make_sized(&b, 1000, 0);
     insert_new(10);
-    struct place p = table_find(b.table, flows[3].hash);
+    struct place p = find_in_table(b.table, flows[3].hash);
     struct spin *lock = &shard_head(b.table, p.shard)->lock;
     ck_assert(spin_try(lock));
     uint64_t word = slot_freeze(p.slot);

@@ -18,7 +18,7 @@ static void count_read(const unsigned char *bytes, size_t n)
 
 /* The sources once more, in this file, under other names. */
 #define CURSOR_READ(p, n)    count_read(p, n)
-#define parse_packet         counted_parse_from
+#define parse_packet_to      counted_parse_to
 #define walk_finish          counted_walk_finish
 #define walk_finish_portless counted_walk_finish_portless
 #define link_ethernet        counted_link_ethernet
@@ -33,7 +33,7 @@ static void count_read(const unsigned char *bytes, size_t n)
 #define tunnel_udp           counted_tunnel_udp
 #define rss_parse            counted_rss_from
 #define rss_ip               counted_rss_ip
-void counted_parse_from(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct parse_result *out);
+void counted_parse_to(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct key *key, struct parse_result *out);
 void counted_rss_from(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct rss_fields *out);
 void counted_rss_ip(struct walk *w, struct cursor at, unsigned version);
 
@@ -47,7 +47,7 @@ void counted_parse_packet(const struct flowq_pkt *pkt, const struct parse_rules 
 {
     packet = pkt->data;
     packet_len = pkt->len;
-    counted_parse_from(pkt, rules, out);
+    counted_parse_to(pkt, rules, &out->key, out);
 }
 
 void counted_rss_parse(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct rss_fields *out)

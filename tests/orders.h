@@ -64,7 +64,7 @@ static inline void fill_pool(void)
         frame_flow(&f.in, &f.in_tuple, FRAME_ACK);
         frame_icmp_error(&f.error, &from_router, &t, 28);
         f.hash = hash_of(b.vm, &f.in);
-        uint32_t home = (uint32_t)f.hash % N_LINES, far = other_line(b.table->line_mask, f.hash, home) == (home ^ 3);
+        uint32_t home = (uint32_t)f.hash % N_LINES, far = line_other(b.table->line_mask, f.hash, home) == (home ^ 3);
         unsigned *at = &n_pool[f.hash >> 61][home][far];
         if (*at == LINE_SLOTS + 1)
             continue;

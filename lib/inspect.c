@@ -1,16 +1,17 @@
-/* look: one flow by its tuple, and all of them. Reads only. */
+/* inspect: one flow by its tuple, and all of them. Reads only. */
+#include "find.h"
 #include "sized.h"
 #include "vm.h"
 
 /* An address that fills the first bytes of its field only. */
-static bool tail_is_zero(const uint8_t address[16], size_t bytes)
+static bool inspect_tail_is_zero(const uint8_t address[16], size_t bytes)
 {
     static const uint8_t zero[16];
     return memcmp(address + bytes, zero, 16 - bytes) == 0;
 }
 
 /* The key that parse_packet() gives for the flow's incoming packets; key.bytes 0: the tuple makes no sense. */
-static struct key key_from(const struct flowq_tuple *t, bool key_vlan, bool key_vni)
+static struct key inspect_key(const struct flowq_tuple *t, bool key_vlan, bool key_vni)
 {
     struct key k = {.bytes = 0};
     struct key_l4 l4 = {.protocol = t->protocol, .version = t->version};
@@ -19,7 +20,7 @@ static struct key key_from(const struct flowq_tuple *t, bool key_vlan, bool key_
     if (t->has_vni > 1 || (t->vni != 0 && !t->has_vni))
         return k;
     size_t address = t->version == 4 ? 4 : 16;
-    if (!tail_is_zero(t->src, address) || !tail_is_zero(t->dst, address))
+    if (!inspect_tail_is_zero(t->src, address) || !inspect_tail_is_zero(t->dst, address))
         return k;
     memcpy(k.word, t->src, address);
     memcpy((char *)k.word + address, t->dst, address);
@@ -45,7 +46,7 @@ static struct key key_from(const struct flowq_tuple *t, bool key_vlan, bool key_
     return k;
 }
 
-static void describe(const struct flowq_vm *vm, uint64_t word, uint64_t now_ns, struct flowq_binding *out)
+static void inspect_describe(const struct flowq_vm *vm, uint64_t word, uint64_t now_ns, struct flowq_binding *out)
 {
     const struct table *t = &vm->table;
     uint32_t queue = word_queue(t, word);
@@ -64,35 +65,36 @@ int flowq_vm_lookup(struct flowq_vm *vm, const struct flowq_tuple *tuple, struct
 {
     if (!vm || !tuple || !out || !sized_can_take(out))
         return -EINVAL;
-    struct key key = key_from(tuple, u8_load_relaxed(&vm->settings.key_vlan) != 0, u8_load_relaxed(&vm->settings.key_vni) != 0);
+    struct key key =
+        inspect_key(tuple, u8_load_relaxed(&vm->settings.key_vlan) != 0, u8_load_relaxed(&vm->settings.key_vni) != 0);
     if (key.bytes == 0)
         return -EINVAL;
     struct thread *thread = thread_self();
     if (!thread)
         return -ENOMEM;
     thread_enter(thread);
-    struct place p = table_find(&vm->table, hash_key(&vm->secret, &key));
+    struct place p = find_in_table(&vm->table, hash_key(&vm->secret, &key));
     thread_leave(thread);
     if (!p.slot)
         return -ENOENT;
     struct flowq_binding all;
-    describe(vm, p.word, vm_now(vm), &all);
-    hand_out(out, &all, sizeof(all));
+    inspect_describe(vm, p.word, vm_now(vm), &all);
+    sized_write(out, &all, sizeof(all));
     return 0;
 }
 
-struct showing {
+struct inspect_walk {
     const struct flowq_vm *vm;
     uint64_t now_ns;
     int (*fn)(void *ctx, const struct flowq_binding *binding);
     void *ctx;
 };
 
-static int show(void *ctx, uint64_t word)
+static int inspect_show(void *ctx, uint64_t word)
 {
-    const struct showing *s = ctx;
+    const struct inspect_walk *s = ctx;
     struct flowq_binding binding;
-    describe(s->vm, word, s->now_ns, &binding);
+    inspect_describe(s->vm, word, s->now_ns, &binding);
     return s->fn(s->ctx, &binding);
 }
 
@@ -103,9 +105,9 @@ int flowq_vm_flows(struct flowq_vm *vm, int (*fn)(void *ctx, const struct flowq_
     struct thread *thread = thread_self();
     if (!thread)
         return -ENOMEM;
-    struct showing s = {.vm = vm, .now_ns = vm_now(vm), .fn = fn, .ctx = ctx};
+    struct inspect_walk s = {.vm = vm, .now_ns = vm_now(vm), .fn = fn, .ctx = ctx};
     thread_enter(thread);
-    int r = table_each(&vm->table, show, &s);
+    int r = table_each(&vm->table, inspect_show, &s);
     thread_leave(thread);
     return r;
 }

@@ -1,0 +1,211 @@
+/*
+ * rx: packets that go to the VM, from the calls to the queue.
+ *
+ *     frame -> pkt -> parse -> key -> hash -> table -> queue
+ *
+ *     parse     to the hash of the flow, and the line of the table where it is at home, which is fetched: plain packets in loops
+ *               (plain.h, hash.h), special ones apart (special.c, parse.h)
+ *     find      the queue that the flow's word in that line names (find.h)
+ *     answer    the packets that were missed there: flows in their second line, unbound ones, fragments and the like (answer.c)
+ *
+ * The loops of these stages are in loops_each.h. Where a burst has more packets than a batch, the next batch is parsed before
+ * this one's lines are looked at, so that its misses overlap with that, too. A single plain packet takes the same way without a
+ * batch, any other is a burst of one. Bursts for several vms: rx_vms.c. What the VM sends: tx.c. Steering writes nothing but the
+ * cache of fragments, the tables of a hash key that is used for the first time (toeplitz.c), and counters.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "loops.h"
+#include "require.h"
+#include "rss.h"
+
+static inline bool rx_single_queue(struct flowq_vm *vm, const struct thread *thread, size_t n, uint16_t *qid, uint8_t *reason);
+static inline __attribute__((always_inline)) void rx_batches(const struct vm_view *v, const struct flowq_pkt *pkts, size_t n,
+                                                             uint16_t *qids, struct flowq_decision *out);
+static void rx_fill(uint16_t *qids, size_t n, uint16_t qid);
+static void rx_enter(struct thread *thread);
+static void rx_leave(struct thread *thread);
+
+void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
+{
+    require(vm && (n == 0 || (pkts && qids)));
+    struct thread *thread = thread_self();
+    uint16_t qid;
+    uint8_t reason;
+    if (queues_rss_active(&vm->queues) && rss_steer(vm, thread, pkts, n, qids, NULL))
+        return;
+    if (rx_single_queue(vm, thread, n, &qid, &reason)) {
+        rx_fill(qids, n, qid);
+        return;
+    }
+    rx_enter(thread);
+    const struct vm_view v = vm_view_of(vm, caller_of(thread));
+    rx_batches(&v, pkts, n, qids, NULL);
+    rx_leave(thread);
+    vm_count_answers(vm, &v.tally, qids, n);
+}
+
+/* ---- A burst --------------------------------------------------------------------------------------------------------------- */
+
+/* Answers a batch that has been parsed, and counts. */
+static inline void rx_batch(const struct loops *loops, const struct vm_view *v, struct batch *b, unsigned n, uint16_t *qids)
+{
+    uint32_t missed = loops->rx_find(v, b, n, qids);
+    uint32_t quotes = b->quotes & ~missed, others = missed | quotes;
+    if (others) {
+        uint32_t plain = missed & ~(b->special | b->queue_off);
+        n -= (unsigned)__builtin_popcount(others);
+        if (plain)
+            missed ^= plain ^ loops->rx_answer_plain(v, b, plain, qids);
+    }
+    if (missed || b->n_fragments)
+        loops->rx_answer(v, b, missed, qids);
+    if (__builtin_expect(quotes != 0, 0))
+        answer_quotes(v, b, quotes);
+    tally_add(&v->tally, STAT_STEER + FLOWQ_REASON_BOUND, n);
+}
+
+/* All batches of a burst. Where `out` is not NULL, qids has room for one batch, and the decisions go there. */
+static inline __attribute__((always_inline)) void rx_batches(const struct vm_view *v, const struct flowq_pkt *pkts, size_t n,
+                                                             uint16_t *qids, struct flowq_decision *out)
+{
+    const struct loops *loops = loops_best();
+    struct batch two[2], *b = &two[0], *next = &two[1];
+    if (n == 0)
+        return;
+    b->now_ns = 0;
+    loops->rx_parse(v, pkts, batch_size(n, 0), true, batch_size(n, BATCH), b);
+    for (size_t at = 0; at < n; at += BATCH) {
+        unsigned m = batch_size(n, at), m_next = batch_size(n, at + BATCH);
+        if (m_next)
+            loops->rx_parse(v, pkts + at + BATCH, m_next, false, batch_size(n, at + 2 * BATCH), next);
+        if (out)
+            memset(b->reason, FLOWQ_REASON_BOUND, sizeof(b->reason));
+        rx_batch(loops, v, b, m, out ? qids : qids + at);
+        for (unsigned i = 0; out && i < m; i++)
+            out[at + i] = (struct flowq_decision){.qid = qids[i], .reason = b->reason[i]};
+        if (out)
+            vm_count_answers(v->vm, &v->tally, qids, m);
+        next->now_ns = b->now_ns; /* one reading of the clock a call */
+        struct batch *done = b;
+        b = next;
+        next = done;
+    }
+}
+
+static void rx_enter(struct thread *thread)
+{
+    if (thread)
+        thread_enter(thread);
+}
+
+static void rx_leave(struct thread *thread)
+{
+    if (thread)
+        thread_leave(thread);
+}
+
+/* ---- One queue in use, or none: no packet has to be looked at (S0) --------------------------------------------------------- */
+
+static __attribute__((noinline)) void rx_answer_all(struct flowq_vm *vm, const struct thread *thread, size_t n, uint32_t summary,
+                                                    uint16_t *qid, uint8_t *reason)
+{
+    struct tally tally = stats_tally(&vm->stats, thread);
+    *qid = queues_lowest(summary);
+    *reason = *qid == FLOWQ_DROP ? FLOWQ_REASON_DROP : FLOWQ_REASON_SINGLE;
+    tally_add(&tally, STAT_STEER + *reason, n);
+    vm_count_steered(vm, &tally, *qid, n);
+}
+
+/* The answer for all n packets, counted; false: there are more queues. */
+static inline bool rx_single_queue(struct flowq_vm *vm, const struct thread *thread, size_t n, uint16_t *qid, uint8_t *reason)
+{
+    uint32_t summary = u32_load_acquire(&vm->queues.summary);
+    if (__builtin_expect(queues_n(summary) > 1, 1))
+        return false;
+    rx_answer_all(vm, thread, n, summary, qid, reason);
+    return true;
+}
+
+/* Four answers a store. */
+static void rx_fill(uint16_t *qids, size_t n, uint16_t qid)
+{
+    const uint64_t four = qid * UINT64_C(0x0001000100010001);
+    for (; n >= 4; n -= 4, qids += 4)
+        memcpy(qids, &four, sizeof(four));
+    while (n > 0)
+        qids[--n] = qid;
+}
+
+/* ---- One packet ------------------------------------------------------------------------------------------------------------ */
+
+static __attribute__((noinline)) uint16_t rx_plain_missed(struct flowq_vm *vm, const struct thread *thread,
+                                                          const struct flowq_pkt *pkt, uint64_t hash)
+{
+    const struct vm_view v = vm_view_of(vm, caller_of(thread));
+    uint8_t reason;
+    uint16_t qid = answer_one(&v, BATCH_PLAIN, hash, pkt, NULL, &reason);
+    tally_add(&v.tally, STAT_STEER + reason, 1);
+    return qid;
+}
+
+/* A plain packet: the same stages without a batch, out of the vm's first cache line. */
+static inline uint16_t rx_plain(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkt, uint64_t hash)
+{
+    const struct tally tally = stats_tally(&vm->stats, thread);
+    uint32_t qid;
+    thread_enter(thread);
+    const struct line *home = vm_home_line(vm, hash);
+    uint64_t word = find_named(home, line_home_of(home, &hash, &vm->secret_v4.tag_mask)); /* T-C */
+    if (__builtin_expect(vm_unanswered(vm, word, &hash, &qid) != 0, 0))
+        qid = rx_plain_missed(vm, thread, pkt, hash);
+    else
+        tally_add(&tally, STAT_STEER + FLOWQ_REASON_BOUND, 1);
+    thread_leave(thread);
+    vm_count_steered(vm, &tally, qid, 1);
+    return (uint16_t)qid;
+}
+
+uint16_t flowq_rx_steer(struct flowq_vm *vm, const struct flowq_pkt *pkt)
+{
+    require(vm && pkt);
+    struct thread *thread = thread_self();
+    uint64_t word[5];
+    uint16_t qid;
+    if (thread && queues_by_flow(&vm->queues)) {
+        enum plain plain = plain_read(pkt, u64_load_relaxed(&vm->udp_filter), false, word);
+        if (plain != PLAIN_NOT)
+            return rx_plain(vm, thread, pkt, vm_hash_plain(vm, plain, word));
+    }
+    flowq_rx_steer_burst(vm, pkt, 1, &qid);
+    return qid;
+}
+
+/* ---- With reasons and hashes ----------------------------------------------------------------------------------------------- */
+
+static void rx_decide(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts, size_t n,
+                      struct flowq_decision *out)
+{
+    struct flowq_decision same = {.qid = 0};
+    uint16_t qids[BATCH];
+    if (rx_single_queue(vm, thread, n, &same.qid, &same.reason)) {
+        for (size_t i = 0; i < n; i++)
+            out[i] = same;
+        return;
+    }
+    rx_enter(thread);
+    const struct vm_view v = vm_view_of(vm, caller_of(thread));
+    rx_batches(&v, pkts, n, qids, out);
+    rx_leave(thread);
+}
+
+void flowq_rx_decide_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, struct flowq_decision *out)
+{
+    require(vm && (n == 0 || (pkts && out)));
+    struct thread *thread = thread_self();
+    if (queues_rss_active(&vm->queues) && rss_steer(vm, thread, pkts, n, NULL, out))
+        return;
+    rx_decide(vm, thread, pkts, n, out);
+    if (ptr_load_acquire(&vm->virtio.reports) != NULL)
+        rss_add_reports(vm, thread, pkts, n, out);
+}
