@@ -104,15 +104,23 @@ static void count_tunnels(const struct random_packet *p, const struct parse_resu
         rules.tunnels &= ~(left & -left);
         rules.udp_filter = parse_rules_filter(&rules);
         parse_packet(&pkt, &rules, &without);
-        tunnels[__builtin_ctz(left)] += !parse_result_equal(r, &without);
+        bool read = r->kind == PARSE_FLOW && !(r->flags & PARSE_UNREAD_TUNNEL);
+        tunnels[__builtin_ctz(left)] += read && !parse_result_equal(r, &without);
     }
+}
+
+/* Counts what follows IPv6 right behind Ethernet. */
+static void count_next(const struct random_packet *p, long next[UINT8_MAX + 1])
+{
+    if (p->flags == 0 && p->len > 20 && p->bytes[12] == 0x86 && p->bytes[13] == 0xdd)
+        next[p->bytes[20]]++;
 }
 
 START_TEST(test_random)
 {
     struct rng rng = {.state = seed};
     long n = seed_long() ? 20000000 : 500000, kinds[PARSE_SPREAD + 1] = {0}, firsts[3] = {0}, flags[7] = {0}, plain = 0;
-    long sizes[KEY_MAX_WORDS + 1] = {0}, tunnels[32] = {0};
+    long sizes[KEY_MAX_WORDS + 1] = {0}, tunnels[32] = {0}, next[UINT8_MAX + 1] = {0};
     for (long i = 0; i < n; i++) {
         struct random_packet p;
         struct parse_rules rules;
@@ -129,6 +137,7 @@ START_TEST(test_random)
         sizes[r.key.bytes / 8]++;
         for (unsigned bit = 0; bit < 7; bit++)
             flags[bit] += r.flags >> bit & 1;
+        count_next(&p, next);
         if (i % 8 == 0)
             count_tunnels(&p, &r, tunnels);
     }
@@ -144,6 +153,10 @@ START_TEST(test_random)
         ck_assert_msg(sizes[i] > n / 4000, "keys of %u words only %ld times", i, sizes[i]);
     for (unsigned i = 0; i < 7; i++)
         ck_assert_msg(flags[i] > n / 200, "flag %u only %ld times", i, flags[i]);
+    /* By chance, as any other number, a thirtieth of this. */
+    for (unsigned i = 0; i < MODEL_N_EXTENSIONS; i++)
+        ck_assert_msg(next[model_extensions[i]] > n / 1000, "extension header %u: %ld times", model_extensions[i],
+                      next[model_extensions[i]]);
     for (unsigned i = 0; CONFIG_TUNNELS >> i; i++)
         ck_assert_msg(tunnels[i] > n / 8 / 10000, "FLOWQ_TUNNEL_* 1 << %u only %ld times", i, tunnels[i]);
 }

@@ -14,6 +14,10 @@
 /* Does what parse_packet() promises, fields left undefined there being zero here. */
 void model_parse(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct parse_result *out);
 
+/* Extension headers of IPv6. */
+#define MODEL_N_EXTENSIONS 6
+extern const uint8_t model_extensions[MODEL_N_EXTENSIONS];
+
 /* Whether two results agree in all that parse_packet() defines. */
 bool parse_result_equal(const struct parse_result *a, const struct parse_result *b);
 

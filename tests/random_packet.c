@@ -157,7 +157,7 @@ static void put_transport(struct random_packet *p, unsigned version, uint8_t pro
 /* Variant 0 with any protocol, or variant 1. */
 static void put_gue(struct random_packet *p, unsigned depth)
 {
-    static const uint8_t protocol[] = {4, 4, 41, 41, 47, 47, 6, 17, 1, 58, 44, 50, 59};
+    static const uint8_t protocol[] = {4, 4, 41, 41, 47, 47, 6, 17, 33, 132, 136, 1, 58, 44, 50, 59};
     uint32_t words = any(p, 3) ? 0 : any(p, 8), next = any(p, 20) ? protocol[any(p, sizeof(protocol))] : any(p, 256);
     unsigned version = any_version(p);
     if (any(p, 4) == 0) {
@@ -172,7 +172,7 @@ static void put_gue(struct random_packet *p, unsigned depth)
 
 static void put_udp_tunnel(struct random_packet *p, unsigned depth)
 {
-    unsigned port = any(p, PARSE_N_PORTS);
+    enum parse_port port = (enum parse_port)any(p, PARSE_N_PORTS);
     put_anything(p, 2);
     put(p, p->rules->port[port], 2);
     put_anything(p, 4);
@@ -198,8 +198,10 @@ static void put_udp_tunnel(struct random_packet *p, unsigned depth)
     case PARSE_PORT_MPLS_UDP:
         put_mpls(p, any_version(p), depth);
         break;
-    default:
+    case PARSE_PORT_GRE_UDP:
         put_gre(p, depth);
+        break;
+    case PARSE_N_PORTS:
         break;
     }
 }
