@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * config: from what a host wrote into struct flowq_vm_config, possibly for another version of the library, to checked values.
  */

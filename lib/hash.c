@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* hash: see hash.h. */
 #include "hash.h"
 

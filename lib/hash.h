@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * hash: from a key to 64 well-mixed bits that nobody outside can predict.
  *

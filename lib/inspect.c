@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* inspect: one flow by its tuple, and all of them. Reads only. */
 #include "find.h"
 #include "sized.h"

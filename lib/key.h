@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * key: the identity of a flow, as bytes to hash.
  *

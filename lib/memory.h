@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * memory: where a vm's memory comes from: the host's callbacks or the C library.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* note: see note.h, and table.h for the ordering guarantees T-A to T-F. */
 #include "note.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * note: what a transmitted packet does to the table (rules S1, S2, S7 to S9, S12).
  *
@@ -51,16 +52,16 @@
 #include "stats.h"
 #include "table.h"
 
-#define NOTE_TICK_SHIFT_MAX 30
+#define NOTE_TICK_SHIFT_MAX     30
 #define NOTE_EMBRYONIC_STALE_NS UINT64_C(5000000000)
-#define NOTE_CLOSING_STALE_NS UINT64_C(10000000000)
-#define NOTE_BIND_SHIFT 16
+#define NOTE_CLOSING_STALE_NS   UINT64_C(10000000000)
+#define NOTE_BIND_SHIFT         16
 /* Shards that a note may split to find room: all 14 flows of two lines go to the same half of one once in 2^13 times. */
 #define NOTE_SPLITS 2
 /* Binding times up to so many of their ticks ahead, 0.54 s, are new: clocks differ, and a note may have been held up since it
    read its own. */
 #define NOTE_BIND_AHEAD (1u << 13)
-#define NOTE_TRIES 64 /* times a note starts again before it is given up as busy (S12) */
+#define NOTE_TRIES      64 /* times a note starts again before it is given up as busy (S12) */
 
 /* What the packet says about its flow: by its three lowest TCP flags (RFC 9293), the strongest of which decides. */
 enum note_kind {
@@ -120,8 +121,10 @@ bool note_stale(const struct note_ages *ages, uint32_t now_tick, uint64_t word);
  * The class of a flow after a note with these flags, by its class before. Of a frozen one it is not known here: a bit that no
  * word has makes sure that the word seems to be another flow's.
  */
-#define NOTE_CLASS_CLOSES {WORD_SPARE, FLOWQ_CLASS_CLOSING, FLOWQ_CLASS_CLOSING, FLOWQ_CLASS_CLOSING}
+/* clang-format off */
+#define NOTE_CLASS_CLOSES  {WORD_SPARE, FLOWQ_CLASS_CLOSING, FLOWQ_CLASS_CLOSING, FLOWQ_CLASS_CLOSING}
 #define NOTE_CLASS_GOES_ON {WORD_SPARE, FLOWQ_CLASS_ESTABLISHED, FLOWQ_CLASS_ESTABLISHED, FLOWQ_CLASS_CLOSING}
+/* clang-format on */
 static const uint16_t note_class[NOTE_KINDS][4] = {
     [NOTE_CARRIES] = NOTE_CLASS_GOES_ON,
     [NOTE_CLOSES] = NOTE_CLASS_CLOSES,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * parse: from a frame to what steering must know about it (rules S3 to S7).
  *

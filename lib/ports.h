@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * ports: the parser's UDP ports as a setting, which may change while packets are parsed.
  *

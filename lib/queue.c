@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* queue: see queue.h for the layout and who may read it how. */
 #include "queue.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * queue: which receive queues are in use, and which of them an unbound flow takes (rules S1, S10, S11).
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* slab: see slab.h. */
 #include "slab.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* stats: what flowq_vm_stats() and flowq_vm_queue_stats() tell. */
 #include "stats.h"
 

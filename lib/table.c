@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* table: life cycle, walks over all flows. See table.h for the layout and the ordering guarantees cited here. */
 #include "table.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * table: flow -> queue. What notes write and steering reads.
  *

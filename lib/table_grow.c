@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * table_grow: how a table grows, a shard at a time, under its readers' eyes.
  *

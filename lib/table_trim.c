@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * table_trim: gives memory back after a peak, two shards at a time (T-D, T-E; see table.h).
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* version: which library this is, and names for its constants. */
 #include "flowq.h"
 

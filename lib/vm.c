@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* vm: making, changing, resetting and unmaking one. Public interface; every errno that leaves is documented in flowq.h. */
 #include "vm.h"
 

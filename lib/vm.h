@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * vm: one multiqueue NIC, put together from its parts.
  *

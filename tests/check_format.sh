@@ -20,9 +20,8 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# Not: snippets of flowq-integration(7), which are written as the hosts are that they are made for, in the width of a page; and not
-# lib/, whose files are being divided anew.
-tree_files "$work/git" | grep '\.[ch]$' | grep -v -E '^lib/' |
+# Not: snippets of flowq-integration(7), which are written as the hosts are that they are made for, in the width of a page.
+tree_files "$work/git" | grep '\.[ch]$' |
     grep -v -x -E 'tests/integration/(dpdk_vhost|ovs|ovs_netdev|switch|tap|vmm|vpp)\.c' >"$work/files"
 # shellcheck disable=SC2046 # no name of ours has a space
 awk 'length > 130 { print FILENAME ":" FNR ": " length " columns"; n++ } END { exit n > 0 }' $(cat "$work/files") || failed=1
