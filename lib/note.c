@@ -6,13 +6,15 @@
 /* Besides FLOWQ_NOTE_*: */
 enum {
     AGAIN = 0xffff,     /* something changed under us, start again */
-    GET_MEMORY = 0xfffe /* growth wants some, and start again */
+    GET_MEMORY = 0xfffe, /* growth wants some, and start again */
+    GET_HALVES = 0xfffd  /* so does a split */
 };
 
 /* How the table may still grow for one note. */
 struct growth {
     unsigned splits;        /* so many times; 0: the note has to do with what there is */
     struct table_want want; /* with GET_MEMORY */
+    struct table_halves *halves; /* for a split; NULL: none yet */
 };
 
 /* ---- Class and age (S8) ---------------------------------------------------------------------------------------------------- */
@@ -311,21 +313,18 @@ static void take_left(const struct note_context *c, const struct moved *m, struc
     u64_store_release(m->from.slot, secondary ? word | WORD_SECONDARY : word);
 }
 
-static uint32_t grow(const struct note_context *c, struct shard *s, uint64_t hash, struct growth *g)
+static uint32_t grown_outcome(const struct note_context *c, enum table_grown grown)
 {
-    if (g->splits == 0)
-        return FLOWQ_NOTE_REFUSED;
-    switch (table_grow(c->table, s, hash, &g->want, c->tries_left)) {
+    switch (grown) {
     case TABLE_GROWN:
-        tally_add(&c->tally, STAT_GROWN, 1);
-        g->splits -= s != nowhere();
-        return AGAIN;
     case TABLE_CHANGED:
         return AGAIN;
     case TABLE_BUSY:
         return FLOWQ_NOTE_BUSY;
     case TABLE_WANTS:
         return GET_MEMORY;
+    case TABLE_UNREADY:
+        return GET_HALVES;
     case TABLE_DELAYED:
         tally_add(&c->tally, STAT_GROW_DELAYED, 1);
         break;
@@ -333,6 +332,18 @@ static uint32_t grow(const struct note_context *c, struct shard *s, uint64_t has
         break;
     }
     return FLOWQ_NOTE_REFUSED;
+}
+
+static uint32_t grow(const struct note_context *c, struct shard *s, uint64_t hash, struct growth *g)
+{
+    if (g->splits == 0)
+        return FLOWQ_NOTE_REFUSED;
+    enum table_grown grown = table_grow(c->table, s, hash, g->halves, &g->want, c->tries_left);
+    if (grown == TABLE_GROWN) {
+        tally_add(&c->tally, STAT_GROWN, 1);
+        g->splits -= s != nowhere();
+    }
+    return grown_outcome(c, grown);
 }
 
 /* No lock is held. */
@@ -412,10 +423,34 @@ static uint32_t insert_in(const struct note_context *c, struct shard *s, uint64_
     return outcome;
 }
 
+/* There was no room in s, and there is no lock held: gets what a split takes, and tries again. */
+static __attribute__((noinline)) uint32_t split_and_insert(const struct note_context *c, struct shard *s, uint64_t hash,
+                                                           uint32_t cls, struct growth *g)
+{
+    struct table_halves halves = {{NULL, NULL}};
+    uint32_t outcome = grown_outcome(c, table_prepare(c->table, s, &halves, &g->want, c->tries_left));
+    if (outcome == FLOWQ_NOTE_REFUSED) {
+        g->splits = 0; /* the note has to do with what there is */
+        return AGAIN;
+    }
+    if (outcome != AGAIN)
+        return outcome;
+    g->halves = &halves;
+    s = table_shard(c->table, hash); /* another one, perhaps, by now */
+    if (s != nowhere())
+        outcome = insert_in(c, s, hash, cls, g);
+    g->halves = NULL;
+    if (halves.half[0])
+        table_give_back(c->table, &halves);
+    return outcome;
+}
+
 static uint32_t insert(const struct note_context *c, uint64_t hash, uint32_t cls, struct growth *g)
 {
     struct shard *s = table_shard(c->table, hash);
     uint32_t outcome = s == nowhere() ? grow(c, s, hash, g) : insert_in(c, s, hash, cls, g);
+    if (outcome == GET_HALVES)
+        outcome = split_and_insert(c, s, hash, cls, g);
     return outcome == GET_MEMORY ? get_memory(c, g) : outcome;
 }
 

@@ -109,7 +109,7 @@ int table_init(struct table *t, const struct table_sizes *z, const struct memory
         shard_wipe(t, s);
         directory_name(t, d, s, depth ? (uint64_t)i << (64 - depth) : 0);
     }
-    t->grow.n_shards = first;
+    u32_store_relaxed(&t->grow.n_shards, first);
     t->grow.to_make = 0;
     return 0;
 }

@@ -147,8 +147,9 @@ struct table {
     struct {
         struct spin lock;
         atomic_u32 pending; /* retired shards and directories; read without the lock to see whether there is work */
-        uint32_t n_shards;  /* named by the directory */
-        uint32_t n_retired; /* shards */
+        atomic_u32 n_shards; /* named by the directory; read without the lock to see whether there may be more */
+        uint32_t n_retired;  /* shards */
+        atomic_ptr unused;   /* shards that were taken for a split and given back, by retired_next; pushed without the lock */
         struct shard *retired_first, *retired_last;
         struct directory *directories_first, *directories_last;
         struct slab *slabs, *slabs_last; /* those with room first */
@@ -337,16 +338,29 @@ struct table_want {
 };
 static inline bool table_wants(const struct table_want *w) { return w->n_slabs || w->depth; }
 
+/* Two shards for a split to fill. Nobody else knows them yet. */
+struct table_halves {
+    struct shard *half[2]; /* NULL: none */
+};
+
 enum table_grown {
     TABLE_GROWN,
     TABLE_CHANGED, /* somebody else made room: look again */
     TABLE_BUSY,    /* somebody else is at it */
     TABLE_WANTS,   /* memory: get it, without locks, and come again */
+    TABLE_UNREADY, /* halves: let table_prepare() take them, and come again */
     TABLE_DELAYED, /* T-F */
     TABLE_AT_LIMIT
 };
-/* Makes room where `hash` belongs. s is its shard, locked by the caller, or nowhere() (then no lock). */
-enum table_grown table_grow(struct table *t, struct shard *s, uint64_t hash, struct table_want *want, uint32_t *tries_left);
+/* Makes room where `hash` belongs. s is its shard, locked by the caller, or nowhere() (then no lock). h: NULL, or what
+   table_prepare() took; the halves are gone if the table has grown. */
+enum table_grown table_grow(struct table *t, struct shard *s, uint64_t hash, struct table_halves *h, struct table_want *want,
+                            uint32_t *tries_left);
+/* Takes what it needs to split a shard like s, and touches it, so that nobody waits for the kernel's clearing of pages. The caller
+   holds no lock. TABLE_GROWN: *h can be used, or has to be given back. */
+enum table_grown table_prepare(struct table *t, struct shard *s, struct table_halves *h, struct table_want *want,
+                               uint32_t *tries_left);
+void table_give_back(struct table *t, struct table_halves *h);
 
 enum table_got { TABLE_GOT, TABLE_GOT_NONE, TABLE_GOT_BUSY };
 /* Calls the allocator. What another thread has got meanwhile stays beside it. The caller holds no lock of the table's. */

@@ -97,7 +97,7 @@ static bool merge_locked(struct table *t, struct step *step, struct shard *pair[
     shard_bring_stamps(t, pair[0]);
     shard_bring_stamps(t, pair[1]);
     shard_arrived(t, one);
-    t->grow.n_shards--;
+    u32_sub_relaxed(&t->grow.n_shards, 1);
     trim->n_merged++;
     return true;
 }
@@ -160,7 +160,7 @@ static bool try_merge(struct table *t, struct step *step, struct shard *s, uint6
 static void drop_last(struct table *t, struct table_trim *trim)
 {
     struct shard *s = table_shard(t, 0);
-    if (t->grow.keep_first || t->grow.n_shards != 1 || s == nowhere())
+    if (t->grow.keep_first || u32_load_relaxed(&t->grow.n_shards) != 1 || s == nowhere())
         return;
     struct shard_head *head = shard_head(t, s);
     if (u32_load_relaxed(&head->live) != 0 || !settled(head) || !spin_try(&head->lock))
@@ -169,7 +169,7 @@ static void drop_last(struct table *t, struct table_trim *trim)
         directory_name(t, ptr_load_acquire(&t->directory), nowhere(), 0);
         table_retire_shard(t, s);
         t->grow.dropped = head->retired_stamp;
-        t->grow.n_shards = 0;
+        u32_store_relaxed(&t->grow.n_shards, 0);
         trim->n_merged++;
     }
     spin_unlock(&head->lock);
@@ -198,7 +198,7 @@ static void narrow(struct table *t, struct step *step)
 static void trim_locked(struct table *t, struct step *step)
 {
     step->want = (struct table_want){.n_slabs = 0};
-    for (; step->looks < TRIM_LOOKS && step->n_lines < TRIM_LINES && step->merges < TRIM_MERGES && t->grow.n_shards > 1;
+    for (; step->looks < TRIM_LOOKS && step->n_lines < TRIM_LINES && step->merges < TRIM_MERGES && u32_load_relaxed(&t->grow.n_shards) > 1;
          step->looks++) {
         uint64_t at = t->grow.trim_at;
         struct shard *s = table_walk(t, at, &t->grow.trim_at);
