@@ -235,7 +235,12 @@ static struct place empty_slot(struct shard *s, uint32_t line)
     return p;
 }
 
-static void count_live(struct shard_head *head) { u32_store_relaxed(&head->live, u32_load_relaxed(&head->live) + 1); }
+/* The part of this line, or the shard, is locked. */
+static void count_live(struct shard_head *head, uint32_t line)
+{
+    atomic_u16 *live = &head->live[part_of(line)];
+    u16_store_relaxed(live, (uint16_t)(u16_load_relaxed(live) + 1));
+}
 
 /* Writes off the flow whose place was taken; p->word is what it was. */
 static void write_off(const struct note_context *c, const struct place *p, uint32_t rank)
@@ -263,7 +268,7 @@ static bool put(const struct note_context *c, const struct place *p, uint32_t ra
         u16_store_release(place_stamp(c->table, p), stamp); /* N-A */
     u64_store_release(p->slot, secondary ? word | WORD_SECONDARY : word); /* nobody else fills empty slots, or frozen ones */
     if (rank == RANK_EMPTY)
-        count_live(shard_head(c->table, p->shard));
+        count_live(shard_head(c->table, p->shard), (uint32_t)(p->line - shard_line(p->shard, 0)));
     else
         write_off(c, p, rank);
     return true;
@@ -366,14 +371,10 @@ static uint32_t insert_locked(const struct note_context *c, struct shard *s, uin
     uint32_t first = home_line(t->line_mask, hash), second = other_line(t->line_mask, hash, first), rank, other_rank;
     struct line *home = shard_line(s, first);
     struct moved aside;
-    struct place best = empty_slot(s, first);
-    if (!best.slot)
-        best = empty_slot(s, second);
-    if (best.slot)
-        return put(c, &best, RANK_EMPTY, home, word, bind_stamp(c)) ? FLOWQ_NOTE_BOUND : AGAIN;
-    best = best_slot(c, s, first, &rank);
+    struct place best = best_slot(c, s, first, &rank);
     struct place other = best_slot(c, s, second, &other_rank);
-    if (other_rank < rank && rank >> 16 != RANK_STALE) { /* at home, any stale one is as good */
+    bool stale_at_home = rank >> 16 == RANK_STALE && other_rank != RANK_EMPTY; /* as good as any other stale one */
+    if (other_rank < rank && !stale_at_home) {
         best = other;
         rank = other_rank;
     }
@@ -389,38 +390,123 @@ static uint32_t insert_locked(const struct note_context *c, struct shard *s, uin
     return put(c, &best, rank, home, word, bind_stamp(c)) ? FLOWQ_NOTE_BOUND : AGAIN;
 }
 
-/* What most new flows take: an empty slot at home. False: it may be known by now, or must go elsewhere. The shard is locked. */
+/* What most new flows take: an empty slot at home. False: it may be known by now, or must go elsewhere. The home line's part is
+   locked. */
 static inline bool insert_at_home(const struct note_context *c, struct shard *s, struct shard_head *head, uint64_t hash,
                                   uint32_t cls)
 {
     const struct table *t = c->table;
-    struct line *home = shard_line(s, home_line(t->line_mask, hash));
+    uint32_t line = home_line(t->line_mask, hash);
+    struct line *home = shard_line(s, line);
     if (line_match(home, hash & t->tag_mask, t->tag_mask | WORD_SECONDARY) != LINE_SLOTS || line_may_be_away(home, hash))
         return false;
     unsigned at = line_match(home, 0, UINT64_MAX);
     if (at == LINE_SLOTS)
         return false;
     if (t->plane_at)
-        u16_store_relaxed(shard_plane(t, s) + home_line(t->line_mask, hash) * LINE_SLOTS + at, bind_stamp(c)); /* N-A */
+        u16_store_relaxed(shard_plane(t, s) + line * LINE_SLOTS + at, bind_stamp(c)); /* N-A */
     u64_store_release(&home->slot[at], first_word(c, hash, cls)); /* nobody else fills empty slots */
-    count_live(head);
+    count_live(head, line);
     return true;
+}
+
+/* Parts of a shard that a note has locked: a bit for each. */
+struct parts {
+    struct shard_head *head;
+    uint32_t locked;
+};
+
+/* Nobody waits for a second one. */
+static bool parts_add(struct parts *parts, uint32_t line)
+{
+    uint32_t bit = 1u << part_of(line);
+    if (!(parts->locked & bit) && !part_try(parts->head, line))
+        return false;
+    parts->locked |= bit;
+    return true;
+}
+
+static void parts_unlock(const struct parts *parts)
+{
+    for (uint32_t left = parts->locked; left; left &= left - 1)
+        part_unlock(parts->head, (uint32_t)__builtin_ctz(left));
+}
+
+/* As move_aside(), to an empty slot. The part of `line` is locked. */
+static bool move_aside_in_parts(const struct note_context *c, struct shard *s, struct parts *parts, uint32_t line,
+                                struct moved *m)
+{
+    const struct table *t = c->table;
+    for (uint32_t i = 0; i < LINE_SLOTS; i++) {
+        atomic_u64 *slot = &shard_line(s, line)->slot[i];
+        uint64_t word = u64_load_acquire(slot);
+        uint32_t to = other_line(t->line_mask, word, line);
+        if (word & WORD_SECONDARY || !empty_slot(s, to).slot || !parts_add(parts, to))
+            continue;
+        m->to = empty_slot(s, to);
+        if (!m->to.slot)
+            continue;
+        m->to.word = 0;
+        m->from = (struct place){.shard = s, .line = shard_line(s, line), .slot = slot};
+        word = slot_freeze(slot); /* T-A */
+        m->from.word = word & ~WORD_CLASS_MASK;
+        m->stamp = t->plane_at ? u16_load_seq_cst(place_stamp(t, &m->from)) : 0;
+        return put(c, &m->to, RANK_EMPTY, m->from.line, word, m->stamp); /* which an empty slot never refuses */
+    }
+    return false;
+}
+
+/* An empty slot, or one that another flow can leave for an empty one. AGAIN: the flow is known by now. FLOWQ_NOTE_REFUSED: it takes
+   more than that, or another part is locked by somebody. The home line's part is locked. */
+static uint32_t insert_in_parts(const struct note_context *c, struct shard *s, struct parts *parts, uint64_t hash, uint32_t cls)
+{
+    const struct table *t = c->table;
+    uint64_t word = first_word(c, hash, cls);
+    uint32_t first = home_line(t->line_mask, hash), second = other_line(t->line_mask, hash, first), rank, other_rank;
+    struct line *home = shard_line(s, first);
+    struct moved aside;
+    if (shard_find(t, s, hash).slot)
+        return AGAIN;
+    struct place p = empty_slot(s, first);
+    bool both = !p.slot && parts_add(parts, second);
+    if (both)
+        p = empty_slot(s, second);
+    if (p.slot)
+        return put(c, &p, RANK_EMPTY, home, word, bind_stamp(c)) ? FLOWQ_NOTE_BOUND : AGAIN;
+    (void)best_slot(c, s, first, &rank);
+    (void)best_slot(c, s, second, &other_rank);
+    if (rank >> 16 == RANK_STALE || other_rank >> 16 <= RANK_STALE)
+        return FLOWQ_NOTE_REFUSED;
+    if (!move_aside_in_parts(c, s, parts, first, &aside) && !(both && move_aside_in_parts(c, s, parts, second, &aside)))
+        return FLOWQ_NOTE_REFUSED;
+    take_left(c, &aside, home, word);
+    return FLOWQ_NOTE_BOUND;
+}
+
+/* Whatever it takes. */
+static __attribute__((noinline)) uint32_t insert_somehow(const struct note_context *c, struct shard *s, struct shard_head *head,
+                                                         uint64_t hash, uint32_t cls, struct growth *g)
+{
+    if (!shard_try_within(head, c->tries_left))
+        return FLOWQ_NOTE_BUSY;
+    uint32_t outcome = AGAIN;
+    if (!head->superseded && !shard_find(c->table, s, hash).slot)
+        outcome = insert_locked(c, s, hash, cls, g);
+    shard_unlock(head);
+    return outcome;
 }
 
 static uint32_t insert_in(const struct note_context *c, struct shard *s, uint64_t hash, uint32_t cls, struct growth *g)
 {
-    struct shard_head *head = shard_head(c->table, s);
-    if (!spin_try_within(&head->lock, c->tries_left))
+    struct parts parts = {.head = shard_head(c->table, s)};
+    uint32_t line = home_line(c->table->line_mask, hash), outcome = AGAIN;
+    if (!part_try_within(parts.head, line, c->tries_left))
         return FLOWQ_NOTE_BUSY;
-    uint32_t outcome = AGAIN;
-    if (!head->superseded) {
-        if (insert_at_home(c, s, head, hash, cls))
-            outcome = FLOWQ_NOTE_BOUND;
-        else if (!shard_find(c->table, s, hash).slot)
-            outcome = insert_locked(c, s, hash, cls, g);
-    }
-    spin_unlock(&head->lock);
-    return outcome;
+    parts.locked = 1u << part_of(line);
+    if (!parts.head->superseded)
+        outcome = insert_at_home(c, s, parts.head, hash, cls) ? FLOWQ_NOTE_BOUND : insert_in_parts(c, s, &parts, hash, cls);
+    parts_unlock(&parts);
+    return outcome == FLOWQ_NOTE_REFUSED ? insert_somehow(c, s, parts.head, hash, cls, g) : outcome;
 }
 
 /* There was no room in s, and there is no lock held: gets what a split takes, and tries again. */

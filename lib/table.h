@@ -104,13 +104,17 @@ _Static_assert(LINE_AWAY_BITS + LINE_FILTER_BITS <= WORD_QUEUE_SHIFT + 1, "no se
  */
 struct shard;
 
+/* The lines of a shard whose index is the same modulo this have a lock and a count together: a part of the shard. */
+#define SHARD_PARTS 8
+
 struct shard_head {
-    struct spin lock;
-    atomic_u32 live;      /* slots that hold a flow; written under lock */
-    uint32_t depth;       /* how many top bits of the hash all its flows share */
-    bool superseded;      /* under lock: the directory names others now */
-    bool settled;         /* under lock: `born` has passed, no need to ask again */
-    atomic_u8 arriving;   /* named by the directory, but its binding times are not all there yet (N-A); written under lock */
+    struct spin lock;             /* of the shard: of all its parts */
+    struct spin part[SHARD_PARTS];
+    bool superseded;              /* under lock: the directory names others now */
+    bool settled;                 /* under lock: `born` has passed, no need to ask again */
+    atomic_u8 arriving;           /* named by the directory, but its binding times are not all there yet (N-A); written under lock */
+    atomic_u16 live[SHARD_PARTS]; /* together, slots that hold a flow; each written under its part's lock, or the shard's */
+    uint32_t depth;               /* how many top bits of the hash all its flows share */
     uint64_t born;        /* stamp of its parent's end (T-F) */
     struct slab *slab;    /* where its memory came from */
     struct shard *retired_next;
@@ -211,6 +215,21 @@ static inline atomic_u16 *shard_plane(const struct table *t, struct shard *s)
 
 static inline uint32_t home_line(uint32_t line_mask, uint64_t hash) { return (uint32_t)hash & line_mask; }
 
+static inline uint32_t shard_live(const struct shard_head *head)
+{
+    uint32_t live = 0;
+    for (uint32_t i = 0; i < SHARD_PARTS; i++)
+        live += u16_load_relaxed(&head->live[i]);
+    return live;
+}
+
+/* Under the shard's lock. */
+static inline void shard_set_live(struct shard_head *head, uint32_t live)
+{
+    for (uint32_t i = 0; i < SHARD_PARTS; i++)
+        u16_store_relaxed(&head->live[i], i == 0 ? (uint16_t)live : 0);
+}
+
 /* The head of the shard that this line, the home of a flow with this hash, is in. */
 static inline struct shard_head *line_head(const struct table *t, struct line *home, uint64_t hash)
 {
@@ -266,6 +285,82 @@ static inline void line_uncount_away(struct line *home)
     if (n < LINE_AWAY_MAX)
         u64_store_release(&home->service, n == 1 ? 0 : service - 1); /* the last one takes all bits along */
 }
+
+/* ---- Locks of a shard and of its parts ------------------------------------------------------------------------------------- */
+
+/*
+ * Whoever has the shard's lock has all of it: no part is locked, and none can be. Each takes its lock first and then looks at the
+ * other kind, all seq_cst, so that of two at least one sees the other, and lets go again (T-G).
+ */
+
+static inline bool shard_has_parts_locked(const struct shard_head *head)
+{
+    uint32_t held = 0;
+    for (uint32_t i = 0; i < SHARD_PARTS; i++)
+        held |= u32_load_seq_cst(&head->part[i].held);
+    return held != 0;
+}
+
+/* Does not even try while a part is locked: who has that may have lost its processor, and nobody shall wait for more than it. */
+static inline bool shard_try(struct shard_head *head)
+{
+    if (shard_has_parts_locked(head) || !spin_try(&head->lock))
+        return false;
+    if (!shard_has_parts_locked(head))
+        return true;
+    spin_unlock(&head->lock);
+    return false;
+}
+
+/* The data path's way (spin_try_within). */
+static inline bool shard_try_within(struct shard_head *head, uint32_t *tries_left)
+{
+    while (!shard_try(head)) {
+        if (*tries_left == 0)
+            return false;
+        --*tries_left;
+        cpu_relax();
+    }
+    return true;
+}
+
+/* The control path's way (spin_lock): it keeps newcomers out while it waits. */
+static inline void shard_lock(struct shard_head *head)
+{
+    spin_lock(&head->lock);
+    while (shard_has_parts_locked(head)) {
+        cpu_relax();
+        sched_yield();
+    }
+}
+
+static inline void shard_unlock(struct shard_head *head) { spin_unlock(&head->lock); }
+
+static inline uint32_t part_of(uint32_t line) { return line % SHARD_PARTS; }
+
+static inline bool part_try(struct shard_head *head, uint32_t line)
+{
+    struct spin *part = &head->part[part_of(line)];
+    if (u32_load_relaxed(&head->lock.held) != 0 || !spin_try(part))
+        return false;
+    if (u32_load_seq_cst(&head->lock.held) == 0)
+        return true;
+    spin_unlock(part);
+    return false;
+}
+
+static inline bool part_try_within(struct shard_head *head, uint32_t line, uint32_t *tries_left)
+{
+    while (!part_try(head, line)) {
+        if (*tries_left == 0)
+            return false;
+        --*tries_left;
+        cpu_relax();
+    }
+    return true;
+}
+
+static inline void part_unlock(struct shard_head *head, uint32_t line) { spin_unlock(&head->part[part_of(line)]); }
 
 /* A slot that was found, and the value it had. */
 struct place {

@@ -238,7 +238,7 @@ static void split_flows(struct table *t, struct shard *s, struct shard *const ha
         u64_store_relaxed(&shard_line(half[1], l)->service, 0);
     }
     for (int h = 0; h < 2; h++) {
-        u32_store_relaxed(&shard_head(t, half[h])->live, live[h]);
+        shard_set_live(shard_head(t, half[h]), live[h]);
         send_home(t, half[h]);
     }
 }
