@@ -456,8 +456,8 @@ static bool move_aside_in_parts(const struct note_context *c, struct shard *s, s
     return false;
 }
 
-/* An empty slot, or one that another flow can leave for an empty one. AGAIN: the flow is known by now. FLOWQ_NOTE_REFUSED: it takes
-   more than that, or another part is locked by somebody. The home line's part is locked. */
+/* An empty slot, or one that another flow can leave for an empty one. AGAIN: the flow is known by now. FLOWQ_NOTE_REFUSED: it
+   takes more than that, or another part is locked by somebody. The home line's part is locked. */
 static uint32_t insert_in_parts(const struct note_context *c, struct shard *s, struct parts *parts, uint64_t hash, uint32_t cls)
 {
     const struct table *t = c->table;

@@ -26,7 +26,8 @@
  *
  * WHO WRITES
  *   a slot that holds a flow    any thread, by compare-and-swap from the value it read (refresh, rebind, class)
- *   an empty slot, service      the holder of the shard's lock
+ *   an empty slot, service      the holder of the shard's lock, or of the lock of the line's part of it (T-G)
+ *   a shard's flow count        likewise, one for each part
  *   directory, list of retired  the holder of the table's grow lock
  *
  * ORDERING (the code cites the letters)
@@ -48,17 +49,22 @@
  *        last one given up, only when its own parents have been reclaimed; and nothing is split while more shards are retired
  *        than the table has. A directory is halved only when none is retired, and those that doubling retires are together
  *        smaller than the one in use.
+ *   T-G  A shard's lock is all of its parts' (a part: each eighth line): whoever wants one takes it and then looks at the other
+ *        kind, all seq_cst, and lets go if that is held. A flow is inserted under its home line's part, wherever it goes, so that
+ *        two notes of one flow do not both insert it; what it fills, or whom it moves aside, lies in parts that are locked, too.
+ *        To displace a flow, to split, merge or clear a shard takes all of it.
  *
- * LOCK ORDER: shard, then grow; table_clear() goes against it, which is safe because whoever holds a shard only tries. The data
- * path tries both, a number of times that is bounded for the whole call (TABLE_TRIES), and table_trim() once. No allocator is
+ * LOCK ORDER: parts, only the first of which is waited for, or shard, then grow; table_clear() goes against it, which is safe
+ * because whoever holds a shard only tries. The data path tries both, a number of times that is bounded for the whole call (TABLE_TRIES), and table_trim() once. No allocator is
  * called under either (slab.h), so what a lock is held for is bounded: an insert, the split or the merge of a shard, a copy of
- * the directory.
+ * the directory. A split has the grow lock for moments only, before to take its memory and afterwards to name it (table_grow.c):
+ * a thread that loses its processor while it copies keeps others from one shard, not from growing.
  *
  * PROGRESS: look-ups are wait-free. A refresh or rebind takes no lock and retries only when another thread changed the same flow;
  * but one that meets its flow frozen, while that is being moved, tries the lock of the shard, to come again when it has been
  * moved. Inserts try the locks, too. Both give up when the call's tries are spent, or when a note has started again NOTE_TRIES
  * times (S12): a thread that loses its processor while it holds a lock makes others say FLOWQ_NOTE_BUSY, for as long, and wait
- * once a call.
+ * once a call: newcomers of an eighth of one shard if it was inserting, of the shard if it was splitting it.
  *
  * Bucketised hashing with a per-bucket overflow count: Breslow et al., "Horton Tables", 2016. Growth by splitting behind a
  * directory: Fagin et al., "Extendible Hashing", 1979.
@@ -112,7 +118,7 @@ struct shard_head {
     struct spin part[SHARD_PARTS];
     bool superseded;              /* under lock: the directory names others now */
     bool settled;                 /* under lock: `born` has passed, no need to ask again */
-    atomic_u8 arriving;           /* named by the directory, but its binding times are not all there yet (N-A); written under lock */
+    atomic_u8 arriving;           /* under lock: named by the directory, but its binding times are not all there yet (N-A) */
     atomic_u16 live[SHARD_PARTS]; /* together, slots that hold a flow; each written under its part's lock, or the shard's */
     uint32_t depth;               /* how many top bits of the hash all its flows share */
     uint64_t born;        /* stamp of its parent's end (T-F) */
@@ -451,8 +457,8 @@ enum table_grown {
    table_prepare() took; the halves are gone if the table has grown. */
 enum table_grown table_grow(struct table *t, struct shard *s, uint64_t hash, struct table_halves *h, struct table_want *want,
                             uint32_t *tries_left);
-/* Takes what it needs to split a shard like s, and touches it, so that nobody waits for the kernel's clearing of pages. The caller
-   holds no lock. TABLE_GROWN: *h can be used, or has to be given back. */
+/* Takes what it needs to split a shard like s, and touches it, so that nobody waits for the kernel's clearing of pages. The
+   caller holds no lock. TABLE_GROWN: *h can be used, or has to be given back. */
 enum table_grown table_prepare(struct table *t, struct shard *s, struct table_halves *h, struct table_want *want,
                                uint32_t *tries_left);
 void table_give_back(struct table *t, struct table_halves *h);

@@ -2,10 +2,10 @@
  * table_grow: how a table grows, a shard at a time, under its readers' eyes.
  *
  * A shard that has no room becomes two (T-D): two new ones are made, the old one is frozen slot by slot while it is copied, the
- * directory names the new ones, and the old one is retired (T-E). The shard is locked meanwhile, and at most 256 lines are copied.
- * The grow lock is held twice, each time for a few instructions: before, to take the memory for the new ones (slab.h), which is
- * touched while no lock is held; and afterwards, to name them. Whoever cannot have it then, or finds the table at its limit by now,
- * undoes the freezing. The way back is in table_trim.c.
+ * directory names the new ones, and the old one is retired (T-E). The shard is locked meanwhile, and at most 256 lines are
+ * copied. The grow lock is held twice, each time for a few instructions: before, to take the memory for the new ones (slab.h),
+ * which is touched while no lock is held; and afterwards, to name them. Whoever cannot have it then, or finds the table at its
+ * limit by now, undoes the freezing. The way back is in table_trim.c.
  */
 #include "table.h"
 

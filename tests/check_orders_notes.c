@@ -1,5 +1,5 @@
 /*
- * check_orders_notes: notes side by side (S12), and the ordering of queues, Q-A, under the scheduler of sched.h.
+ * check_orders_notes: notes side by side (S12, T-G), and the ordering of queues, Q-A, under the scheduler of sched.h.
  *
  * Each scenario names the mutations of the library that make it fail; that is what it was tried out with. One that no mutation
  * makes fail shows nothing.
@@ -226,8 +226,8 @@ static bool only_quiet(void *ctx)
     return quiet();
 }
 
-/* The counts of flows, inserted and forgotten, say whether anybody wrote where the other did. Mutation: shard_lock() does not wait
-   for the parts. */
+/* The counts of flows, inserted and forgotten, say whether anybody wrote where the other did. Mutation: shard_lock() does not
+   wait for the parts. */
 START_TEST(newcomers_beside_a_reset)
 {
     MUST_HOLD("beside a reset", two_lines_nearly_full, only_quiet, newcomer_0, newcomer_1, forget_all);
@@ -235,7 +235,7 @@ START_TEST(newcomers_beside_a_reset)
 }
 END_TEST
 
-/* One line of line 0's flows has an empty place, and so has their second; two newcomers from two homes come for them. */
+/* Line 0 is full, and line 1, the second of its flows, has one place; two newcomers from the two homes come for it. */
 static void one_place_for_two(void *ctx)
 {
     (void)ctx;
@@ -257,7 +257,7 @@ static bool one_is_refused(void *ctx)
     return quiet();
 }
 
-/* Mutations: insert_in_parts() does not lock the second line's part: one newcomer takes the place of the other, and S1 is broken. */
+/* Mutation: insert_in_parts() does not lock the second line's part: one newcomer takes the place of the other (S1). */
 START_TEST(two_newcomers_for_one_place)
 {
     MUST_HOLD("one place", one_place_for_two, one_is_refused, newcomer_0, newcomer_1);
