@@ -55,10 +55,11 @@
  *        To displace a flow, to split, merge or clear a shard takes all of it.
  *
  * LOCK ORDER: parts, only the first of which is waited for, or shard, then grow; table_clear() goes against it, which is safe
- * because whoever holds a shard only tries. The data path tries both, a number of times that is bounded for the whole call (TABLE_TRIES), and table_trim() once. No allocator is
- * called under either (slab.h), so what a lock is held for is bounded: an insert, the split or the merge of a shard, a copy of
- * the directory. A split has the grow lock for moments only, before to take its memory and afterwards to name it (table_grow.c):
- * a thread that loses its processor while it copies keeps others from one shard, not from growing.
+ * because whoever holds a shard only tries. The data path tries both, a number of times that is bounded for the whole call
+ * (TABLE_TRIES), and table_trim() once. No allocator is called under either (slab.h), so what a lock is held for is bounded: an
+ * insert, the split or the merge of a shard, a copy of the directory. A split has the grow lock for moments only, before to take
+ * its memory and afterwards to name it (table_grow.c): a thread that loses its processor while it copies keeps others from one
+ * shard, not from growing.
  *
  * PROGRESS: look-ups are wait-free. A refresh or rebind takes no lock and retries only when another thread changed the same flow;
  * but one that meets its flow frozen, while that is being moved, tries the lock of the shard, to come again when it has been
