@@ -496,22 +496,31 @@ static __attribute__((noinline)) uint32_t insert_somehow(const struct note_conte
     return outcome;
 }
 
-static uint32_t insert_in(const struct note_context *c, struct shard *s, uint64_t hash, uint32_t cls, struct growth *g)
+/* The home line's part is locked, and is let go. */
+static __attribute__((noinline)) uint32_t insert_elsewhere(const struct note_context *c, struct shard *s, uint64_t hash,
+                                                           uint32_t cls, struct growth *g)
 {
-    struct parts parts = {.head = shard_head(c->table, s)};
-    uint32_t line = home_line(c->table->line_mask, hash), outcome = AGAIN;
-    if (!part_try_within(parts.head, line, c->tries_left))
-        return FLOWQ_NOTE_BUSY;
-    parts.locked = 1u << part_of(line);
-    if (!parts.head->superseded)
-        outcome = insert_at_home(c, s, parts.head, hash, cls) ? FLOWQ_NOTE_BOUND : insert_in_parts(c, s, &parts, hash, cls);
+    uint32_t line = home_line(c->table->line_mask, hash);
+    struct parts parts = {.head = shard_head(c->table, s), .locked = 1u << part_of(line)};
+    uint32_t outcome = parts.head->superseded ? AGAIN : insert_in_parts(c, s, &parts, hash, cls);
     parts_unlock(&parts);
     return outcome == FLOWQ_NOTE_REFUSED ? insert_somehow(c, s, parts.head, hash, cls, g) : outcome;
 }
 
+static inline uint32_t insert_in(const struct note_context *c, struct shard *s, uint64_t hash, uint32_t cls, struct growth *g)
+{
+    struct shard_head *head = shard_head(c->table, s);
+    uint32_t line = home_line(c->table->line_mask, hash);
+    if (!part_try_within(head, line, c->tries_left))
+        return FLOWQ_NOTE_BUSY;
+    if (head->superseded || !insert_at_home(c, s, head, hash, cls))
+        return insert_elsewhere(c, s, hash, cls, g);
+    part_unlock(head, line);
+    return FLOWQ_NOTE_BOUND;
+}
+
 /* There was no room in s, and there is no lock held: gets what a split takes, and tries again. */
-static __attribute__((noinline)) uint32_t split_and_insert(const struct note_context *c, struct shard *s, uint64_t hash,
-                                                           uint32_t cls, struct growth *g)
+static uint32_t split_and_insert(const struct note_context *c, struct shard *s, uint64_t hash, uint32_t cls, struct growth *g)
 {
     struct table_halves halves = {{NULL, NULL}};
     uint32_t outcome = grown_outcome(c, table_prepare(c->table, s, &halves, &g->want, c->tries_left));
@@ -524,20 +533,29 @@ static __attribute__((noinline)) uint32_t split_and_insert(const struct note_con
     g->halves = &halves;
     s = table_shard(c->table, hash); /* another one, perhaps, by now */
     if (s != nowhere())
-        outcome = insert_in(c, s, hash, cls, g);
+        outcome = part_try_within(shard_head(c->table, s), home_line(c->table->line_mask, hash), c->tries_left)
+                      ? insert_elsewhere(c, s, hash, cls, g)
+                      : FLOWQ_NOTE_BUSY;
     g->halves = NULL;
     if (halves.half[0])
         table_give_back(c->table, &halves);
     return outcome;
 }
 
+/* What an insert is short of; no lock is held. */
+static __attribute__((noinline)) uint32_t insert_more(const struct note_context *c, struct shard *s, uint64_t hash, uint32_t cls,
+                                                      struct growth *g, uint32_t outcome)
+{
+    if (outcome == GET_HALVES)
+        outcome = split_and_insert(c, s, hash, cls, g);
+    return outcome == GET_MEMORY ? get_memory(c, g) : outcome;
+}
+
 static uint32_t insert(const struct note_context *c, uint64_t hash, uint32_t cls, struct growth *g)
 {
     struct shard *s = table_shard(c->table, hash);
     uint32_t outcome = s == nowhere() ? grow(c, s, hash, g) : insert_in(c, s, hash, cls, g);
-    if (outcome == GET_HALVES)
-        outcome = split_and_insert(c, s, hash, cls, g);
-    return outcome == GET_MEMORY ? get_memory(c, g) : outcome;
+    return outcome == GET_HALVES || outcome == GET_MEMORY ? insert_more(c, s, hash, cls, g, outcome) : outcome;
 }
 
 /* ---- One note -------------------------------------------------------------------------------------------------------------- */

@@ -348,7 +348,7 @@ static inline uint32_t part_of(uint32_t line) { return line % SHARD_PARTS; }
 static inline bool part_try(struct shard_head *head, uint32_t line)
 {
     struct spin *part = &head->part[part_of(line)];
-    if (u32_load_relaxed(&head->lock.held) != 0 || !spin_try(part))
+    if (u32_xchg_seq_cst(&part->held, 1) != 0) /* it is free, as a rule: no look before */
         return false;
     if (u32_load_seq_cst(&head->lock.held) == 0)
         return true;
@@ -356,14 +356,21 @@ static inline bool part_try(struct shard_head *head, uint32_t line)
     return false;
 }
 
+/* Worth no try now. A look alone does not take the cache line from whoever works there. */
+static inline bool part_is_held(const struct shard_head *head, uint32_t line)
+{
+    return u32_load_relaxed(&head->lock.held) | u32_load_relaxed(&head->part[part_of(line)].held);
+}
+
 static inline bool part_try_within(struct shard_head *head, uint32_t line, uint32_t *tries_left)
 {
-    while (!part_try(head, line)) {
-        if (*tries_left == 0)
-            return false;
-        --*tries_left;
-        cpu_relax();
-    }
+    while (!part_try(head, line))
+        do {
+            if (*tries_left == 0)
+                return false;
+            --*tries_left;
+            cpu_relax();
+        } while (part_is_held(head, line));
     return true;
 }
 

@@ -209,7 +209,7 @@ static bool room_check_two(void *ctx)
 START_TEST(newcomers_beside_a_split)
 {
     MUST_HOLD("beside a split", room_beside_a_split, room_check, newcomer_2, come_and_move_0, newcomer_1);
-    must_hold_every("beside a split, two", 1, room_beside_a_split, room_check_two, newcomer_2, newcomer_0);
+    must_hold_every("beside a split, two", 2, room_beside_a_split, room_check_two, newcomer_2, newcomer_0);
     must_hold_every("a split beside", 1, room_beside_a_split, room_check_two, newcomer_0, newcomer_2);
 }
 END_TEST
