@@ -128,8 +128,8 @@ struct spin {
     atomic_u32 held;
 };
 
-/* Never waits. The load keeps a lock that is held from being fetched for writing. */
-static inline bool spin_try(struct spin *s) { return u32_load_relaxed(&s->held) == 0 && u32_xchg_acquire(&s->held, 1) == 0; }
+/* Never waits. The load keeps a lock that is held from being fetched for writing. Seq_cst for T-G in table.h. */
+static inline bool spin_try(struct spin *s) { return u32_load_relaxed(&s->held) == 0 && u32_xchg_seq_cst(&s->held, 1) == 0; }
 
 /* The data path's way: so many tries, and then do without. */
 static inline bool spin_try_for(struct spin *s, unsigned tries)

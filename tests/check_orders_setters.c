@@ -140,7 +140,7 @@ static bool all_is_as_before(void *ctx)
 
 /*
  * Mutations: rss_instead_of() looks at a bitmap of queues that are being reset, apart from that of those in use, whatever the order in
- * which setters change the two and in which it looks; queues_publish_locked() stores in_use before the states; start() does not publish.
+ * which setters change the two and in which it looks; publish_locked() stores in_use before the states; start() does not publish.
  */
 START_TEST(reset_of_a_queue_while_the_table_rules)
 {
