@@ -1,4 +1,8 @@
-/* config: see config.h. */
+/*
+ * config: see config.h.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
 #include "config.h"
 
 #include <inttypes.h>

@@ -1,5 +1,7 @@
 /*
  * config: from what a host wrote into struct flowq_vm_config, possibly for another version of the library, to checked values.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
  */
 #ifndef FLOWQ_LIB_CONFIG_H
 #define FLOWQ_LIB_CONFIG_H

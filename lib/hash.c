@@ -1,4 +1,8 @@
-/* hash: see hash.h. */
+/*
+ * hash: see hash.h.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
 #include "hash.h"
 
 void hash_secret_expand(struct hash_secret *s, const uint8_t seed[FLOWQ_SECRET_SIZE], uint64_t tag_low)

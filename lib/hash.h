@@ -1,6 +1,8 @@
 /*
  * hash: from a key to 64 well-mixed bits that nobody outside can predict.
  *
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
  * XXH3 with a secret of its own for each vm, inlined. The bits are used like this:
  *
  *     63 ............................................. 15+q ... 8  7 ....... 0

@@ -1,4 +1,8 @@
-/* inspect: one flow by its tuple, and all of them. Reads only. */
+/*
+ * inspect: one flow by its tuple, and all of them. Reads only.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
 #include "find.h"
 #include "sized.h"
 #include "vm.h"

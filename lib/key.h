@@ -1,6 +1,8 @@
 /*
  * key: the identity of a flow, as bytes to hash.
  *
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
  * A key is directional and written as the flow's *incoming* packets carry it (source: the remote end, destination: the VM); the
  * key of a transmitted packet is reversed before use (rule S3). There are two layouts, told apart by their length, each
  * optionally followed by one word of VLAN ids (setting key_vlan) and one that has the network id of a tunnel (setting key_vni):

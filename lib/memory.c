@@ -1,4 +1,8 @@
-/* memory: see memory.h. */
+/*
+ * memory: see memory.h.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
 #include "memory.h"
 
 #include <stdlib.h>

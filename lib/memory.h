@@ -1,5 +1,7 @@
 /*
  * memory: where a vm's memory comes from: the host's callbacks or the C library.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
  */
 #ifndef FLOWQ_LIB_MEMORY_H
 #define FLOWQ_LIB_MEMORY_H

@@ -1,4 +1,8 @@
-/* note: see note.h, and table.h for the ordering guarantees T-A to T-F. */
+/*
+ * note: see note.h, and table.h for the ordering guarantees T-A to T-F.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
 #include "note.h"
 
 #include "find.h"
@@ -13,7 +17,7 @@ enum {
 /* How the table may still grow for one note. */
 struct note_growth {
     unsigned splits;             /* so many times; 0: the note has to do with what there is */
-    struct table_want want;      /* with GET_MEMORY */
+    struct table_want want;      /* with NOTE_GET_MEMORY */
     struct table_halves *halves; /* for a split; NULL: none yet */
 };
 
@@ -423,8 +427,8 @@ static bool note_move_aside_in_parts(const struct note_context *c, struct shard 
     return false;
 }
 
-/* An empty slot, or one that another flow can leave for an empty one. AGAIN: the flow is known by now. FLOWQ_NOTE_REFUSED: it
-   takes more than that, or another part is locked by somebody. The home line's part is locked. */
+/* An empty slot, or one that another flow can leave for an empty one. NOTE_AGAIN: the flow is known by now. FLOWQ_NOTE_REFUSED:
+   it takes more than that, or another part is locked by somebody. The home line's part is locked. */
 static uint32_t note_insert_in_parts(const struct note_context *c, struct shard *s, struct note_parts *parts, uint64_t hash,
                                      uint32_t cls)
 {

@@ -1,6 +1,8 @@
 /*
  * note: what a transmitted packet does to the table (rules S1, S2, S7 to S9, S12).
  *
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
  * TIME. Slots hold the time of the last note in ticks, 11 bits; a tick is a power of two of nanoseconds, at most about a second
  * (2^30 ns) and an eighth of active_ms, and fixed for the life of the vm. Ages rank bindings, nothing else: one that wraps (after
  * 2048 ticks) can at most be taken for a younger one, so nothing ever has to be swept.

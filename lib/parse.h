@@ -1,6 +1,8 @@
 /*
  * parse: from a frame to what steering must know about it (rules S3 to S7).
  *
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
  * parse_packet() never fails: any bytes of any length give a defined answer, at worst PARSE_KEYLESS. It looks at no more than
  * PARSE_MAX_BYTES of the packet, loads no byte twice and keeps what it loaded, so that memory that changes meanwhile (a guest's)
  * can make the answer wrong but never unsafe. Lengths come from the buffer; length fields in headers are not believed.

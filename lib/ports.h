@@ -1,6 +1,8 @@
 /*
  * ports: the parser's UDP ports as a setting, which may change while packets are parsed.
  *
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
  * Two words, each of which changes at once; nobody but these two functions knows what lies where in them.
  */
 #ifndef FLOWQ_LIB_PORTS_H

@@ -1,6 +1,8 @@
 /*
  * probe: find a word in a line with vector compares.
  *
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
  * Each function gives the index of the slot in which (slot & mask) == probe, or LINE_SLOTS: the index of the service word, which
  * never compares equal. A vector load is not atomic for the language, so it only filters (T-C): the caller reads word[index]
  * again as an atomic and compares again. ThreadSanitizer and the test scheduler get the portable form.

@@ -1,4 +1,8 @@
-/* queue: see queue.h for the layout and who may read it how. */
+/*
+ * queue: see queue.h for the layout and who may read it how.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
 #include "queue.h"
 
 #include "memory.h"

@@ -1,6 +1,8 @@
 /*
  * queue: which receive queues are in use, and which of them an unbound flow takes (rules S1, S10, S11).
  *
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
  * LAYOUT AND WRITERS
  *
  *     summary   how many queues are in use, and the lowest of them, in one word. Whether there are none, or only one, is asked

@@ -1,4 +1,8 @@
-/* slab: see slab.h. */
+/*
+ * slab: see slab.h.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
 #include "slab.h"
 
 #include <string.h>

@@ -1,6 +1,8 @@
 /*
  * slab: memory for the shards and directories of one table.
  *
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
  * The first shards are allocated one at a time. Once a table has SLAB_SINGLES bytes of them, shards come in slabs of one huge
  * page: TLB misses cost 15 to 50 % at a million flows. Slabs that notes make get their huge page later, from table_trim() or the
  * kernel.

@@ -1,4 +1,8 @@
-/* stats: what flowq_vm_stats() and flowq_vm_queue_stats() tell. */
+/*
+ * stats: what flowq_vm_stats() and flowq_vm_queue_stats() tell.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
 #include "stats.h"
 
 #include "sized.h"

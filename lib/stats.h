@@ -1,6 +1,8 @@
 /*
  * stats: counters that cost the data path next to nothing.
  *
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
  * A vm has STATS_STRIPES stripes of counters. The thread whose index is i < STATS_STRIPES - 1 owns stripe i: only it writes
  * there, with a plain load and store. All other threads share the last stripe and add atomically. Readers sum over the stripes.
  * Bursts count in registers and add once.

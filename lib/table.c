@@ -1,4 +1,8 @@
-/* table: life cycle, walks over all flows. See table.h for the layout and the ordering guarantees cited here. */
+/*
+ * table: life cycle, walks over all flows. See table.h for the layout and the ordering guarantees cited here.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
 #include "table.h"
 
 #include "table_impl.h"

@@ -1,6 +1,8 @@
 /*
  * table: flow -> queue. What notes write and steering reads.
  *
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
  * LAYOUT
  *
  *     directory, indexed by the top bits of the hash; doubles by copy

@@ -1,6 +1,8 @@
 /*
  * table_grow: how a table grows, a shard at a time, under its readers' eyes.
  *
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
  * A shard that has no room becomes two (T-D): two new ones are made, the old one is frozen slot by slot while it is copied, the
  * directory names the new ones, and the old one is retired (T-E). The shard is locked meanwhile, and at most 256 lines are
  * copied. The grow lock is held twice, each time for a few instructions: before, to take the memory for the new ones (slab.h),

@@ -1,6 +1,8 @@
 /*
  * table_trim: gives memory back after a peak, two shards at a time (T-D, T-E; see table.h).
  *
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
  * Two neighbours (all bits of their prefix alike but the last) whose flows together, stale ones left out, fill no more than 3/8
  * of one shard become one. A shard splits at about 3/4 full, so one that was just split is not merged again before half of its
  * flows are gone.

@@ -1,4 +1,8 @@
-/* version: which library this is, and names for its constants. */
+/*
+ * version: which library this is, and names for its constants.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
 #include "flowq.h"
 
 #include "outcome.h"

@@ -1,4 +1,8 @@
-/* vm: making, changing, resetting and unmaking one. Public interface; every errno that leaves is documented in flowq.h. */
+/*
+ * vm: making, changing, resetting and unmaking one. Public interface; every errno that leaves is documented in flowq.h.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
 #include "vm.h"
 
 #include "config.h"

@@ -1,6 +1,8 @@
 /*
  * vm: one multiqueue NIC, put together from its parts.
  *
+ * SPDX-License-Identifier: BSD-2-Clause
+ *
  * One block of memory holds the struct and the small arrays; the table's shards are separate. What every call reads comes first
  * and is written at creation, by the control path, or when the table's first shard comes or is split; counters, which threads
  * write, come last, in cache lines of their own.
