@@ -3,7 +3,8 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * Every shared word of the library is one of the types below and is touched only through these functions, for two reasons. The
+ * Every shared word of the library is one of the types below and is touched only through these functions, but by the filters of
+ * probe.h, whose answer is read again (T-C), and by libck (epoch.c). There are two reasons. The
  * order that an access needs is part of its name, so that no default slips in. And a build with -DFLOWQ_SCHED has a yield point
  * before each access, which lets the tests run the real code under a scheduler of their own (tests/sched.h) that decides, from a
  * seed, which thread takes the next step; otherwise the functions are the C11 operations and nothing else.
@@ -128,8 +129,8 @@ struct spin {
     atomic_u32 held;
 };
 
-/* Never waits. The load keeps a lock that is held from being fetched for writing. */
-static inline bool spin_try(struct spin *s) { return u32_load_relaxed(&s->held) == 0 && u32_xchg_acquire(&s->held, 1) == 0; }
+/* Never waits. The load keeps a lock that is held from being fetched for writing. Seq_cst for T-G in table.h. */
+static inline bool spin_try(struct spin *s) { return u32_load_relaxed(&s->held) == 0 && u32_xchg_seq_cst(&s->held, 1) == 0; }
 
 /* The data path's way: so many tries, and then do without. */
 static inline bool spin_try_for(struct spin *s, unsigned tries)

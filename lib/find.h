@@ -108,13 +108,13 @@ static inline struct place find_in_table(const struct table *t, uint64_t hash)
     return find_in_shard(t, table_shard(t, hash), hash);
 }
 
-/* Not, if the flow is in neither line: one look at its home line. Caller holds the shard's lock. */
+/* Not, if the flow is in neither line: one look at its home line, whose part is locked, or the shard. */
 static inline bool find_may_be_known(const struct table *t, const struct line *home, uint64_t hash)
 {
     return line_match(home, hash & t->tag_mask, t->tag_mask | WORD_SECONDARY) != LINE_SLOTS || line_may_be_second(home, hash);
 }
 
-/* An empty slot of a line; slot NULL: there is none. Caller holds the shard's lock. */
+/* An empty slot of a line; slot NULL: there is none. It stays so under the lock of the shard, or of the line's part. */
 static inline struct place find_empty(struct shard *s, uint32_t line)
 {
     struct place p = {.shard = s, .line = shard_line(s, line)};

@@ -12,8 +12,10 @@
  *            word 4  ports, protocol, IP version                  -> 40 bytes
  *     VLAN   one more word: up to four 12-bit ids, outermost lowest, and their number. A packet without tags has no such word,
  *            whatever the setting.
- *     VNI    one more word: up to 32 bits, and a mark that no word of VLAN ids has. A packet that came in no tunnel with such an
- * id has no such word, either; id 0 is one. With either word there are 24 or 48 bytes, with both 32 or 56.
+ *     VNI    one more word: up to 32 bits, and a mark that no word of VLAN ids has. A packet that came in no tunnel with a
+ *            network id has no such word; id 0 is an id.
+ *
+ * With one of these words there are 24 or 48 bytes, with both 32 or 56.
  *
  * Ports are zero for protocols without ports. Unused bytes are always zero, so equal flows have equal bytes.
  */

@@ -1,50 +1,24 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* note: see note.h, and table.h for the ordering guarantees T-A to T-F. */
+/* note: see note.h, and table.h for the ordering guarantees T-A to T-G. */
 #include "note.h"
 
 #include "find.h"
 
 /* Besides FLOWQ_NOTE_*: */
 enum {
-    NOTE_AGAIN = 0xffff,     /* something changed under us, start again */
-    NOTE_GET_MEMORY = 0xfffe /* growth wants some, and start again */
+    NOTE_AGAIN = 0xffff,      /* something changed under us, start again */
+    NOTE_GET_MEMORY = 0xfffe, /* growth wants some, and start again */
+    NOTE_GET_HALVES = 0xfffd  /* so does a split */
 };
 
 /* How the table may still grow for one note. */
 struct note_growth {
-    unsigned splits;        /* so many times; 0: the note has to do with what there is */
-    struct table_want want; /* with GET_MEMORY */
+    unsigned splits;             /* so many times; 0: the note has to do with what there is */
+    struct table_want want;      /* with NOTE_GET_MEMORY */
+    struct table_halves *halves; /* for a split; NULL: none yet */
 };
 
-/* ---- Class and age (S8) ---------------------------------------------------------------------------------------------------- */
-
-struct note_ages note_ages_from(uint32_t tick_shift, uint64_t active_ns, uint64_t idle_ns)
-{
-    uint64_t round = (UINT64_C(1) << tick_shift) - 1;
-    uint64_t idle = (idle_ns + round) >> tick_shift, longest = WORD_TICK_MASK - 32;
-    return (struct note_ages){
-        .tick_shift = tick_shift,
-        .embryonic = (uint32_t)((NOTE_EMBRYONIC_STALE_NS + round) >> tick_shift),
-        .closing = (uint32_t)((NOTE_CLOSING_STALE_NS + round) >> tick_shift),
-        .idle = (uint32_t)(idle < longest ? idle : longest),
-        .active = (uint32_t)(active_ns >> tick_shift) + 1, /* the tick it began in may have been nearly over */
-    };
-}
-
-bool note_stale(const struct note_ages *ages, uint32_t now_tick, uint64_t word)
-{
-    uint32_t age = note_age(now_tick, word);
-    switch (word_class(word)) {
-    case FLOWQ_CLASS_EMBRYONIC:
-        return age > ages->embryonic;
-    case FLOWQ_CLASS_CLOSING:
-        return age > ages->closing;
-    case FLOWQ_CLASS_ESTABLISHED:
-        return age > ages->idle;
-    default:
-        return false;
-    }
-}
+/* ---- Class and rank (S8, S9) ----------------------------------------------------------------------------------------------- */
 
 static uint32_t note_first_class(enum note_kind kind)
 {
@@ -228,7 +202,12 @@ static struct place note_best_slot(const struct note_context *c, struct shard *s
     return best;
 }
 
-static void note_count_live(struct shard_head *head) { u32_store_relaxed(&head->live, u32_load_relaxed(&head->live) + 1); }
+/* The part of this line, or the shard, is locked. */
+static void note_count_live(struct shard_head *head, uint32_t line)
+{
+    atomic_u16 *live = &head->live[part_of(line)];
+    u16_store_relaxed(live, (uint16_t)(u16_load_relaxed(live) + 1));
+}
 
 /* Writes off the flow whose place was taken; p->word is what it was. */
 static void note_write_off(const struct note_context *c, const struct place *p, uint32_t rank)
@@ -256,7 +235,7 @@ static bool note_put(const struct note_context *c, const struct place *p, uint32
         u16_store_release(place_stamp(c->table, p), stamp);               /* N-A */
     u64_store_release(p->slot, secondary ? word | WORD_SECONDARY : word); /* nobody else fills empty slots, or frozen ones */
     if (rank == NOTE_RANK_EMPTY)
-        note_count_live(shard_head(c->table, p->shard));
+        note_count_live(shard_head(c->table, p->shard), (uint32_t)(p->line - shard_line(p->shard, 0)));
     else
         note_write_off(c, p, rank);
     return true;
@@ -306,21 +285,18 @@ static void note_take_left(const struct note_context *c, const struct note_moved
     u64_store_release(m->from.slot, secondary ? word | WORD_SECONDARY : word);
 }
 
-static uint32_t note_grow(const struct note_context *c, struct shard *s, uint64_t hash, struct note_growth *g)
+static uint32_t note_grown_outcome(const struct note_context *c, enum table_grown grown)
 {
-    if (g->splits == 0)
-        return FLOWQ_NOTE_REFUSED;
-    switch (table_grow(c->table, s, hash, &g->want, c->tries_left)) {
+    switch (grown) {
     case TABLE_GROWN:
-        tally_add(&c->tally, STAT_GROWN, 1);
-        g->splits -= s != shard_nowhere();
-        return NOTE_AGAIN;
     case TABLE_CHANGED:
         return NOTE_AGAIN;
     case TABLE_BUSY:
         return FLOWQ_NOTE_BUSY;
     case TABLE_WANTS:
         return NOTE_GET_MEMORY;
+    case TABLE_UNREADY:
+        return NOTE_GET_HALVES;
     case TABLE_DELAYED:
         tally_add(&c->tally, STAT_GROW_DELAYED, 1);
         break;
@@ -328,6 +304,18 @@ static uint32_t note_grow(const struct note_context *c, struct shard *s, uint64_
         break;
     }
     return FLOWQ_NOTE_REFUSED;
+}
+
+static uint32_t note_grow(const struct note_context *c, struct shard *s, uint64_t hash, struct note_growth *g)
+{
+    if (g->splits == 0)
+        return FLOWQ_NOTE_REFUSED;
+    enum table_grown grown = table_grow(c->table, s, hash, g->halves, &g->want, c->tries_left);
+    if (grown == TABLE_GROWN) {
+        tally_add(&c->tally, STAT_GROWN, 1);
+        g->splits -= s != shard_nowhere();
+    }
+    return note_grown_outcome(c, grown);
 }
 
 /* No lock is held. */
@@ -351,14 +339,10 @@ static uint32_t note_insert_locked(const struct note_context *c, struct shard *s
     uint32_t first = line_of_hash(t->line_mask, hash), second = line_other(t->line_mask, hash, first), rank, other_rank;
     struct line *home = shard_line(s, first);
     struct note_moved aside;
-    struct place best = find_empty(s, first);
-    if (!best.slot)
-        best = find_empty(s, second);
-    if (best.slot)
-        return note_put(c, &best, NOTE_RANK_EMPTY, home, word, note_bind_stamp(c)) ? FLOWQ_NOTE_BOUND : NOTE_AGAIN;
-    best = note_best_slot(c, s, first, &rank);
+    struct place best = note_best_slot(c, s, first, &rank);
     struct place other = note_best_slot(c, s, second, &other_rank);
-    if (other_rank < rank && rank >> 16 != NOTE_RANK_STALE) { /* at home, any stale one is as good */
+    bool stale_at_home = rank >> 16 == NOTE_RANK_STALE && other_rank != NOTE_RANK_EMPTY; /* as good as any other stale one */
+    if (other_rank < rank && !stale_at_home) {
         best = other;
         rank = other_rank;
     }
@@ -374,45 +358,176 @@ static uint32_t note_insert_locked(const struct note_context *c, struct shard *s
     return note_put(c, &best, rank, home, word, note_bind_stamp(c)) ? FLOWQ_NOTE_BOUND : NOTE_AGAIN;
 }
 
-/* What most new flows take: an empty slot at home. False: it may be known by now, or must go elsewhere. The shard is locked. */
+/* What most new flows take: an empty slot at home. False: it may be known by now, or must go elsewhere. The home line's part is
+   locked. */
 static inline bool note_insert_at_home(const struct note_context *c, struct shard *s, struct shard_head *head, uint64_t hash,
                                        uint32_t cls)
 {
     const struct table *t = c->table;
-    struct line *home = shard_line(s, line_of_hash(t->line_mask, hash));
+    uint32_t line = line_of_hash(t->line_mask, hash);
+    struct line *home = shard_line(s, line);
     if (find_may_be_known(t, home, hash))
         return false;
     unsigned at = line_match(home, 0, UINT64_MAX);
     if (at == LINE_SLOTS)
         return false;
     if (t->plane_at)
-        u16_store_relaxed(shard_plane(t, s) + line_of_hash(t->line_mask, hash) * LINE_SLOTS + at, note_bind_stamp(c)); /* N-A */
-    u64_store_release(&home->slot[at], note_first_word(c, hash, cls)); /* nobody else fills empty slots */
-    note_count_live(head);
+        u16_store_relaxed(shard_plane(t, s) + line * LINE_SLOTS + at, note_bind_stamp(c)); /* N-A */
+    u64_store_release(&home->slot[at], note_first_word(c, hash, cls));                     /* nobody else fills empty slots */
+    note_count_live(head, line);
     return true;
 }
 
-static uint32_t note_insert_in(const struct note_context *c, struct shard *s, uint64_t hash, uint32_t cls, struct note_growth *g)
+/* Parts of a shard that a note has locked: a bit for each. */
+struct note_parts {
+    struct shard_head *head;
+    uint32_t locked;
+};
+
+/* Nobody waits for a second one. */
+static bool note_parts_add(struct note_parts *parts, uint32_t line)
 {
-    struct shard_head *head = shard_head(c->table, s);
-    if (!spin_try_within(&head->lock, c->tries_left))
+    uint32_t bit = 1u << part_of(line);
+    if (!(parts->locked & bit) && !part_try(parts->head, line))
+        return false;
+    parts->locked |= bit;
+    return true;
+}
+
+static void note_parts_unlock(const struct note_parts *parts)
+{
+    for (uint32_t left = parts->locked; left; left &= left - 1)
+        part_unlock(parts->head, (uint32_t)__builtin_ctz(left));
+}
+
+/* As note_move_aside(), to an empty slot. The part of `line` is locked. */
+static bool note_move_aside_in_parts(const struct note_context *c, struct shard *s, struct note_parts *parts, uint32_t line,
+                                     struct note_moved *m)
+{
+    const struct table *t = c->table;
+    for (uint32_t i = 0; i < LINE_SLOTS; i++) {
+        atomic_u64 *slot = &shard_line(s, line)->slot[i];
+        uint64_t word = u64_load_acquire(slot);
+        uint32_t to = line_other(t->line_mask, word, line);
+        if (word & WORD_SECONDARY || !find_empty(s, to).slot || !note_parts_add(parts, to))
+            continue;
+        m->to = find_empty(s, to);
+        if (!m->to.slot)
+            continue;
+        m->to.word = 0;
+        m->from = (struct place){.shard = s, .line = shard_line(s, line), .slot = slot};
+        word = slot_freeze(slot); /* T-A */
+        m->from.word = word & ~WORD_CLASS_MASK;
+        m->stamp = t->plane_at ? u16_load_seq_cst(place_stamp(t, &m->from)) : 0;
+        return note_put(c, &m->to, NOTE_RANK_EMPTY, m->from.line, word, m->stamp); /* which an empty slot never refuses */
+    }
+    return false;
+}
+
+/* An empty slot, or one that another flow can leave for an empty one. NOTE_AGAIN: the flow is known by now. FLOWQ_NOTE_REFUSED:
+   it takes more than that, or another part is locked by somebody. The home line's part is locked. */
+static uint32_t note_insert_in_parts(const struct note_context *c, struct shard *s, struct note_parts *parts, uint64_t hash,
+                                     uint32_t cls)
+{
+    const struct table *t = c->table;
+    uint64_t word = note_first_word(c, hash, cls);
+    uint32_t first = line_of_hash(t->line_mask, hash), second = line_other(t->line_mask, hash, first), rank, other_rank;
+    struct line *home = shard_line(s, first);
+    struct note_moved aside;
+    if (find_in_shard(t, s, hash).slot)
+        return NOTE_AGAIN;
+    struct place p = find_empty(s, first);
+    bool both = !p.slot && note_parts_add(parts, second);
+    if (both)
+        p = find_empty(s, second);
+    if (p.slot)
+        return note_put(c, &p, NOTE_RANK_EMPTY, home, word, note_bind_stamp(c)) ? FLOWQ_NOTE_BOUND : NOTE_AGAIN;
+    (void)note_best_slot(c, s, first, &rank);
+    (void)note_best_slot(c, s, second, &other_rank);
+    if (rank >> 16 == NOTE_RANK_STALE || other_rank >> 16 <= NOTE_RANK_STALE)
+        return FLOWQ_NOTE_REFUSED;
+    if (!note_move_aside_in_parts(c, s, parts, first, &aside) && !(both && note_move_aside_in_parts(c, s, parts, second, &aside)))
+        return FLOWQ_NOTE_REFUSED;
+    note_take_left(c, &aside, home, word);
+    return FLOWQ_NOTE_BOUND;
+}
+
+/* Whatever it takes. */
+static __attribute__((noinline)) uint32_t note_insert_somehow(const struct note_context *c, struct shard *s,
+                                                              struct shard_head *head, uint64_t hash, uint32_t cls,
+                                                              struct note_growth *g)
+{
+    if (!shard_try_within(head, c->tries_left))
         return FLOWQ_NOTE_BUSY;
     uint32_t outcome = NOTE_AGAIN;
-    if (!head->superseded) {
-        if (note_insert_at_home(c, s, head, hash, cls))
-            outcome = FLOWQ_NOTE_BOUND;
-        else if (!find_in_shard(c->table, s, hash).slot)
-            outcome = note_insert_locked(c, s, hash, cls, g);
-    }
-    spin_unlock(&head->lock);
+    if (!head->superseded && !find_in_shard(c->table, s, hash).slot)
+        outcome = note_insert_locked(c, s, hash, cls, g);
+    shard_unlock(head);
     return outcome;
+}
+
+/* The home line's part is locked, and is let go. */
+static __attribute__((noinline)) uint32_t note_insert_elsewhere(const struct note_context *c, struct shard *s, uint64_t hash,
+                                                                uint32_t cls, struct note_growth *g)
+{
+    uint32_t line = line_of_hash(c->table->line_mask, hash);
+    struct note_parts parts = {.head = shard_head(c->table, s), .locked = 1u << part_of(line)};
+    uint32_t outcome = parts.head->superseded ? NOTE_AGAIN : note_insert_in_parts(c, s, &parts, hash, cls);
+    note_parts_unlock(&parts);
+    return outcome == FLOWQ_NOTE_REFUSED ? note_insert_somehow(c, s, parts.head, hash, cls, g) : outcome;
+}
+
+static inline uint32_t note_insert_in(const struct note_context *c, struct shard *s, uint64_t hash, uint32_t cls,
+                                      struct note_growth *g)
+{
+    struct shard_head *head = shard_head(c->table, s);
+    uint32_t line = line_of_hash(c->table->line_mask, hash);
+    if (!part_try_within(head, line, c->tries_left))
+        return FLOWQ_NOTE_BUSY;
+    if (head->superseded || !note_insert_at_home(c, s, head, hash, cls))
+        return note_insert_elsewhere(c, s, hash, cls, g);
+    part_unlock(head, line);
+    return FLOWQ_NOTE_BOUND;
+}
+
+/* There was no room in s, and there is no lock held: gets what a split takes, and tries again. */
+static uint32_t note_split_and_insert(const struct note_context *c, struct shard *s, uint64_t hash, uint32_t cls,
+                                      struct note_growth *g)
+{
+    struct table_halves halves = {{NULL, NULL}};
+    uint32_t outcome = note_grown_outcome(c, table_prepare(c->table, s, &halves, &g->want, c->tries_left));
+    if (outcome == FLOWQ_NOTE_REFUSED) {
+        g->splits = 0; /* the note has to do with what there is */
+        return NOTE_AGAIN;
+    }
+    if (outcome != NOTE_AGAIN)
+        return outcome;
+    g->halves = &halves;
+    s = table_shard(c->table, hash); /* another one, perhaps, by now */
+    if (s != shard_nowhere())
+        outcome = part_try_within(shard_head(c->table, s), line_of_hash(c->table->line_mask, hash), c->tries_left)
+                      ? note_insert_elsewhere(c, s, hash, cls, g)
+                      : FLOWQ_NOTE_BUSY;
+    g->halves = NULL;
+    if (halves.half[0])
+        table_give_back(c->table, &halves);
+    return outcome;
+}
+
+/* What an insert is short of; no lock is held. */
+static __attribute__((noinline)) uint32_t note_insert_more(const struct note_context *c, struct shard *s, uint64_t hash,
+                                                           uint32_t cls, struct note_growth *g, uint32_t outcome)
+{
+    if (outcome == NOTE_GET_HALVES)
+        outcome = note_split_and_insert(c, s, hash, cls, g);
+    return outcome == NOTE_GET_MEMORY ? note_get_memory(c, g) : outcome;
 }
 
 static uint32_t note_insert(const struct note_context *c, uint64_t hash, uint32_t cls, struct note_growth *g)
 {
     struct shard *s = table_shard(c->table, hash);
     uint32_t outcome = s == shard_nowhere() ? note_grow(c, s, hash, g) : note_insert_in(c, s, hash, cls, g);
-    return outcome == NOTE_GET_MEMORY ? note_get_memory(c, g) : outcome;
+    return outcome == NOTE_GET_HALVES || outcome == NOTE_GET_MEMORY ? note_insert_more(c, s, hash, cls, g, outcome) : outcome;
 }
 
 /* ---- One note -------------------------------------------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /*
- * parse_walk: what the parts of the parser share; for parse*.c alone.
+ * parse_walk: what the parts of the parser share, those for the fields of virtio's hashes included (rss_parse.c).
  *
  * One function per header, in the order in which headers come in a frame; each gets the cursor that is left by the one before,
  * takes its header from it, and ends with the call of what follows:

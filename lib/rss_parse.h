@@ -9,14 +9,14 @@
  *
  * Where the specification leaves room:
  *
- *   - A fragment has no ports, the first one neither: so all fragments of a datagram have one hash. Nor is it looked into for a
- * tunnel. An IPv6 fragment header of a whole packet (RFC 6946) is just an extension header.
- *   - A TCP or UDP header of which the ports cannot be read is none.
- *   - Extension headers are hop-by-hop, routing, fragment, AH, destination and mobility; AH in IPv4 is a protocol without ports,
- * and so is ESP. If one cannot be read whole the packet has no ports.
- *   - Home address and second-type routing address count as RFC 6275 has them, each the first time.
- *   - A packet to a tunnel's port, or of a tunnel's protocol, of which no inner IP packet can be read is none of that tunnel: its
- * outer header is hashed, as virtio has it where the encapsulation type is not enabled.
+ *   - A fragment has no ports, not even the first one, so that all fragments of a datagram have one hash; and it is not looked
+ *     into for a tunnel. An IPv6 fragment header of a whole packet (RFC 6946) is just an extension header.
+ *   - A TCP or UDP header whose ports cannot be read is none.
+ *   - Extension headers are hop-by-hop, routing, fragment, AH, destination and mobility. AH in IPv4 is a protocol without ports,
+ *     and so is ESP. If an extension header cannot be read whole the packet has no ports.
+ *   - Home address and routing address of type 2 count as RFC 6275 has them, the first of each.
+ *   - A packet to a tunnel's port, or of a tunnel's protocol, of which no inner IP packet can be read does not belong to that
+ *     tunnel: its outer header is hashed, as virtio has it where the encapsulation type is not enabled.
  */
 #ifndef FLOWQ_LIB_RSS_PARSE_H
 #define FLOWQ_LIB_RSS_PARSE_H

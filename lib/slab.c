@@ -30,7 +30,10 @@ static void slab_push_back(struct table *t, struct slab *b)
     t->grow.slabs_last = b;
 }
 
-static bool slab_table_is_small(const struct table *t) { return (size_t)t->grow.n_shards * t->shard_bytes < SLAB_SINGLES; }
+static bool slab_table_is_small(const struct table *t)
+{
+    return (size_t)u32_load_relaxed(&t->grow.n_shards) * t->shard_bytes < SLAB_SINGLES;
+}
 
 /* A huge page; less for the first shards of a table that grows, and for the last ones of one that is being created. */
 static size_t slab_bytes(const struct table *t)

@@ -109,7 +109,7 @@ int table_init(struct table *t, const struct table_sizes *z, const struct memory
         shard_wipe(t, s);
         directory_name(t, d, s, depth ? (uint64_t)i << (64 - depth) : 0);
     }
-    t->grow.n_shards = first;
+    u32_store_relaxed(&t->grow.n_shards, first);
     t->grow.to_make = 0;
     return 0;
 }
@@ -132,7 +132,7 @@ uint64_t table_live(const struct table *t)
     do {
         struct shard *s = table_walk(t, at, &at);
         if (s != shard_nowhere())
-            live += u32_load_relaxed(&shard_head(t, s)->live);
+            live += shard_live(shard_head(t, s));
     } while (at);
     return live;
 }
@@ -174,7 +174,7 @@ static uint64_t table_clear_locked(struct table *t, struct shard *s)
                 n += u64_xchg_seq_cst(&shard_line(s, l)->slot[i], 0) != 0;
         u64_store_release(&shard_line(s, l)->service, 0);
     }
-    u32_store_relaxed(&shard_head(t, s)->live, 0);
+    shard_set_live(shard_head(t, s), 0);
     return n;
 }
 
@@ -198,9 +198,9 @@ uint64_t table_clear(struct table *t)
         struct shard *s = table_walk(t, at, &at);
         if (s == shard_nowhere())
             continue;
-        spin_lock(&shard_head(t, s)->lock);
+        shard_lock(shard_head(t, s));
         n += table_clear_locked(t, s);
-        spin_unlock(&shard_head(t, s)->lock);
+        shard_unlock(shard_head(t, s));
     } while (at);
     table_clear_superseded(t);
     spin_unlock(&t->grow.lock);

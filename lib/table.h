@@ -27,7 +27,8 @@
  *
  * WHO WRITES
  *   a slot that holds a flow    any thread, by compare-and-swap from the value it read (refresh, rebind, class)
- *   an empty slot, service      the holder of the shard's lock
+ *   an empty slot, service      the holder of the shard's lock, or of the lock of the line's part of it (T-G)
+ *   a shard's flow count        likewise, one for each part
  *   directory, list of retired  the holder of the table's grow lock
  *
  * ORDERING (the code cites the letters)
@@ -49,17 +50,23 @@
  *        last one given up, only when its own parents have been reclaimed; and nothing is split while more shards are retired
  *        than the table has. A directory is halved only when none is retired, and those that doubling retires are together
  *        smaller than the one in use.
+ *   T-G  A shard's lock is all of its parts' (a part: each eighth line): whoever wants one takes it and then looks at the other
+ *        kind, all seq_cst, and lets go if that is held. A flow is inserted under its home line's part, wherever it goes, so that
+ *        two notes of one flow do not both insert it; what it fills, or whom it moves aside, lies in parts that are locked, too.
+ *        To displace a flow, to split, merge or clear a shard takes all of it.
  *
- * LOCK ORDER: shard, then grow; table_clear() goes against it, which is safe because whoever holds a shard only tries. The data
- * path tries both, a number of times that is bounded for the whole call (TABLE_TRIES), and table_trim() once. No allocator is
- * called under either (slab.h), so what a lock is held for is bounded: an insert, the split or the merge of a shard, a copy of
- * the directory.
+ * LOCK ORDER: parts, only the first of which is waited for, or shard, then grow; table_clear() goes against it, which is safe
+ * because whoever holds a shard only tries. The data path tries both, a number of times that is bounded for the whole call
+ * (TABLE_TRIES), and table_trim() once. No allocator is called under either (slab.h), so what a lock is held for is bounded: an
+ * insert, the split or the merge of a shard, a copy of the directory. A split has the grow lock for moments only, before to take
+ * its memory and afterwards to name it (table_grow.c): a thread that loses its processor while it copies keeps others from one
+ * shard, not from growing.
  *
  * PROGRESS: look-ups are wait-free. A refresh or rebind takes no lock and retries only when another thread changed the same flow;
  * but one that meets its flow frozen, while that is being moved, tries the lock of the shard, to come again when it has been
  * moved. Inserts try the locks, too. Both give up when the call's tries are spent, or when a note has started again NOTE_TRIES
  * times (S12): a thread that loses its processor while it holds a lock makes others say FLOWQ_NOTE_BUSY, for as long, and wait
- * once a call.
+ * once a call: newcomers of an eighth of one shard if it was inserting, of the shard if it was splitting it.
  *
  * Bucketised hashing with a per-bucket overflow count: Breslow et al., "Horton Tables", 2016. Growth by splitting behind a
  * directory: Fagin et al., "Extendible Hashing", 1979.
@@ -105,15 +112,19 @@ _Static_assert(LINE_SECOND_BITS + LINE_FILTER_BITS <= WORD_QUEUE_SHIFT + 1, "no 
  */
 struct shard;
 
+/* The lines of a shard whose index is the same modulo this have a lock and a count together: a part of the shard. */
+#define SHARD_PARTS 8
+
 struct shard_head {
-    struct spin lock;
-    atomic_u32 live;    /* slots that hold a flow; written under lock */
-    uint32_t depth;     /* how many top bits of the hash all its flows share */
-    bool superseded;    /* under lock: the directory names others now */
-    bool settled;       /* under lock: `born` has passed, no need to ask again */
-    atomic_u8 arriving; /* named by the directory, but its binding times are not all there yet (N-A); written under lock */
-    uint64_t born;      /* stamp of its parent's end (T-F) */
-    struct slab *slab;  /* where its memory came from */
+    struct spin lock; /* of the shard: of all its parts */
+    struct spin part[SHARD_PARTS];
+    bool superseded;              /* under lock: the directory names others now */
+    bool settled;                 /* under lock: `born` has passed, no need to ask again */
+    atomic_u8 arriving;           /* under lock: named by the directory, but its binding times are not all there yet (N-A) */
+    atomic_u16 live[SHARD_PARTS]; /* together, slots that hold a flow; each written under its part's lock, or the shard's */
+    uint32_t depth;               /* how many top bits of the hash all its flows share */
+    uint64_t born;                /* stamp of its parent's end (T-F) */
+    struct slab *slab;            /* where its memory came from */
     struct shard *retired_next;
     uint64_t retired_stamp;
 };
@@ -146,9 +157,10 @@ struct table {
     /* Growth; under grow.lock unless said otherwise. */
     struct {
         struct spin lock;
-        atomic_u32 pending; /* retired shards and directories; read without the lock to see whether there is work */
-        uint32_t n_shards;  /* named by the directory */
-        uint32_t n_retired; /* shards */
+        atomic_u32 pending;  /* retired shards and directories; read without the lock to see whether there is work */
+        atomic_u32 n_shards; /* named by the directory; read without the lock to see whether there may be more */
+        uint32_t n_retired;  /* shards */
+        atomic_ptr unused;   /* shards that were taken for a split and given back, by retired_next; pushed without the lock */
         struct shard *retired_first, *retired_last;
         struct directory *directories_first, *directories_last;
         struct slab *slabs, *slabs_last; /* those with room first */
@@ -210,6 +222,21 @@ static inline atomic_u16 *shard_plane(const struct table *t, struct shard *s)
 
 static inline uint32_t line_of_hash(uint32_t line_mask, uint64_t hash) { return (uint32_t)hash & line_mask; }
 
+static inline uint32_t shard_live(const struct shard_head *head)
+{
+    uint32_t live = 0;
+    for (uint32_t i = 0; i < SHARD_PARTS; i++)
+        live += u16_load_relaxed(&head->live[i]);
+    return live;
+}
+
+/* Under the shard's lock. */
+static inline void shard_set_live(struct shard_head *head, uint32_t live)
+{
+    for (uint32_t i = 0; i < SHARD_PARTS; i++)
+        u16_store_relaxed(&head->live[i], i == 0 ? (uint16_t)live : 0);
+}
+
 /* The head of the shard that this line, the home of a flow with this hash, is in. */
 static inline struct shard_head *line_head(const struct table *t, struct line *home, uint64_t hash)
 {
@@ -268,6 +295,89 @@ static inline void line_uncount_second(struct line *home)
     if (n < LINE_SECOND_MAX)
         u64_store_release(&home->service, n == 1 ? 0 : service - 1); /* the last one takes all bits along */
 }
+
+/* ---- Locks of a shard and of its parts ------------------------------------------------------------------------------------- */
+
+/*
+ * Whoever has the shard's lock has all of it: no part is locked, and none can be. Each takes its lock first and then looks at the
+ * other kind, all seq_cst, so that of two at least one sees the other, and lets go again (T-G).
+ */
+
+static inline bool shard_has_parts_locked(const struct shard_head *head)
+{
+    uint32_t held = 0;
+    for (uint32_t i = 0; i < SHARD_PARTS; i++)
+        held |= u32_load_seq_cst(&head->part[i].held);
+    return held != 0;
+}
+
+/* Does not even try while a part is locked: who has that may have lost its processor, and nobody shall wait for more than it. */
+static inline bool shard_try(struct shard_head *head)
+{
+    if (shard_has_parts_locked(head) || !spin_try(&head->lock))
+        return false;
+    if (!shard_has_parts_locked(head))
+        return true;
+    spin_unlock(&head->lock);
+    return false;
+}
+
+/* The data path's way (spin_try_within). */
+static inline bool shard_try_within(struct shard_head *head, uint32_t *tries_left)
+{
+    while (!shard_try(head)) {
+        if (*tries_left == 0)
+            return false;
+        --*tries_left;
+        cpu_relax();
+    }
+    return true;
+}
+
+/* The control path's way (spin_lock): it keeps newcomers out while it waits. */
+static inline void shard_lock(struct shard_head *head)
+{
+    spin_lock(&head->lock);
+    while (shard_has_parts_locked(head)) {
+        cpu_relax();
+        sched_yield();
+    }
+}
+
+static inline void shard_unlock(struct shard_head *head) { spin_unlock(&head->lock); }
+
+static inline uint32_t part_of(uint32_t line) { return line % SHARD_PARTS; }
+
+static inline bool part_try(struct shard_head *head, uint32_t line)
+{
+    struct spin *part = &head->part[part_of(line)];
+    if (u32_xchg_seq_cst(&part->held, 1) != 0) /* it is free, as a rule: no look before */
+        return false;
+    if (u32_load_seq_cst(&head->lock.held) == 0)
+        return true;
+    spin_unlock(part);
+    return false;
+}
+
+/* Worth no try now. A look alone does not take the cache line from whoever works there. */
+static inline bool part_is_held(const struct shard_head *head, uint32_t line)
+{
+    return u32_load_relaxed(&head->lock.held) | u32_load_relaxed(&head->part[part_of(line)].held);
+}
+
+static inline bool part_try_within(struct shard_head *head, uint32_t line, uint32_t *tries_left)
+{
+    while (!part_try(head, line))
+        do {
+            if (*tries_left == 0)
+                return false;
+            --*tries_left;
+            cpu_relax();
+        } while (part_is_held(head, line));
+    return true;
+}
+
+static inline void part_unlock(struct shard_head *head, uint32_t line) { spin_unlock(&head->part[part_of(line)]); }
 
 /* A slot that was found (find.h), and the value it had. */
 struct place {
@@ -335,16 +445,29 @@ struct table_want {
 };
 static inline bool table_wants(const struct table_want *w) { return w->n_slabs || w->depth; }
 
+/* Two shards for a split to fill. Nobody else knows them yet. */
+struct table_halves {
+    struct shard *half[2]; /* NULL: none */
+};
+
 enum table_grown {
     TABLE_GROWN,
     TABLE_CHANGED, /* somebody else made room: look again */
     TABLE_BUSY,    /* somebody else is at it */
     TABLE_WANTS,   /* memory: get it, without locks, and come again */
+    TABLE_UNREADY, /* halves: let table_prepare() take them, and come again */
     TABLE_DELAYED, /* T-F */
     TABLE_AT_LIMIT
 };
-/* Makes room where `hash` belongs. s is its shard, locked by the caller, or shard_nowhere() (then no lock). */
-enum table_grown table_grow(struct table *t, struct shard *s, uint64_t hash, struct table_want *want, uint32_t *tries_left);
+/* Makes room where `hash` belongs. s is its shard, locked by the caller, or shard_nowhere() (then no lock). h: NULL, or what
+   table_prepare() took; the halves are gone if the table has grown. */
+enum table_grown table_grow(struct table *t, struct shard *s, uint64_t hash, struct table_halves *h, struct table_want *want,
+                            uint32_t *tries_left);
+/* Takes what it needs to split a shard like s, and touches it, so that nobody waits for the kernel's clearing of pages. The
+   caller holds no lock. TABLE_GROWN: *h can be used, or has to be given back. */
+enum table_grown table_prepare(struct table *t, struct shard *s, struct table_halves *h, struct table_want *want,
+                               uint32_t *tries_left);
+void table_give_back(struct table *t, struct table_halves *h);
 
 enum table_got { TABLE_GOT, TABLE_GOT_NONE, TABLE_GOT_BUSY };
 /* Calls the allocator. What another thread has got meanwhile stays beside it. The caller holds no lock of the table's. */

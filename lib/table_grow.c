@@ -3,8 +3,10 @@
  * table_grow: how a table grows, a shard at a time, under its readers' eyes.
  *
  * A shard that has no room becomes two (T-D): two new ones are made, the old one is frozen slot by slot while it is copied, the
- * directory names the new ones, and the old one is retired (T-E). All of it happens under the lock of the shard and the grow lock
- * and moves at most 256 lines. The memory for it is there before (slab.h). The way back is in table_trim.c.
+ * directory names the new ones, and the old one is retired (T-E). The shard is locked meanwhile, and at most 256 lines are
+ * copied. The grow lock is held twice, each time for a few instructions: before, to take the memory for the new ones (slab.h),
+ * which is touched while no lock is held; and afterwards, to name them. Whoever cannot have it then, or finds the table at its
+ * limit by now, undoes the freezing. The way back is in table_trim.c.
  */
 #include "table.h"
 
@@ -66,11 +68,23 @@ static void table_reclaim_locked(struct table *t, struct garbage *g)
     }
 }
 
+/* What table_give_back() pushed. All at once, so that nobody mistakes a shard that comes again for one that never went. */
+static void table_free_unused(struct table *t, struct garbage *g)
+{
+    struct shard *s = ptr_load_relaxed(&t->grow.unused) ? ptr_xchg_seq_cst(&t->grow.unused, NULL) : NULL;
+    for (struct shard *next; s; s = next) {
+        next = shard_head(t, s)->retired_next;
+        shard_free(t, s, g);
+        u32_sub_relaxed(&t->grow.pending, 1);
+    }
+}
+
 void table_reclaim(struct table *t)
 {
     struct garbage garbage = {NULL, NULL};
     if (!spin_try(&t->grow.lock))
         return; /* the next note does it */
+    table_free_unused(t, &garbage);
     table_reclaim_locked(t, &garbage);
     spin_unlock(&t->grow.lock);
     garbage_free(t, &garbage);
@@ -200,13 +214,13 @@ static enum table_grown table_first_shard_locked(struct table *t, struct table_w
     shard_wipe(t, s);
     shard_head(t, s)->born = t->grow.dropped;
     directory_name(t, d, s, 0);
-    t->grow.n_shards = 1;
+    u32_store_relaxed(&t->grow.n_shards, 1);
     return TABLE_GROWN;
 }
 
 /* Fills the two halves from s, whose flows differ in the hash bit below its depth. Touches every line of both for the first time.
  */
-static void shard_split_flows(struct table *t, struct shard *s, struct shard *half[2])
+static void shard_split_flows(struct table *t, struct shard *s, struct shard *const half[2])
 {
     uint32_t bit = 63 - shard_head(t, s)->depth, live[2] = {0, 0};
     for (uint32_t l = 0; l <= t->line_mask; l++) {
@@ -226,41 +240,100 @@ static void shard_split_flows(struct table *t, struct shard *s, struct shard *ha
         u64_store_relaxed(&shard_line(half[1], l)->service, 0);
     }
     for (int h = 0; h < 2; h++) {
-        u32_store_relaxed(&shard_head(t, half[h])->live, live[h]);
+        shard_set_live(shard_head(t, half[h]), live[h]);
         shard_send_home(t, half[h]);
     }
 }
 
-/* Everything a split needs, before anything is changed. */
-static enum table_grown shard_split_prepare(struct table *t, struct shard_head *head, struct shard *half[2],
-                                            struct directory **wider, struct table_want *want)
+/* The old shard as it was: a frozen word has lost nothing but its class, which the half knows. */
+static void shard_split_undo(const struct table *t, struct shard *s, struct shard *const half[2])
 {
-    struct directory *d = ptr_load_acquire(&t->directory);
-    bool widen = head->depth == d->depth;
-    if (t->grow.n_shards >= t->max_shards || head->depth >= t->grow.max_depth)
-        return TABLE_AT_LIMIT;
-    if (t->grow.n_retired > t->grow.n_shards)
-        return TABLE_DELAYED; /* T-F */
-    table_want_shards(t, 2, want);
-    if (widen)
-        table_want_directory(t, d->depth + 1, want);
-    if (table_wants(want))
-        return TABLE_WANTS;
-    *wider = widen ? directory_doubled(t, d) : NULL;
-    half[0] = shard_take(t, head->depth + 1);
-    half[1] = shard_take(t, head->depth + 1);
-    return TABLE_GROWN;
+    uint32_t bit = 63 - shard_head(t, s)->depth;
+    for (uint32_t l = 0; l <= t->line_mask; l++)
+        for (uint32_t i = 0; i < LINE_SLOTS; i++) {
+            atomic_u64 *slot = &shard_line(s, l)->slot[i];
+            uint64_t word = u64_load_relaxed(slot);
+            if (word == 0)
+                continue;
+            uint32_t home = word & WORD_SECONDARY ? line_other(t->line_mask, word, l) : l;
+            struct place p = find_in_shard(t, half[word >> bit & 1], (word & t->tag_mask) | home);
+            u64_store_release(slot, word | word_class(p.word));
+        }
 }
 
-static enum table_grown shard_split_locked(struct table *t, struct shard *s, uint64_t hash, struct table_want *want)
+/* May there be two shards in the place of one of this depth? A look without the grow lock can be outdated. */
+static enum table_grown table_may_split(const struct table *t, uint32_t depth)
+{
+    bool at_limit = u32_load_relaxed(&t->grow.n_shards) >= t->max_shards || depth >= t->grow.max_depth;
+    return at_limit ? TABLE_AT_LIMIT : TABLE_GROWN;
+}
+
+static enum table_grown table_may_split_locked(const struct table *t, uint32_t depth, struct table_want *want)
+{
+    enum table_grown r = table_may_split(t, depth);
+    const struct directory *d = ptr_load_acquire(&t->directory);
+    if (r == TABLE_GROWN && t->grow.n_retired > u32_load_relaxed(&t->grow.n_shards))
+        return TABLE_DELAYED; /* T-F */
+    if (r == TABLE_GROWN && depth == d->depth)
+        table_want_directory(t, d->depth + 1, want);
+    return r == TABLE_GROWN && table_wants(want) ? TABLE_WANTS : r;
+}
+
+static enum table_grown table_prepare_locked(struct table *t, uint32_t depth, struct table_halves *h, struct table_want *want)
+{
+    table_want_shards(t, 2, want);
+    enum table_grown r = table_may_split_locked(t, depth, want);
+    if (r == TABLE_GROWN) {
+        h->half[0] = shard_take(t, 0);
+        h->half[1] = shard_take(t, 0);
+    }
+    return r;
+}
+
+#define TABLE_PAGE_BYTES 4096 /* or a part of a page */
+
+static void shard_touch(const struct table *t, struct shard *s)
+{
+    for (uint32_t at = 0; at < t->head_at; at += TABLE_PAGE_BYTES)
+        u64_store_relaxed((atomic_u64 *)(void *)((char *)s + at), 0);
+}
+
+enum table_grown table_prepare(struct table *t, struct shard *s, struct table_halves *h, struct table_want *want,
+                               uint32_t *tries_left)
+{
+    *want = (struct table_want){.n_slabs = 0};
+    if (!spin_try_within(&t->grow.lock, tries_left))
+        return TABLE_BUSY;
+    enum table_grown r = table_prepare_locked(t, shard_head(t, s)->depth, h, want);
+    spin_unlock(&t->grow.lock);
+    for (int i = 0; r == TABLE_GROWN && i < 2; i++)
+        shard_touch(t, h->half[i]);
+    return r;
+}
+
+void table_give_back(struct table *t, struct table_halves *h)
+{
+    for (int i = 0; i < 2; i++) {
+        void *top = ptr_load_relaxed(&t->grow.unused);
+        do
+            shard_head(t, h->half[i])->retired_next = top;
+        while (!ptr_cas(&t->grow.unused, &top, h->half[i]));
+        u32_add_relaxed(&t->grow.pending, 1);
+        h->half[i] = NULL;
+    }
+}
+
+/* The halves are full: names them. */
+static enum table_grown shard_publish_locked(struct table *t, struct shard *s, uint64_t hash, struct shard *const half[2],
+                                             struct table_want *want)
 {
     struct shard_head *head = shard_head(t, s);
-    struct shard *half[2];
-    struct directory *wider, *d = ptr_load_acquire(&t->directory);
-    enum table_grown prepared = shard_split_prepare(t, head, half, &wider, want);
-    if (prepared != TABLE_GROWN)
-        return prepared;
-    shard_split_flows(t, s, half);
+    struct directory *d = ptr_load_acquire(&t->directory), *wider = NULL;
+    enum table_grown r = table_may_split_locked(t, head->depth, want);
+    if (r != TABLE_GROWN)
+        return r;
+    if (head->depth == d->depth)
+        wider = directory_doubled(t, d);
     uint64_t upper = UINT64_C(1) << (63 - head->depth);
     shard_await(t, half[0]);
     shard_await(t, half[1]);
@@ -272,19 +345,48 @@ static enum table_grown shard_split_locked(struct table *t, struct shard *s, uin
     }
     table_retire_shard(t, s);
     shard_head(t, half[0])->born = shard_head(t, half[1])->born = head->retired_stamp;
-    t->grow.n_shards++;
-    shard_bring_stamps(t, s);
-    shard_arrived(t, half[0]);
-    shard_arrived(t, half[1]);
+    u32_add_relaxed(&t->grow.n_shards, 1);
     return TABLE_GROWN;
 }
 
-enum table_grown table_grow(struct table *t, struct shard *s, uint64_t hash, struct table_want *want, uint32_t *tries_left)
+/* s is locked: nobody else splits it, or puts a flow into it. */
+static enum table_grown shard_split(struct table *t, struct shard *s, uint64_t hash, struct shard *const half[2],
+                                    struct table_want *want, uint32_t *tries_left)
+{
+    enum table_grown r = TABLE_BUSY;
+    shard_head(t, half[0])->depth = shard_head(t, half[1])->depth = shard_head(t, s)->depth + 1;
+    shard_split_flows(t, s, half);
+    if (spin_try_within(&t->grow.lock, tries_left)) {
+        r = shard_publish_locked(t, s, hash, half, want);
+        spin_unlock(&t->grow.lock);
+    }
+    if (r != TABLE_GROWN) {
+        shard_split_undo(t, s, half);
+        return r;
+    }
+    shard_bring_stamps(t, s);
+    shard_arrived(t, half[0]);
+    shard_arrived(t, half[1]);
+    return r;
+}
+
+enum table_grown table_grow(struct table *t, struct shard *s, uint64_t hash, struct table_halves *h, struct table_want *want,
+                            uint32_t *tries_left)
 {
     *want = (struct table_want){.n_slabs = 0};
-    if (!spin_try_within(&t->grow.lock, tries_left))
-        return TABLE_BUSY;
-    enum table_grown r = s == shard_nowhere() ? table_first_shard_locked(t, want) : shard_split_locked(t, s, hash, want);
-    spin_unlock(&t->grow.lock);
+    enum table_grown r = TABLE_UNREADY;
+    if (s == shard_nowhere()) {
+        if (!spin_try_within(&t->grow.lock, tries_left))
+            return TABLE_BUSY;
+        r = table_first_shard_locked(t, want);
+        spin_unlock(&t->grow.lock);
+        return r;
+    }
+    if (table_may_split(t, shard_head(t, s)->depth) != TABLE_GROWN)
+        return TABLE_AT_LIMIT;
+    if (h)
+        r = shard_split(t, s, hash, h->half, want, tries_left);
+    if (r == TABLE_GROWN)
+        h->half[0] = h->half[1] = NULL;
     return r;
 }

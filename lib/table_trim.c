@@ -42,7 +42,7 @@ static bool trim_place_flow(const struct table *t, struct shard *s, uint32_t lin
 /* Freezes `from` and copies what is not stale. Frozen words lose their class: `words` keeps them, for the way back. */
 static bool trim_take_over(const struct table *t, struct table_trim *trim, struct shard *to, struct shard *from, uint64_t *words)
 {
-    uint32_t live = u32_load_relaxed(&shard_head(t, to)->live);
+    uint32_t live = shard_live(shard_head(t, to));
     for (uint32_t l = 0; l <= t->line_mask; l++)
         for (uint32_t i = 0; i < LINE_SLOTS; i++)
             words[l * LINE_SLOTS + i] = slot_freeze(&shard_line(from, l)->slot[i]);
@@ -56,7 +56,7 @@ static bool trim_take_over(const struct table *t, struct table_trim *trim, struc
         else
             return false;
     }
-    u32_store_relaxed(&shard_head(t, to)->live, live);
+    shard_set_live(shard_head(t, to), live);
     return true;
 }
 
@@ -98,7 +98,7 @@ static bool trim_merge_locked(struct table *t, struct trim_step *step, struct sh
     shard_bring_stamps(t, pair[0]);
     shard_bring_stamps(t, pair[1]);
     shard_arrived(t, one);
-    t->grow.n_shards--;
+    u32_sub_relaxed(&t->grow.n_shards, 1);
     trim->n_merged++;
     return true;
 }
@@ -112,11 +112,11 @@ static bool trim_settled(struct shard_head *head)
 /* Locks both, or neither. */
 static bool trim_try_both(const struct table *t, struct shard *pair[2])
 {
-    if (!spin_try(&shard_head(t, pair[0])->lock))
+    if (!shard_try(shard_head(t, pair[0])))
         return false;
-    if (spin_try(&shard_head(t, pair[1])->lock))
+    if (shard_try(shard_head(t, pair[1])))
         return true;
-    spin_unlock(&shard_head(t, pair[0])->lock);
+    shard_unlock(shard_head(t, pair[0]));
     return false;
 }
 
@@ -125,7 +125,7 @@ static bool trim_try_both(const struct table *t, struct shard *pair[2])
 static bool trim_fits_one(const struct table *t, const struct table_trim *trim, struct shard *pair[2], uint32_t room,
                           uint32_t *n_lines)
 {
-    if (u32_load_relaxed(&shard_head(t, pair[0])->live) + u32_load_relaxed(&shard_head(t, pair[1])->live) <= room)
+    if (shard_live(shard_head(t, pair[0])) + shard_live(shard_head(t, pair[1])) <= room)
         return true;
     uint32_t wanted = 0;
     for (uint32_t l = 0; l <= t->line_mask && wanted <= room; l++, *n_lines += 2)
@@ -152,8 +152,8 @@ static bool trim_try_merge(struct table *t, struct trim_step *step, struct shard
     if (table_wants(&step->want) || !trim_try_both(t, pair))
         return false;
     bool merged = trim_merge_locked(t, step, pair, hash);
-    spin_unlock(&heads[0]->lock);
-    spin_unlock(&heads[1]->lock);
+    shard_unlock(heads[0]);
+    shard_unlock(heads[1]);
     return merged;
 }
 
@@ -161,19 +161,19 @@ static bool trim_try_merge(struct table *t, struct trim_step *step, struct shard
 static void trim_drop_last(struct table *t, struct table_trim *trim)
 {
     struct shard *s = table_shard(t, 0);
-    if (t->grow.keep_first || t->grow.n_shards != 1 || s == shard_nowhere())
+    if (t->grow.keep_first || u32_load_relaxed(&t->grow.n_shards) != 1 || s == shard_nowhere())
         return;
     struct shard_head *head = shard_head(t, s);
-    if (u32_load_relaxed(&head->live) != 0 || !trim_settled(head) || !spin_try(&head->lock))
+    if (shard_live(head) != 0 || !trim_settled(head) || !shard_try(head))
         return;
-    if (u32_load_relaxed(&head->live) == 0) {
+    if (shard_live(head) == 0) {
         directory_name(t, ptr_load_acquire(&t->directory), shard_nowhere(), 0);
         table_retire_shard(t, s);
         t->grow.dropped = head->retired_stamp;
-        t->grow.n_shards = 0;
+        u32_store_relaxed(&t->grow.n_shards, 0);
         trim->n_merged++;
     }
-    spin_unlock(&head->lock);
+    shard_unlock(head);
 }
 
 /* Half the directory, once no shard needs the other half. */
@@ -199,7 +199,8 @@ static void trim_halve_directory(struct table *t, struct trim_step *step)
 static void trim_locked(struct table *t, struct trim_step *step)
 {
     step->want = (struct table_want){.n_slabs = 0};
-    for (; step->looks < TRIM_LOOKS && step->n_lines < TRIM_LINES && step->merges < TRIM_MERGES && t->grow.n_shards > 1;
+    for (; step->looks < TRIM_LOOKS && step->n_lines < TRIM_LINES && step->merges < TRIM_MERGES &&
+           u32_load_relaxed(&t->grow.n_shards) > 1;
          step->looks++) {
         uint64_t at = t->grow.trim_at;
         struct shard *s = table_walk(t, at, &t->grow.trim_at);

@@ -9,10 +9,11 @@
  *
  * Three ways that give the same:
  *
- *     wide       each byte of the hash is a sum of input bytes times 8 x 8 bit matrices out of the key: one instruction (GFNI)
- * does four matrices for two packets at once tables     for each place in the input, what each of 256 values adds: 1 KiB a place.
- * Built with the first packet that needs them, for IPv6 apart from IPv4, as a guest may send keys that no packet ever meets bit
- * by bit for packets that come while another thread builds the tables
+ *     wide         each byte of the hash is a sum of input bytes times matrices of 8 x 8 bits out of the key; one instruction
+ *                  (GFNI) does four matrices for two packets at once.
+ *     tables       for each place in the input, what each of 256 values adds: 1 KiB a place. They are built with the first
+ *                  packet that needs them, for IPv6 apart from IPv4, as a guest may send keys that no packet ever meets.
+ *     bit by bit   for packets that come while another thread builds the tables.
  *
  * One struct belongs to one key for good. Any thread may hash with it at any time.
  */

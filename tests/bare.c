@@ -226,7 +226,7 @@ static const char *wrong_shard(struct bare *b, struct shard *s, uint64_t prefix,
         if ((service & LINE_SECOND_MAX) != n_away || (service & bits[l]) != bits[l] || (away[l] == 0 && service != 0))
             return "a service word does not tell of the flows that are away";
     }
-    if (atomic_load(&shard_head(t, s)->live) != n)
+    if (shard_live(shard_head(t, s)) != n)
         return "a shard's count of flows is wrong";
     *live += n;
     return NULL;

@@ -431,15 +431,15 @@ static void about_to_fail_to_merge(void *ctx)
     about_to_merge(ctx);
     if (fill_two_lines(0, 4) > FLOWQ_NOTE_MOVED || note(x.f[2], 1) > FLOWQ_NOTE_MOVED)
         abort();
-    atomic_store(&shard_head(x.b.table, table_shard(x.b.table, 0))->live, 0); /* or it would not even be tried */
-    atomic_store(&shard_head(x.b.table, table_shard(x.b.table, UINT64_MAX))->live, 0);
+    shard_set_live(shard_head(x.b.table, table_shard(x.b.table, 0)), 0); /* or it would not even be tried */
+    shard_set_live(shard_head(x.b.table, table_shard(x.b.table, UINT64_MAX)), 0);
 }
 
 static bool failed_merge_check(void *ctx)
 {
     (void)ctx;
-    atomic_store(&shard_head(x.b.table, table_shard(x.b.table, 0))->live, 8);
-    atomic_store(&shard_head(x.b.table, table_shard(x.b.table, UINT64_MAX))->live, 7);
+    shard_set_live(shard_head(x.b.table, table_shard(x.b.table, 0)), 8);
+    shard_set_live(shard_head(x.b.table, table_shard(x.b.table, UINT64_MAX)), 7);
     came_out(x.f[0], x.outcome[0]);
     came_out(x.f[1], x.outcome[1]);
     SCHED_CHECK(x.b.table->grow.n_shards == 2);

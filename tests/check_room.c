@@ -1,5 +1,5 @@
 /*
- * check_room: the rules S8 to S12 and Q1, a readable example or more for each: who gives way to whom, where unbound flows go,
+ * check_room: the rules S8 to S12, and queues, a readable example or more for each: who gives way to whom, where unbound flows go,
  * which queues are in use.
  *
  * SPDX-License-Identifier: BSD-2-Clause
@@ -430,7 +430,7 @@ START_TEST(s11_a_binding_waits_for_its_queue)
 }
 END_TEST
 
-/* ---- Q1: queues ------------------------------------------------------------------------------------------------------------ */
+/* ---- Queues ---------------------------------------------------------------------------------------------------------------- */
 
 static void queues_are(uint32_t pairs, uint32_t in_use)
 {

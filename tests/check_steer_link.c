@@ -133,7 +133,7 @@ END_TEST
 START_TEST(s10_what_labels_alone_tell)
 {
     uint32_t seen = 0;
-    for (uint32_t label = 16; label < 64; label++) {
+    for (uint32_t label = 16; label < 256; label++) {
         char hex[2][200];
         snprintf(hex[0], sizeof(hex[0]), ETH("8847") "000%02x140 10000000 000000%02x", label, label);
         snprintf(hex[1], sizeof(hex[1]), ETH("8847") "000%02x7ff 10000000 11223344", label);

@@ -1,5 +1,5 @@
 /*
- * model: flowq as its rules S0 to S12 and Q1 tell it, written as plainly as possible.
+ * model: flowq as its rules S0 to S12 tell it, written as plainly as possible.
  *
  * The model answers the *set* of what flowq may do next and is then told what it did, which narrows what the model holds for
  * possible. The set has one member while fewer than half of max_flows are learned and every time is more than a tick away from
