@@ -249,9 +249,13 @@ int rte_vhost_get_vring_base(int vid, uint16_t ring, uint16_t *avail, uint16_t *
 /* Alone in the ring? */
 static void enter(struct ring *ring)
 {
+    static _Atomic uint32_t turn;
+
     if (atomic_fetch_add(&ring->users, 1) != 0)
         atomic_fetch_add(&violations, 1);
-    sched_yield();
+    /* Once in a while the other one gets its chance. */
+    if (atomic_fetch_add(&turn, 1) % 64 == 0)
+        sched_yield();
 }
 
 static void leave(struct ring *ring) { atomic_fetch_sub(&ring->users, 1); }
@@ -334,6 +338,17 @@ uint16_t rte_vhost_dequeue_burst(int vid, uint16_t index, struct rte_mempool *po
 
 /* ---- The front end ---- */
 
+/* Messages come through however busy the rings are. */
+static void init_lock(pthread_rwlock_t *lock)
+{
+    pthread_rwlockattr_t kind;
+
+    pthread_rwlockattr_init(&kind);
+    pthread_rwlockattr_setkind_np(&kind, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(lock, &kind);
+    pthread_rwlockattr_destroy(&kind);
+}
+
 int stub_connect(const char *path)
 {
     int vid = 0;
@@ -353,7 +368,7 @@ int stub_connect(const char *path)
     }
     snprintf(device->path, sizeof(device->path), "%s", path);
     device->is_packed = packed_devices;
-    pthread_rwlock_init(&device->lock, NULL);
+    init_lock(&device->lock);
     for (uint32_t r = 0; r < STUB_RINGS; r++)
         atomic_store(&device->rings[r].room, STUB_RING_SIZE);
     atomic_store(&devices[vid], device);

@@ -78,25 +78,45 @@ static const char *read_number(struct word word, uint32_t least, uint32_t most, 
 static const char *read_tunnels(struct word word, uint32_t *value)
 {
     uint32_t sum = 0, one;
+    bool more = true;
 
-    do {
+    while (more) {
         struct word name = cut(&word, '+');
+        /* Behind a separator something must follow. */
+        more = name.at + name.length != word.at;
         if (!CHOOSE(tunnels, name, &one))
             return "names a tunnel that this does not know";
         sum |= one;
-    } while (word.length > 0);
+    }
     *value = sum;
     return NULL;
 }
 
-static const char *read_switch(struct word word, bool *on)
+static const char *read_off(struct word word, bool *off)
 {
-    uint32_t value;
+    uint32_t on;
 
-    if (!CHOOSE(switches, word, &value))
+    if (!CHOOSE(switches, word, &on))
         return "is neither on nor off";
-    *on = value != 0;
+    *off = on == 0;
     return NULL;
+}
+
+static const char *read_rebind(struct word word, uint32_t *value)
+{
+    if (!equals(word, "0"))
+        return read_number(word, 1000, 1000000, value);
+    *value = 0;
+    return NULL;
+}
+
+/* Moves in order need positions of rings, which are not looked at here. */
+static const char *read_ordered(struct word word)
+{
+    bool off = true;
+    const char *why = read_off(word, &off);
+
+    return off ? why : "is not in this version";
 }
 
 /* The least and the most are the library's, for max_flows 8 to 2^27, and 0 or 1000 to 1000000 for rebind_min_us. */
@@ -105,20 +125,19 @@ static const char *read_word(struct settings *settings, struct word word)
     struct word value = word;
     struct word name = cut(&value, '=');
     const char *why = NULL;
-    bool on;
 
     if (equals(word, "off"))
         settings->off = true;
     else if (equals(name, "max_flows"))
         why = read_number(value, 8, 1 << 27, &settings->max_flows);
     else if (equals(name, "rebind_min_us"))
-        why = equals(value, "0") ? (settings->rebind_min_us = 0, NULL) : read_number(value, 1000, 1000000, &settings->rebind_min_us);
+        why = read_rebind(value, &settings->rebind_min_us);
     else if (equals(name, "tunnels"))
         why = read_tunnels(value, &settings->tunnels);
     else if (equals(name, "ordered"))
-        why = (why = read_switch(value, &on)) == NULL && on ? "is not in this version" : why;
+        why = read_ordered(value);
     else if (equals(name, "drain"))
-        why = read_switch(value, &on) == NULL ? (settings->no_drain = !on, NULL) : "is neither on nor off";
+        why = read_off(value, &settings->no_drain);
     else if (equals(name, "leave"))
         why = value.length == 0 ? "names no socket" : NULL;
     else
