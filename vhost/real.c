@@ -2,7 +2,8 @@
  * flowq-vhost: where DPDK's own functions are.
  *
  * Tried in this order:
- *   1. __real_NAME        the program was linked with --wrap=NAME, and this file with it;
+ *   1. what is linked     the program has DPDK in itself, and was linked with --wrap and our archive; of the functions whose place
+ *                         we do not take, also what is in the program's scope;
  *   2. RTLD_NEXT          the program links librte_vhost, and we were loaded before it;
  *   3. RTLD_DEFAULT       the program has DPDK in itself, linked with --wrap and with this object as a library;
  *   4. the loaded object  whose name is librte_vhost.so.N. DPDK's drivers are loaded with dlopen(3), and what they bring along is
@@ -39,41 +40,46 @@ static bool known;
 static void *handle; /* of librte_vhost.so.N, kept open */
 static int log_type = -1;
 
-/* Set by a linker that was told to --wrap, and only then. */
-#define WRAPPED(type, name) extern type __real_##name __attribute__((weak))
-WRAPPED(__typeof__(rte_vhost_enqueue_burst), rte_vhost_enqueue_burst);
-WRAPPED(__typeof__(rte_vhost_dequeue_burst), rte_vhost_dequeue_burst);
-WRAPPED(__typeof__(rte_vhost_driver_callback_register), rte_vhost_driver_callback_register);
-WRAPPED(__typeof__(rte_vhost_driver_unregister), rte_vhost_driver_unregister);
-WRAPPED(__typeof__(rte_vhost_extern_callback_register), rte_vhost_extern_callback_register);
-WRAPPED(__typeof__(rte_vhost_driver_unregister), rte_vhost_async_channel_register);
-WRAPPED(__typeof__(rte_vhost_driver_unregister), rte_vhost_async_channel_register_thread_unsafe);
+/*
+ * Names that a linker fills in, or leaves NULL. __real_NAME by one that was told to --wrap; the others where DPDK is in the
+ * program, whose linker then shows them to us though nobody asked for -rdynamic, or in its scope.
+ */
+#define WEAK(name) extern void weak_##name(void) __asm__(#name) __attribute__((weak))
+#define FUNCTIONS(OURS, THEIRS)                                                                                                   \
+    OURS(enqueue, rte_vhost_enqueue_burst)                                                                                        \
+    OURS(dequeue, rte_vhost_dequeue_burst)                                                                                        \
+    OURS(callback_register, rte_vhost_driver_callback_register)                                                                   \
+    OURS(unregister, rte_vhost_driver_unregister)                                                                                 \
+    OURS(hook_register, rte_vhost_extern_callback_register)                                                                       \
+    OURS(async_register, rte_vhost_async_channel_register)                                                                        \
+    OURS(async_register_unsafe, rte_vhost_async_channel_register_thread_unsafe)                                                   \
+    THEIRS(get_ifname, rte_vhost_get_ifname)                                                                                      \
+    THEIRS(get_features, rte_vhost_get_negotiated_features)                                                                       \
+    THEIRS(get_vring, rte_vhost_get_vhost_vring)                                                                                  \
+    THEIRS(get_base, rte_vhost_get_vring_base)                                                                                    \
+    THEIRS(free_bulk, rte_pktmbuf_free_bulk)                                                                                      \
+    THEIRS(log, rte_log)                                                                                                          \
+    THEIRS(log_register, rte_log_register)                                                                                        \
+    THEIRS(version, rte_version)                                                                                                  \
+    THEIRS(process_type, rte_eal_process_type)                                                                                    \
+    THEIRS(telemetry_register, rte_telemetry_register_cmd)                                                                        \
+    THEIRS(telemetry_start, rte_tel_data_start_dict)                                                                              \
+    THEIRS(telemetry_string, rte_tel_data_add_dict_string)                                                                        \
+    THEIRS(telemetry_uint, rte_tel_data_add_dict_uint)                                                                            \
+    THEIRS(telemetry_u64, rte_tel_data_add_dict_u64)
 
-#define AT(member) offsetof(struct real, member)
-#define OURS(member, name) {AT(member), #name, (void (*)(void))__real_##name}
-#define THEIRS(member, name) {AT(member), #name, NULL}
+#define DECLARE_OURS(member, name)   WEAK(__real_##name);
+#define DECLARE_THEIRS(member, name) WEAK(name);
+FUNCTIONS(DECLARE_OURS, DECLARE_THEIRS)
+
+#define ROW_OURS(member, name)   {offsetof(struct real, member), #name, weak___real_##name},
+#define ROW_THEIRS(member, name) {offsetof(struct real, member), #name, weak_##name},
 
 static const struct {
     size_t at;
     const char *name;
-    void (*wrapped)(void);
-} functions[] = {
-    OURS(enqueue, rte_vhost_enqueue_burst),
-    OURS(dequeue, rte_vhost_dequeue_burst),
-    OURS(callback_register, rte_vhost_driver_callback_register),
-    OURS(unregister, rte_vhost_driver_unregister),
-    OURS(hook_register, rte_vhost_extern_callback_register),
-    OURS(async_register, rte_vhost_async_channel_register),
-    OURS(async_register_unsafe, rte_vhost_async_channel_register_thread_unsafe),
-    THEIRS(get_ifname, rte_vhost_get_ifname),
-    THEIRS(get_features, rte_vhost_get_negotiated_features),
-    THEIRS(get_vring, rte_vhost_get_vhost_vring),
-    THEIRS(get_base, rte_vhost_get_vring_base),
-    THEIRS(free_bulk, rte_pktmbuf_free_bulk),
-    THEIRS(log, rte_log),
-    THEIRS(log_register, rte_log_register),
-    THEIRS(version, rte_version),
-};
+    void (*linked)(void);
+} functions[] = {FUNCTIONS(ROW_OURS, ROW_THEIRS)};
 
 /* ---- Looking up ---- */
 
@@ -125,14 +131,12 @@ static void *search(const char *name)
     return address == NULL && handle != NULL ? dlsym(handle, name) : address;
 }
 
-void *real_symbol(const char *name) { return search(name); }
-
 static void find_all(void)
 {
     if (handle == NULL)
         dl_iterate_phdr(open_library, NULL);
     for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
-        void *address = (void *)functions[i].wrapped;
+        void *address = (void *)functions[i].linked;
         if (address == NULL)
             address = search(functions[i].name);
         memcpy((char *)&real + functions[i].at, &address, sizeof(address));

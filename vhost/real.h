@@ -7,6 +7,7 @@
 #ifndef FLOWQ_VHOST_REAL_H
 #define FLOWQ_VHOST_REAL_H
 
+#include <rte_telemetry.h>
 #include <rte_vhost.h>
 #include <rte_vhost_async.h>
 #include <stdatomic.h>
@@ -34,6 +35,13 @@ struct real {
     int (*log)(uint32_t level, uint32_t type, const char *format, ...);
     int (*log_register)(const char *name);
     const char *(*version)(void);
+    int (*process_type)(void);
+
+    int (*telemetry_register)(const char *command, telemetry_cb fn, const char *help);
+    int (*telemetry_start)(struct rte_tel_data *reply);
+    int (*telemetry_string)(struct rte_tel_data *reply, const char *name, const char *value);
+    int (*telemetry_uint)(struct rte_tel_data *reply, const char *name, uint64_t value);
+    int (*telemetry_u64)(struct rte_tel_data *reply, const char *name, uint64_t value); /* its name before 23.03 */
 };
 
 extern struct real real;
@@ -46,9 +54,6 @@ bool real_find(void);
 
 /* Do we know this DPDK, so that its packets and messages can be read? Otherwise every call is handed on. After real_find(). */
 bool real_known(void);
-
-/* A function by its name, wherever DPDK may be loaded; NULL: there is none. After real_find(). */
-void *real_symbol(const char *name);
 
 /* A line in the program's log, by DPDK's means; without them, silence. Never called by the data path. */
 void say(uint32_t level, const char *format, ...) __attribute__((format(printf, 2, 3)));

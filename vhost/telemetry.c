@@ -29,14 +29,6 @@ enum {
     LINE_SIZE = RTE_TEL_MAX_STRING_LEN
 };
 
-/* DPDK's functions; all or none are there. rte_tel_data_add_dict_uint has another name before 23.03. */
-static struct {
-    int (*register_cmd)(const char *command, telemetry_cb fn, const char *help);
-    int (*start)(struct rte_tel_data *reply);
-    int (*add_string)(struct rte_tel_data *reply, const char *name, const char *value);
-    int (*add_number)(struct rte_tel_data *reply, const char *name, uint64_t value);
-} telemetry;
-
 static void add(struct rte_tel_data *reply, const char *prefix, const char *name, uint64_t value)
 {
     char entry[NAME_SIZE];
@@ -45,7 +37,10 @@ static void add(struct rte_tel_data *reply, const char *prefix, const char *name
     for (char *c = entry; *c != '\0'; c++)
         if (*c == '-' || *c == ' ')
             *c = '_';
-    telemetry.add_number(reply, entry, value);
+    if (real.telemetry_uint != NULL)
+        real.telemetry_uint(reply, entry, value);
+    else
+        real.telemetry_u64(reply, entry, value);
 }
 
 /* The numbers after the command, `n` of them at most; those that are missing stay 0. False: there is something else. */
@@ -72,7 +67,7 @@ static int show_ports(const char *command, const char *params, struct rte_tel_da
     (void)command;
     if (!read_numbers(params, &first, 1))
         return -EINVAL;
-    telemetry.start(reply);
+    real.telemetry_start(reply);
     pthread_mutex_lock(&ports_lock);
     /* Newest first: the numbers go down. */
     for (struct port *port = port_first_locked(); port != NULL; port = port->next) {
@@ -85,7 +80,7 @@ static int show_ports(const char *command, const char *params, struct rte_tel_da
         }
         snprintf(name, sizeof(name), "%" PRIu32, port->index);
         snprintf(line, sizeof(line), "%s", port->path);
-        telemetry.add_string(reply, name, line);
+        real.telemetry_string(reply, name, line);
         shown++;
     }
     pthread_mutex_unlock(&ports_lock);
@@ -173,9 +168,9 @@ static int show_port(const char *command, const char *params, struct rte_tel_dat
         return -ENOENT;
     for (uint32_t q = 0; q < MAX_PAIRS; q++)
         sum_queue(port, q, &sums);
-    telemetry.start(reply);
-    telemetry.add_string(reply, "path", path);
-    telemetry.add_string(reply, "steered", port_of(device) == port ? "yes" : device < 0 ? "no connection" : "left alone");
+    real.telemetry_start(reply);
+    real.telemetry_string(reply, "path", path);
+    real.telemetry_string(reply, "steered", port_of(device) == port ? "yes" : device < 0 ? "no connection" : "left alone");
     add(reply, "", "connections", connections);
     add_sums(reply, "", &sums);
     add_learned(reply, port);
@@ -216,7 +211,7 @@ static int show_queues(const char *command, const char *params, struct rte_tel_d
     struct port *port = find(numbers[0], path, &device, &connections);
     if (port == NULL)
         return -ENOENT;
-    telemetry.start(reply);
+    real.telemetry_start(reply);
     for (uint32_t q = numbers[1]; q < MAX_PAIRS; q++) {
         struct sums sums;
         bool on;
@@ -233,45 +228,23 @@ static int show_queues(const char *command, const char *params, struct rte_tel_d
 
 /* ---- Start ---- */
 
-static void *number_function(void)
-{
-    void *address = real_symbol("rte_tel_data_add_dict_uint");
-
-    return address != NULL ? address : real_symbol("rte_tel_data_add_dict_u64");
-}
-
-static bool find_functions(void)
-{
-    void *addresses[] = {real_symbol("rte_telemetry_register_cmd"), real_symbol("rte_tel_data_start_dict"),
-                         real_symbol("rte_tel_data_add_dict_string"), number_function()};
-
-    _Static_assert(sizeof(addresses) == sizeof(telemetry), "the members of `telemetry`, in their order");
-    for (size_t i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++)
-        if (addresses[i] == NULL)
-            return false;
-    memcpy(&telemetry, addresses, sizeof(addresses));
-    return true;
-}
-
 /* RTE_PROC_PRIMARY is 0. A secondary process has no telemetry of its own that would be read. */
-static bool is_primary(void)
+static bool is_possible(void)
 {
-    int (*type)(void);
-    void *address = real_symbol("rte_eal_process_type");
-
-    memcpy(&type, &address, sizeof(address));
-    return address != NULL && type() == 0;
+    return real.process_type != NULL && real.process_type() == 0 && real.telemetry_register != NULL &&
+           real.telemetry_start != NULL && real.telemetry_string != NULL &&
+           (real.telemetry_uint != NULL || real.telemetry_u64 != NULL);
 }
 
 static void start(void)
 {
-    if (!is_primary() || !find_functions())
+    if (!is_possible())
         return;
-    int error = telemetry.register_cmd("/flowq/ports", show_ports, "The sockets that flowq steers. Parameter: first number");
+    int error = real.telemetry_register("/flowq/ports", show_ports, "The sockets that flowq steers. Parameter: first number");
     if (error == 0)
-        error = telemetry.register_cmd("/flowq/port", show_port, "What flowq knows of one. Parameter: its number");
+        error = real.telemetry_register("/flowq/port", show_port, "What flowq knows of one. Parameter: its number");
     if (error == 0)
-        error = telemetry.register_cmd("/flowq/queues", show_queues, "Its queues. Parameters: its number, first queue");
+        error = real.telemetry_register("/flowq/queues", show_queues, "Its queues. Parameters: its number, first queue");
     if (error != 0)
         say(RTE_LOG_WARNING, "no telemetry: %s", strerror(-error));
 }
