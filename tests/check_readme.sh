@@ -30,13 +30,13 @@ if grep -q '^| ns per packet' "$src/README.md"; then
 fi
 
 # HACKING.md knows every source file and every lettered guarantee, and none that is not there.
-for file in "$src"/lib/*.c; do
-    grep -q -w -F "${file##*/}" "$src/HACKING.md" || { echo "FAILED: HACKING.md does not know lib/${file##*/}"; exit 1; }
+for file in "$src"/lib/*.c "$src"/vhost/*.c; do
+    grep -q -w -F "${file##*/}" "$src/HACKING.md" || { echo "FAILED: HACKING.md does not know ${file##*/}"; exit 1; }
 done
 letters() { grep -o -h -w -E '[A-Z]-[A-Z]' "$@" | LC_ALL=C sort -u; }
-letters "$src"/lib/*.[ch] >"$work/code"
+letters "$src"/lib/*.[ch] "$src"/vhost/*.[ch] >"$work/code"
 letters "$src/HACKING.md" >"$work/told"
-diff -u "$work/code" "$work/told" || { echo "FAILED: the letters in lib/ (-) and in HACKING.md (+) differ"; exit 1; }
+diff -u "$work/code" "$work/told" || { echo "FAILED: the letters in lib/ and vhost/ (-) and in HACKING.md (+) differ"; exit 1; }
 
 libtool=./libtool
 if [ ! -x $libtool ] || [ ! -e libflowq.la ]; then

@@ -17,16 +17,18 @@ struct views {
 };
 void views_gather(struct views *views, uint32_t i, const struct rte_mbuf *packet);
 
-/* Most packets are in one segment, or their first one is long enough. Only what is written down in `views` is ever read. */
+/* n is at least 1. Most packets are in one segment, or their first one is long enough. */
 static inline void views_make(struct views *views, struct rte_mbuf *const *packets, uint32_t n)
 {
-    for (uint32_t i = 0; i < n; i++) {
+    uint32_t i = 0;
+
+    do {
         const struct rte_mbuf *packet = packets[i];
         if (packet->nb_segs > 1 && packet->data_len < FLOWQ_HEADER_MAX)
             views_gather(views, i, packet);
         else
             views->at[i] = (struct flowq_pkt){.data = rte_pktmbuf_mtod(packet, const void *), .len = packet->data_len};
-    }
+    } while (++i < n);
 }
 
 /*
