@@ -35,6 +35,11 @@ static uint16_t discard(struct transmit_ring *ring, int vid, uint16_t index, str
     uint16_t found = real.dequeue(vid, index, pool, packets, n);
     uint16_t keep = found > 0 && is_announcement(packets[0]);
 
+    /* Switched on meanwhile: they may have come afterwards. */
+    if (atomic_load(&ring->state) != RING_HIDDEN) {
+        count(&ring->read, found);
+        return found;
+    }
     if (found > keep) {
         real.free_bulk(packets + keep, (unsigned int)(found - keep));
         count(&ring->read, (uint64_t)(found - keep));
@@ -79,7 +84,7 @@ static uint16_t drain(struct port *port, int vid, struct rte_mempool *pool, stru
             struct transmit_ring *ring = &port->transmit[pair];
             if (!is_due(ring) || !ring_try(ring))
                 continue;
-            if (atomic_load(&ring->hidden))
+            if (atomic_load(&ring->state) == RING_HIDDEN)
                 found += read_hidden(ring, vid, (uint16_t)(2 * pair + 1), pool, packets + found, (uint16_t)(n - found));
             ring_release(ring);
         }
@@ -105,12 +110,16 @@ static uint16_t read_own(struct port *port, int vid, uint32_t pair, struct rte_m
 
     if (!ring_try(ring))
         return 0;
-    bool hidden = atomic_load_explicit(&ring->hidden, memory_order_acquire);
-    uint16_t found = hidden ? read_hidden(ring, vid, index, pool, packets, n) : real.dequeue(vid, index, pool, packets, n);
-    if (!hidden && found > 0)
-        count(&ring->read, found);
+    uint8_t state = atomic_load_explicit(&ring->state, memory_order_acquire);
+    uint16_t found = 0;
+    if (state == RING_OPEN) {
+        found = real.dequeue(vid, index, pool, packets, n);
+        if (found > 0)
+            count(&ring->read, found);
+    } else if (state == RING_HIDDEN)
+        found = read_hidden(ring, vid, index, pool, packets, n);
     ring_release(ring);
-    if (!hidden && found > 0)
+    if (state == RING_OPEN && found > 0)
         note(port, pair, packets, found);
     return found;
 }

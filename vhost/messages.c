@@ -13,6 +13,10 @@
  *   4. SET_VRING_ENABLE 1: the ring is no longer hidden, and the program's callback is called, since for librte_vhost nothing
  *      changes.
  *
+ * A hidden ring that stops (GET_VRING_BASE) is *parked*: a virtual machine that is paused has its packets in there still when it
+ * goes on, and as its ring is on for librte_vhost, it is read from the kick on. So it is not read by us until the front end says
+ * whether it is on.
+ *
  * Only what librte_vhost reads at that moment is hidden; a ring that is not ready goes its own way. Only devices are dealt with so
  * whose packets come through rte_vhost_dequeue_burst(): others (block, crypto, vDPA) have rings with odd numbers of another kind.
  *
@@ -100,20 +104,20 @@ static void choose_drainer_locked(struct port *port)
     for (uint32_t i = 0; i < MAX_PAIRS / 64; i++)
         any |= atomic_load(&port->hidden[i]) != 0;
     for (uint32_t q = 0; any && drainer == NO_RING && q < MAX_PAIRS; q++)
-        if (port->transmit[q].ready && !atomic_load(&port->transmit[q].hidden))
+        if (port->transmit[q].ready && atomic_load(&port->transmit[q].state) == RING_OPEN)
             drainer = (int)q;
     atomic_store(&port->drainer, drainer);
 }
 
-static void hide_locked(struct port *port, uint32_t pair, bool hidden, uint32_t packets)
+static void set_state_locked(struct port *port, uint32_t pair, enum ring_state state, uint32_t packets)
 {
     struct transmit_ring *ring = &port->transmit[pair];
     uint64_t times = (atomic_load(&ring->credit) >> 32) + 1, bit = 1ull << pair % 64;
 
     atomic_store(&ring->credit, times << 32 | packets);
     atomic_store(&ring->turns, 0);
-    atomic_store(&ring->hidden, hidden);
-    if (hidden)
+    atomic_store(&ring->state, state);
+    if (state == RING_HIDDEN)
         atomic_fetch_or(&port->hidden[pair / 64], bit);
     else
         atomic_fetch_and(&port->hidden[pair / 64], ~bit);
@@ -122,23 +126,22 @@ static void hide_locked(struct port *port, uint32_t pair, bool hidden, uint32_t 
 
 bool transmit_ready_locked(struct port *port, uint32_t pair, bool ready)
 {
-    bool hidden = atomic_load(&port->transmit[pair].hidden);
+    enum ring_state state = atomic_load(&port->transmit[pair].state);
 
     port->transmit[pair].ready = ready;
-    /* What was in the ring is gone with it. */
-    if (hidden)
-        hide_locked(port, pair, true, 0);
+    if (state == RING_HIDDEN)
+        set_state_locked(port, pair, RING_PARKED, 0);
     else
         choose_drainer_locked(port);
-    return !hidden;
+    return state == RING_OPEN;
 }
 
 void transmit_forget_locked(struct port *port)
 {
     for (uint32_t q = 0; q < MAX_PAIRS; q++) {
         port->transmit[q].ready = false;
-        if (atomic_load(&port->transmit[q].hidden))
-            hide_locked(port, q, false, 0);
+        if (atomic_load(&port->transmit[q].state) != RING_OPEN)
+            set_state_locked(port, q, RING_OPEN, 0);
     }
     choose_drainer_locked(port);
 }
@@ -196,12 +199,13 @@ static int after_enable(int vid, const struct message *message, uint32_t packets
     struct port *port = devices[vid].owner;
     if (port != NULL && port->vid == vid) {
         uint32_t pair = message->ring / 2;
-        bool hidden = atomic_load(&port->transmit[pair].hidden), hide = devices[vid].hiding == (int)pair;
-        if (hide != hidden) {
-            hide_locked(port, pair, hide, packets);
-            if (port->transmit[pair].ready)
-                tell = !hide;
-        }
+        bool ready = port->transmit[pair].ready;
+        enum ring_state was = atomic_load(&port->transmit[pair].state);
+        enum ring_state is = devices[vid].hiding == (int)pair ? RING_HIDDEN : RING_OPEN;
+        if (was != is)
+            set_state_locked(port, pair, is, packets);
+        if (ready && (was == RING_OPEN) != (is == RING_OPEN))
+            tell = is == RING_OPEN;
     }
     devices[vid].hiding = NO_RING;
     pthread_mutex_unlock(&ports_lock);

@@ -175,36 +175,43 @@ static void unmake_port(struct port *port)
     free(port);
 }
 
-static struct port *find_or_reuse_locked(const char *path)
+/* The port of a path, which is registered with `app` now. `fresh`: one that may be taken if there is none; NULL when it was. */
+static struct port *take_locked(const char *path, const struct rte_vhost_device_ops *app, struct port **fresh)
 {
     struct port *port = find_locked(path);
 
-    return port != NULL ? port : reuse_locked(path);
-}
-
-/* P-A: a port is made without the lock, and goes to waste if another thread was faster. */
-static struct port *take_port(const char *path)
-{
-    pthread_mutex_lock(&ports_lock);
-    struct port *port = find_or_reuse_locked(path);
-    pthread_mutex_unlock(&ports_lock);
-    if (port != NULL)
-        return port;
-    struct port *fresh = make_port(path);
-    if (fresh == NULL)
-        return NULL;
-    pthread_mutex_lock(&ports_lock);
-    port = find_or_reuse_locked(path);
-    if (port == NULL) {
-        port = fresh;
-        fresh = NULL;
+    if (port == NULL)
+        port = reuse_locked(path);
+    if (port == NULL && *fresh != NULL) {
+        port = *fresh;
+        *fresh = NULL;
         port->index = n_ports++;
         port->next = ports;
         ports = port;
     }
+    if (port != NULL)
+        port->app = app;
+    return port;
+}
+
+/* P-A: a port is made without the lock, and goes to waste if another thread was faster. False: no memory. */
+static bool take_port(const char *path, const struct rte_vhost_device_ops *app)
+{
+    struct port *fresh = NULL;
+
+    pthread_mutex_lock(&ports_lock);
+    bool taken = take_locked(path, app, &fresh) != NULL;
+    pthread_mutex_unlock(&ports_lock);
+    if (taken)
+        return true;
+    fresh = make_port(path);
+    if (fresh == NULL)
+        return false;
+    pthread_mutex_lock(&ports_lock);
+    take_locked(path, app, &fresh);
     pthread_mutex_unlock(&ports_lock);
     unmake_port(fresh);
-    return port;
+    return true;
 }
 
 /* ---- Devices ---- */
@@ -382,24 +389,6 @@ static const struct rte_vhost_device_ops *replace_locked(const struct rte_vhost_
 
 /* ---- What the program asks for ---- */
 
-/* NULL: the path is left alone. */
-static const struct rte_vhost_device_ops *take(const char *path, const struct rte_vhost_device_ops *ops)
-{
-    const struct rte_vhost_device_ops *ours = NULL;
-    struct port *port = take_port(path);
-
-    if (port != NULL) {
-        pthread_mutex_lock(&ports_lock);
-        ours = replace_locked(ops);
-        if (ours != NULL)
-            port->app = ops;
-        pthread_mutex_unlock(&ports_lock);
-    }
-    if (ours == NULL)
-        say(RTE_LOG_WARNING, "%s: no memory; it is left alone", path);
-    return ours;
-}
-
 /* The path has no callbacks of ours any more: of its devices, none is steered. */
 static void drop(const char *path)
 {
@@ -413,6 +402,23 @@ static void drop(const char *path)
         port->left = ++n_unregistered;
     }
     pthread_mutex_unlock(&ports_lock);
+}
+
+/* NULL: there is no memory, and the path is left alone. */
+static const struct rte_vhost_device_ops *take(const char *path, const struct rte_vhost_device_ops *app)
+{
+    const struct rte_vhost_device_ops *ours = NULL;
+
+    if (take_port(path, app)) {
+        pthread_mutex_lock(&ports_lock);
+        ours = replace_locked(app);
+        pthread_mutex_unlock(&ports_lock);
+        if (ours == NULL)
+            drop(path);
+    }
+    if (ours == NULL)
+        say(RTE_LOG_WARNING, "%s: no memory; it is left alone", path);
+    return ours;
 }
 
 int port_register(const char *path, const struct rte_vhost_device_ops *ops)

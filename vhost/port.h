@@ -27,7 +27,7 @@
  *   P-D  transmit[q].busy is taken, not waited for, by whoever reads the ring, be it for that ring's own caller or for a ring
  *        that was switched off; who does not get it has found nothing, as librte_vhost itself answers then. What is counted in
  *        `transmit` is written by its holder.
- *   P-E  transmit[q].credit and `hidden` are written by the thread that reads librte_vhost's messages, and credit is lowered by
+ *   P-E  transmit[q].credit and `state` are written by the thread that reads librte_vhost's messages, and credit is lowered by
  *        the holder of `busy`, by a compare-and-swap that fails if the ring was switched on and off again meanwhile: the upper
  *        half counts how often it was.
  *
@@ -64,11 +64,18 @@ struct receive_ring {
     _Atomic uint64_t reasons[N_REASONS];   /* of those taken */
 };
 
+/* What the front end says of a transmit ring, as far as librte_vhost does not know it. */
+enum ring_state {
+    RING_OPEN,   /* what librte_vhost knows is right */
+    RING_HIDDEN, /* switched off: what was there is forwarded, what comes is discarded */
+    RING_PARKED  /* switched off, and stopped since: it is not read until there is word from the front end */
+};
+
 struct transmit_ring {
     _Alignas(CACHE_LINE) _Atomic uint32_t busy;
-    _Atomic bool hidden;           /* switched off by the front end, and librte_vhost was not told */
+    _Atomic uint8_t state;         /* enum ring_state */
     bool ready;                    /* librte_vhost reads it */
-    _Atomic uint64_t credit;       /* how often hidden << 32 | packets that were there when it was, and are to be forwarded */
+    _Atomic uint64_t credit;       /* how often switched << 32 | packets that were there when it was, and are to be forwarded */
     _Atomic uint32_t turns;        /* calls since the ring was found to have nothing that is to be forwarded */
     _Atomic uint64_t read;         /* packets that the guest transmitted on it */
     _Atomic uint64_t late;         /* of those, forwarded after it was switched off */
@@ -80,7 +87,7 @@ enum { NO_RING = -1, NO_DEVICE = -1 };
 struct port {
     struct flowq_vm *vm;                 /* made with the port */
     _Atomic int drainer;                 /* the pair whose dequeue reads rings that are switched off; NO_RING: there are none */
-    _Atomic uint64_t hidden[MAX_PAIRS / 64];
+    _Atomic uint64_t hidden[MAX_PAIRS / 64]; /* bit q: transmit[q] is hidden */
     _Atomic bool polled;                 /* this connection's rings are read by rte_vhost_dequeue_burst() */
     struct receive_ring receive[MAX_PAIRS];
     struct transmit_ring transmit[MAX_PAIRS];

@@ -195,7 +195,7 @@ static void add_queue(struct rte_tel_data *reply, const struct port *port, uint3
 
     snprintf(prefix, sizeof(prefix), "q%" PRIu32 "_", q);
     add(reply, prefix, "on", on);
-    add(reply, prefix, "hidden", atomic_load(&port->transmit[q].hidden));
+    add(reply, prefix, "hidden", atomic_load(&port->transmit[q].state) != RING_OPEN);
     add_sums(reply, prefix, sums);
 }
 
