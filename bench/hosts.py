@@ -3,16 +3,24 @@
 """The same guest behind several hosts: on which receive queue its packets arrive, and what the host spends on a packet.
 
 BUILD is the build directory of `./bootstrap check-system`, run as root, which fetches the guest. Open vSwitch is Debian's
-openvswitch-switch-dpdk; without it its rows are left out. Prints a table in Markdown, and writes a bar chart to SVG.
+openvswitch-switch-dpdk, unpacked there; where it cannot be had its rows are left out. Prints tables in Markdown, and writes a bar
+chart to SVG.
 
 One guest, four queues, four iperf3 senders over TCP, one after the other, each bound to a vCPU; what arrives are acknowledgements,
 and the share is the mean of the four. CPU is that of the host's process, its polling included, for each packet of the guest in
 either direction (up to 64 KiB). On a TAP it is that of QEMU's main thread, which is the device there, system calls on the TAP
 included; vCPUs have threads of their own.
+
+The second table is what the drop-in costs: packets a second that one polling thread of Open vSwitch carries between two guests that are
+programs (tests/system/traffic.c), with flowq preloaded and with tx-steering=hash, in turns. Both switches are there all the time; one
+of them is stopped. The switch has one processor and the guests have another one, before everybody else as far as niceness goes: that
+of the session, too (sched(7), autogroup), as long as this runs.
 """
 import argparse
 import os
-import shutil
+import re
+import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -21,7 +29,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '../tests/system'))
 sys.dont_write_bytecode = True
 
-from lab import Guest, Lab, Switch, until  # noqa: E402
+from lab import Failure, Guest, Lab, Skip, Switch, until  # noqa: E402
+from openvswitch import OpenVSwitch, dropin, provide  # noqa: E402
 from stage import set_up_peer  # noqa: E402
 
 QUEUES = 4
@@ -76,27 +85,14 @@ def with_tap(lab):
 
 
 def with_ovs(lab, steering):
-    """Open vSwitch's userspace datapath, all of it in a namespace and a folder of its own."""
-    netns, folder = lab.netns(), lab.folder.name
-    database = f'unix:{folder}/db.sock'
-    environment = {**os.environ, 'OVS_RUNDIR': folder, 'OVS_LOGDIR': folder, 'OVS_DBDIR': folder}
-
-    def vsctl(*words):
-        subprocess.run(['ovs-vsctl', f'--db={database}', *words], check=True, env=environment, timeout=60)
-    subprocess.run(['ovsdb-tool', 'create', f'{folder}/conf.db', '/usr/share/openvswitch/vswitch.ovsschema'], check=True)
-    netns.start('ovsdb-server', f'{folder}/conf.db', f'--remote=p{database}', f'--unixctl={folder}/db.ctl', env=environment, stderr=-3)
-    until('ovsdb-server', 10, lambda: os.path.exists(f'{folder}/db.sock'))
-    vsctl('--no-wait', 'init')
-    vsctl('--no-wait', 'set', 'Open_vSwitch', '.', 'other_config:dpdk-init=true',
-          'other_config:dpdk-extra=--no-huge --legacy-mem --no-pci --no-telemetry -m 512')
-    daemon = netns.start('/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk', database, f'--unixctl={folder}/vs.ctl',
-                         env=environment, stdout=-3, stderr=open(f'{folder}/err', 'wb'))
-    vsctl('add-br', 'br0', '--', 'set', 'bridge', 'br0', 'datapath_type=netdev')
-    vsctl('add-port', 'br0', 'guest', '--', 'set', 'Interface', 'guest', 'type=dpdkvhostuser')
-    if steering is not None:
-        vsctl('set', 'Interface', 'guest', f'other_config:tx-steering={steering}')
+    """Open vSwitch's userspace datapath, as Debian packages it. steering: 'flowq', 'hash' or None"""
+    netns = lab.netns()
+    switch = OpenVSwitch(lab, netns)
+    switch.add('guest', lab.path('guest'))
+    switch.go(dropin(lab.build) if steering == 'flowq' else None)
+    switch.steering('guest', steering if steering == 'hash' else None)
     peer(netns, 'br0')
-    return measure(Guest(lab, 'guest', [(f'vhost:{folder}/guest', QUEUES)]), daemon.pid)
+    return measure(Guest(lab, 'guest', [(f'vhost-server:{lab.path("guest")}', QUEUES)]), switch.daemon.pid)
 
 
 HOSTS = {
@@ -105,8 +101,93 @@ HOSTS = {
     'QEMU on a kernel TAP': with_tap,
     'Open vSwitch, as it comes': lambda lab: with_ovs(lab, None),
     'Open vSwitch, tx-steering=hash': lambda lab: with_ovs(lab, 'hash'),
+    'Open vSwitch, as packaged, with flowq preloaded': lambda lab: with_ovs(lab, 'flowq'),
 }
 
+
+# ---- What the drop-in costs ----
+
+FLOWS = (1, 1000, 100000)
+TURNS, TURN = 21, 0.3
+ROOM = 'max_flows=262144'  # more than 100,000 flows of two guests, each of which is a vm of its own
+
+
+class Contestant:
+    """Open vSwitch with two guests, stopped but for its turns."""
+
+    def __init__(self, lab, preload):
+        self.paths = [lab.path('a'), lab.path('b')]
+        self.switch = OpenVSwitch(lab, lab.netns(), mask=1)
+        for name, path in zip('ab', self.paths):
+            self.switch.add(name, path)
+        self.switch.go(preload, ROOM)
+        for name in 'ab':
+            self.switch.steering(name, None if preload else 'hash')
+        other = ('taskset', '-c', '1') if os.cpu_count() > 1 else ()
+        self.guests = lab.start(*other, f'{lab.build}/tests/system/traffic', *self.paths, '-', stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                text=True)
+        self.play(1000)
+        self.switch.daemon.send_signal(signal.SIGSTOP)
+
+    def play(self, flows):
+        """Packets a second, and the share on the right queue."""
+        self.guests.stdin.write(f'{flows} {TURN}\n')
+        self.guests.stdin.flush()
+        seen = {name: int(value) for name, value in re.findall(r'([a-z0-9]+) (\d+)', self.guests.stdout.readline())}
+        return seen['rate'], seen['right'] / max(seen['measured'], 1)
+
+    def turn(self, flows):
+        self.switch.daemon.send_signal(signal.SIGCONT)
+        try:
+            return self.play(flows)
+        finally:
+            self.switch.daemon.send_signal(signal.SIGSTOP)
+
+
+def compare(contestants, flows):
+    """Medians: the rate of each, what the second is of the first in the turns beside each other, the second's share."""
+    for contestant in contestants:
+        contestant.turn(flows)
+    rates, ratios, shares = ([], []), [], []
+    for turn in range(TURNS):
+        pair = [None, None]
+        for which in (0, 1) if turn % 2 == 0 else (1, 0):
+            pair[which] = contestants[which].turn(flows)
+            rates[which].append(pair[which][0])
+        ratios.append(pair[1][0] / max(pair[0][0], 1))
+        shares.append(pair[1][1])
+    return [statistics.median(column) for column in rates], statistics.median(ratios), statistics.median(shares)
+
+
+AUTOGROUP = '/proc/self/autogroup'  # sched(7): niceness counts within a session, and this is the session's own
+
+
+def be_nice(value):
+    if os.path.exists(AUTOGROUP):
+        with open(AUTOGROUP, 'w', encoding='ascii') as file:
+            file.write(str(value))
+
+
+def cost():
+    be_nice(-20)
+    try:
+        compare_all()
+    finally:
+        be_nice(0)
+
+
+def compare_all():
+    print('\n| flows | tx-steering=hash | flowq preloaded | times | on the right queue |\n|---|---|---|---|---|')
+    with Lab(ARGUMENTS.build) as one, Lab(ARGUMENTS.build) as two:
+        contestants = [Contestant(one, None), Contestant(two, dropin(ARGUMENTS.build))]
+        for flows in FLOWS:
+            rates, ratio, share = compare(contestants, flows)
+            print(f'| {flows} | {rates[0] / 1e6:.2f} M/s | {rates[1] / 1e6:.2f} M/s | {ratio:.3f} | {100 * share:.1f} % |', flush=True)
+        for contestant in contestants:
+            contestant.switch.daemon.send_signal(signal.SIGCONT)
+
+
+# ---- The whole ----
 
 def panel(title, left, values, unit):
     """Bars beside each other, the longest 250 wide; values: of each host"""
@@ -131,17 +212,20 @@ def chart(results):
 
 def left_out(name):
     """Why a host takes no part; None: it does."""
-    if 'Open vSwitch' in name and (shutil.which('ovs-vsctl') is None or not os.path.exists('/usr/lib/openvswitch-switch-dpdk')):
-        return 'openvswitch-switch-dpdk is not installed'
+    try:
+        if 'Open vSwitch' in name:
+            provide(ARGUMENTS.build)
+        if 'preloaded' in name:
+            dropin(ARGUMENTS.build)
+    except Skip as skip:
+        return str(skip)
     if 'vswitch,' in name and not os.path.exists(os.path.join(ARGUMENTS.build, 'examples/vswitch')):
         return 'vswitch was not built: it needs DPDK (Debian: libdpdk-dev)'
     return None
 
 
-def main():
+def tables():
     results = {}
-    if not os.path.exists(os.path.join(ARGUMENTS.build, 'guest/initramfs')):
-        sys.exit(f'hosts.py: there is no guest in {ARGUMENTS.build}: run ./bootstrap check-system first')
     print('| host | arrived on queue 0, 1, 2, 3 | on the queue of the sending vCPU | host CPU a packet |\n|---|---|---|---|')
     for name, play in HOSTS.items():
         reason = left_out(name)
@@ -149,20 +233,33 @@ def main():
             print(f'{name}: left out, {reason}', file=sys.stderr)
             continue
         with Lab(ARGUMENTS.build) as lab:
-            rows, cost = play(lab)
+            rows, cpu = play(lab)
         share = sum(100 * row[i] / sum(row) for i, row in enumerate(rows)) / QUEUES
         queues = ', '.join(str(sum(column)) for column in zip(*rows))
-        results[name] = (share, cost)
-        print(f'| {name} | {queues} | {share:.1f} % | {cost / 1000:.0f} us |', flush=True)
+        results[name] = (share, cpu)
+        print(f'| {name} | {queues} | {share:.1f} % | {cpu / 1000:.0f} us |', flush=True)
     if ARGUMENTS.svg is not None:
         with open(ARGUMENTS.svg, 'w', encoding='utf-8') as svg:
             svg.write(chart(results))
+
+
+def main():
+    if not os.path.exists(os.path.join(ARGUMENTS.build, 'guest/initramfs')):
+        sys.exit(f'hosts.py: there is no guest in {ARGUMENTS.build}: run ./bootstrap check-system first')
+    if not ARGUMENTS.cost:
+        tables()
+    reason = left_out('Open vSwitch, preloaded')
+    if reason is None:
+        cost()
+    else:
+        print(f'cost: left out, {reason}', file=sys.stderr)
 
 
 def read_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('build', metavar='BUILD', type=os.path.abspath, help='build directory of check-system, build/system')
     parser.add_argument('svg', metavar='SVG', nargs='?', help='where the bar chart goes')
+    parser.add_argument('--cost', action='store_true', help='the second table alone')
     return parser.parse_args()
 
 

@@ -305,8 +305,8 @@ static bool one_split_check_two(void *ctx)
     return one_split_check(ctx);
 }
 
-/* Mutations: split() does not undo; shard_split_undo() leaves out the class; publish_locked() does not ask again whether there may be
-   more shards. */
+/* Mutations: split() does not undo; shard_split_undo() leaves out the class; shard_publish_locked() does not
+   ask again whether there may be more shards. */
 START_TEST(a_split_in_vain)
 {
     MUST_HOLD("in vain", one_more_shard, one_split_check, rebind_0, newcomer_1, newcomer_2);

@@ -33,14 +33,18 @@ for shown in "README.md flowq rte_hash lfht roofline" bench/results/table.md; do
     fi
 done
 
-# HACKING.md knows every source file and every lettered guarantee, and none that is not there.
-for file in "$src"/lib/*.c; do
-    grep -q -w -F "${file##*/}" "$src/HACKING.md" || { echo "FAILED: HACKING.md does not know lib/${file##*/}"; exit 1; }
-done
+# HACKING.md knows every source file and every lettered guarantee of lib/, vhost/README.md those of vhost/, and none that is not there.
 letters() { grep -o -h -w -E '[A-Z]-[A-Z]' "$@" | LC_ALL=C sort -u; }
-letters "$src"/lib/*.[ch] >"$work/code"
-letters "$src/HACKING.md" >"$work/told"
-diff -u "$work/code" "$work/told" || { echo "FAILED: the letters in lib/ (-) and in HACKING.md (+) differ"; exit 1; }
+guide_is_whole() { # FOLDER GUIDE
+    for file in "$src/$1"/*.c; do
+        grep -q -w -F "${file##*/}" "$src/$2" || { echo "FAILED: $2 does not know ${file##*/}"; exit 1; }
+    done
+    letters "$src/$1"/*.[ch] >"$work/code"
+    letters "$src/$2" >"$work/told"
+    diff -u "$work/code" "$work/told" || { echo "FAILED: the letters in $1/ (-) and in $2 (+) differ"; exit 1; }
+}
+guide_is_whole lib HACKING.md
+guide_is_whole vhost vhost/README.md
 
 libtool=./libtool
 if [ ! -x $libtool ] || [ ! -e libflowq.la ]; then

@@ -1,6 +1,6 @@
 /*
- * check_room: the rules S8 to S12, and queues, a readable example or more for each: who gives way to whom, where unbound flows go,
- * which queues are in use.
+ * check_room: the rules S8 to S12, and queues, a readable example or more for each: who gives way to whom, where unbound
+ * flows go, which queues are in use.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */

@@ -1,5 +1,6 @@
 /*
- * check_steer: the rules S0 to S7, a readable example or more for each. S5 is in check_frag, S8 to S12 and queues are in check_room.
+ * check_steer: the rules S0 to S7, a readable example or more for each. S5 is in check_frag, S8 to S12 and queues are in
+ * check_room.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */

@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import time
 
+LONG = bool(os.environ.get('FLOWQ_LONG'))  # the parts that have a longer form take it
 LIBC = ctypes.CDLL(None, use_errno=True)
 PR_SET_PDEATHSIG = 1
 CLONE_NEWNS = 0x20000
@@ -187,7 +188,8 @@ class Guest:
     QEMU = 'guest/qemu/usr'
 
     def __init__(self, lab, name, nics, vcpus=4, inside=()):
-        """nics: for each what -netdev takes, without id, or vhost:SOCKET, and the number of queues; inside: words before the command"""
+        """nics: for each what -netdev takes, without id, or vhost:SOCKET, or vhost-server:SOCKET where QEMU is to listen, and the number
+        of queues; inside: words before the command"""
         self.lab = lab
         self.name = name
         self.nics = nics
@@ -209,6 +211,9 @@ class Guest:
         for i, (netdev, queues) in enumerate(self.nics):
             if netdev.startswith('vhost:'):
                 words += ['-chardev', f'socket,id=c{i},path={netdev[6:]},reconnect-ms=100']
+                words += ['-netdev', f'vhost-user,id=n{i},chardev=c{i},queues={queues}']
+            elif netdev.startswith('vhost-server:'):
+                words += ['-chardev', f'socket,id=c{i},path={netdev[13:]},server=on']
                 words += ['-netdev', f'vhost-user,id=n{i},chardev=c{i},queues={queues}']
             else:
                 words += ['-netdev', f'{netdev},id=n{i}']
@@ -276,8 +281,12 @@ class Guest:
 
     def received(self, nic=0):
         """Packets on each receive queue, as the driver counts them."""
+        return self.counted('rx', nic)
+
+    def counted(self, way, nic=0):
+        """Packets on each queue of one direction, "rx" or "tx"."""
         counts = {}
-        for line in self.run(f'ethtool -S eth{nic} | grep -E "rx_queue_[0-9]+_packets"').splitlines():
+        for line in self.run(f'ethtool -S eth{nic} | grep -E "{way}_queue_[0-9]+_packets"').splitlines():
             name, _, value = line.strip().partition(':')
             counts[int(name.split('_')[2])] = int(value)
         return [counts[queue] for queue in sorted(counts)]

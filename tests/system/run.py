@@ -3,6 +3,7 @@
 """The tests of the whole system: run.py BUILD [part...]. `./bootstrap check-system` calls it.
 
 Each part prints what it saw. A part that this machine cannot run is skipped, with the reason. Ends like `./bootstrap check`.
+With FLOWQ_LONG=1 in the environment the parts that have a longer form take that.
 """
 import os
 import subprocess
@@ -12,15 +13,18 @@ import time
 sys.dont_write_bytecode = True  # nothing is written into the source tree
 
 import lab  # noqa: E402
+import openvswitch  # noqa: E402
 import parts_guest  # noqa: E402
 import parts_more  # noqa: E402
+import parts_ovs  # noqa: E402
+import parts_vhost  # noqa: E402
 from stage import Stage  # noqa: E402
 
 PARTS = {}
 
 
 class Context:
-    """What parts share: the guest on its stage, made when the first part asks for it."""
+    """What parts share: the guest on its stage, made when the first part asks for it. There is one stage at a time."""
 
     def __init__(self, the_lab):
         self.lab = the_lab
@@ -38,10 +42,11 @@ class Context:
         if self.reason:
             raise lab.Skip(self.reason)
 
-    def stage(self):
+    def stage(self, kind):
         self.need_guest()
-        if self.made is None:
-            self.made = Stage(self.lab)
+        if type(self.made) is not kind:
+            self.strike()
+            self.made = kind(self.lab)
         return self.made
 
     def strike(self):
@@ -50,9 +55,9 @@ class Context:
             self.made = None
 
 
-def on_stage(function):
+def on_stage(function, kind=Stage):
     def part(context):
-        stage = context.stage()
+        stage = context.stage(kind)
         function(stage)
         stage.rest()
     part.__doc__ = function.__doc__
@@ -127,6 +132,12 @@ PARTS.update({
     'one-sender': on_stage(parts_guest.part_collapse),
     'router': alone(parts_more.part_i),
     'two-guests': alone(parts_more.part_f),
+    'net-vhost': alone(parts_vhost.part_net_vhost, guest=False),
+    'share-nothing': alone(parts_vhost.part_share_nothing, guest=False),
+    'ovs-two-threads': alone(parts_vhost.part_two_threads, guest=False),
+    'ovs': on_stage(parts_ovs.part_queues, openvswitch.OvsStage),
+    'ovs-off-and-on': on_stage(parts_ovs.part_off_and_on, openvswitch.OvsStage),
+    'ovs-come-and-go': on_stage(parts_ovs.part_come_and_go, openvswitch.OvsStage),
 })
 
 if __name__ == '__main__':

@@ -12,14 +12,15 @@ from lab import Failure, Guest, Skip, Switch, until
 QUEUES = 4
 SERVERS = 8
 PORT = 5200
+PEER_MAC = '52:54:00:ff:00:01'
 ADDRESS = {4: '10.77.0.1', 6: 'fd77::1'}
 
 
 def set_up_peer(netns, device, number, v4, v6):
-    """Addresses, and a MAC that stays the same when the TAP is made anew."""
+    """Addresses, and a MAC that stays the same when the TAP is made anew. Open vSwitch leaves it when it ends."""
     netns.run('ip', 'link', 'set', device, 'address', f'52:54:00:ff:00:{number:02x}')
-    netns.run('ip', 'addr', 'add', v4, 'dev', device)
-    netns.run('ip', 'addr', 'add', v6, 'dev', device, 'nodad')
+    netns.run('ip', 'addr', 'replace', v4, 'dev', device)
+    netns.run('ip', 'addr', 'replace', v6, 'dev', device, 'nodad')
     netns.run('ip', 'link', 'set', device, 'up')
 
 
@@ -69,7 +70,10 @@ class Stage:
         while self.guest.run('ping -c 1 -W 1 10.77.0.1 >/dev/null && ping -c 1 -W 1 fd77::1 >/dev/null; echo $?').strip() != '0':
             if time.monotonic() > end:
                 raise Failure('guest and peer do not reach each other')
-        until('four queues', 5, lambda: self.port()['queues_in_use'] == QUEUES)
+        until('four queues', 5, lambda: self.queues_in_use() == QUEUES)
+
+    def queues_in_use(self):
+        return self.port()['queues_in_use']
 
     def port(self, name='guest'):
         return self.switch.stats()[name]

@@ -1,0 +1,651 @@
+/*
+ * stub_vhost: librte_vhost, as far as the drop-in can tell.
+ *
+ * SPDX-License-Identifier: BSD-2-Clause
+ */
+#include "stub_vhost.h"
+
+#include <pthread.h>
+#include <rte_vhost_async.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct rte_tel_data;
+typedef int (*telemetry_fn)(const char *command, const char *params, struct rte_tel_data *reply);
+
+enum { N_DEVICES = 64, N_SOCKETS = 256, N_COMMANDS = 8, MESSAGE_NEED_REPLY = 8 };
+
+struct ring {
+    atomic_bool enabled, kicked;
+    bool ready;
+    atomic_int users;
+    /* receive */
+    atomic_uint room;
+    uint32_t n_received;
+    uint32_t received[STUB_RING_SIZE * 16][2];
+    /* transmit: free-running positions, as in a split ring */
+    struct rte_mbuf *_Atomic slots[STUB_RING_SIZE];
+    _Atomic uint32_t tail, head;
+    struct {
+        uint16_t flags, index, ring[STUB_RING_SIZE];
+    } avail;
+    struct vring_packed_desc packed[STUB_RING_SIZE];
+    uint32_t packed_next;
+};
+
+struct device {
+    const struct rte_vhost_device_ops *ops;
+    struct rte_vhost_user_extern_ops hook;
+    void *hook_context;
+    char path[256];
+    bool running, is_packed;
+    atomic_bool announce;
+    pthread_rwlock_t lock;
+    struct ring rings[STUB_RINGS];
+};
+
+static struct device *_Atomic devices[N_DEVICES];
+static struct {
+    char path[256];
+    const struct rte_vhost_device_ops *ops;
+} sockets[N_SOCKETS];
+static pthread_mutex_t sockets_lock = PTHREAD_MUTEX_INITIALIZER;
+static atomic_int violations, live;
+static bool packed_devices, bad_descriptor, refuse_registration;
+static __thread bool in_message;
+
+static struct device *device_of(int vid) { return vid < 0 || vid >= N_DEVICES ? NULL : atomic_load(&devices[vid]); }
+
+/* ---- mbufs ---- */
+
+static struct rte_mbuf *new_segment(const void *bytes, uint32_t length)
+{
+    struct rte_mbuf *segment = calloc(1, sizeof(*segment));
+    void *data = malloc(length == 0 ? 1 : length);
+
+    if (segment == NULL || data == NULL)
+        abort();
+    memcpy(data, bytes, length);
+    segment->buf_addr = data;
+    segment->data_len = (uint16_t)length;
+    segment->pkt_len = length;
+    segment->nb_segs = 1;
+    return segment;
+}
+
+struct rte_mbuf *stub_packet(const void *bytes, uint32_t length, uint32_t flow, uint32_t number)
+{
+    struct rte_mbuf *packet = new_segment(bytes, length);
+
+    packet->dynfield1[0] = flow;
+    packet->dynfield1[1] = number;
+    atomic_fetch_add(&live, 1);
+    return packet;
+}
+
+struct rte_mbuf *stub_packet_in_pieces(const void *bytes, uint32_t length, uint32_t piece, uint32_t flow, uint32_t number)
+{
+    struct rte_mbuf *packet = stub_packet(bytes, piece < length ? piece : length, flow, number), *last = packet;
+
+    for (uint32_t at = piece; at < length; at += piece) {
+        last->next = new_segment((const uint8_t *)bytes + at, piece < length - at ? piece : length - at);
+        last = last->next;
+        packet->nb_segs++;
+    }
+    packet->pkt_len = length;
+    return packet;
+}
+
+void stub_free(struct rte_mbuf *packet)
+{
+    atomic_fetch_sub(&live, 1);
+    while (packet != NULL) {
+        struct rte_mbuf *next = packet->next;
+        free(packet->buf_addr);
+        free(packet);
+        packet = next;
+    }
+}
+
+int stub_packets(void) { return atomic_load(&live); }
+
+void rte_pktmbuf_free_bulk(struct rte_mbuf **packets, unsigned int n);
+void rte_pktmbuf_free_bulk(struct rte_mbuf **packets, unsigned int n)
+{
+    for (unsigned int i = 0; i < n; i++)
+        stub_free(packets[i]);
+}
+
+/* ---- What a program calls ---- */
+
+static int find_socket(const char *path)
+{
+    for (int i = 0; i < N_SOCKETS; i++)
+        if (strcmp(sockets[i].path, path) == 0)
+            return i;
+    return -1;
+}
+
+int rte_vhost_driver_register(const char *path, uint64_t flags)
+{
+    (void)flags;
+    pthread_mutex_lock(&sockets_lock);
+    int at = find_socket(path) >= 0 ? -1 : find_socket("");
+    if (at >= 0)
+        snprintf(sockets[at].path, sizeof(sockets[at].path), "%s", path);
+    pthread_mutex_unlock(&sockets_lock);
+    return at >= 0 ? 0 : -1;
+}
+
+int rte_vhost_driver_callback_register(const char *path, const struct rte_vhost_device_ops *ops)
+{
+    pthread_mutex_lock(&sockets_lock);
+    int at = refuse_registration ? -1 : find_socket(path);
+    if (at >= 0)
+        sockets[at].ops = ops;
+    pthread_mutex_unlock(&sockets_lock);
+    return at >= 0 ? 0 : -1;
+}
+
+static void stop(int vid, struct device *device)
+{
+    if (device->running && device->ops->destroy_device != NULL)
+        device->ops->destroy_device(vid);
+    device->running = false;
+}
+
+static void end(int vid)
+{
+    struct device *device = devices[vid];
+
+    stop(vid, device);
+    atomic_store(&devices[vid], NULL);
+    for (uint32_t r = 1; r < STUB_RINGS; r += 2)
+        for (uint32_t i = device->rings[r].head; i != device->rings[r].tail; i++)
+            stub_free(device->rings[r].slots[i % STUB_RING_SIZE]);
+    pthread_rwlock_destroy(&device->lock);
+    free(device);
+}
+
+int rte_vhost_driver_unregister(const char *path)
+{
+    pthread_mutex_lock(&sockets_lock);
+    int at = find_socket(path);
+    if (at >= 0)
+        memset(&sockets[at], 0, sizeof(sockets[at]));
+    pthread_mutex_unlock(&sockets_lock);
+    for (int vid = 0; at >= 0 && vid < N_DEVICES; vid++)
+        if (device_of(vid) != NULL && strcmp(device_of(vid)->path, path) == 0)
+            end(vid);
+    return at >= 0 ? 0 : -1;
+}
+
+int rte_vhost_extern_callback_register(int vid, const struct rte_vhost_user_extern_ops *ops, void *ctx)
+{
+    struct device *device = device_of(vid);
+
+    if (device == NULL || ops == NULL)
+        return -1;
+    device->hook = *ops;
+    device->hook_context = ctx;
+    return 0;
+}
+
+int rte_vhost_async_channel_register(int vid, uint16_t ring) { return device_of(vid) == NULL || ring >= STUB_RINGS ? -1 : 0; }
+
+int rte_vhost_async_channel_register_thread_unsafe(int vid, uint16_t ring) { return rte_vhost_async_channel_register(vid, ring); }
+
+int rte_vhost_get_ifname(int vid, char *name, size_t size)
+{
+    struct device *device = device_of(vid);
+
+    if (device == NULL)
+        return -1;
+    snprintf(name, size, "%s", device->path);
+    return 0;
+}
+
+int rte_vhost_get_negotiated_features(int vid, uint64_t *features)
+{
+    struct device *device = device_of(vid);
+
+    if (device == NULL)
+        return -1;
+    *features = device->is_packed ? 1ull << 34 : 0;
+    return 0;
+}
+
+int rte_vhost_get_vhost_vring(int vid, uint16_t ring, struct rte_vhost_vring *vring)
+{
+    struct device *device = device_of(vid);
+
+    if (device == NULL || ring >= STUB_RINGS)
+        return -1;
+    memset(vring, 0, sizeof(*vring));
+    vring->size = STUB_RING_SIZE;
+    if (device->is_packed)
+        vring->desc_packed = device->rings[ring].packed;
+    else
+        vring->avail = (struct vring_avail *)&device->rings[ring].avail;
+    return 0;
+}
+
+int rte_vhost_get_vring_base(int vid, uint16_t ring, uint16_t *avail, uint16_t *used)
+{
+    struct device *device = device_of(vid);
+
+    if (device == NULL || ring >= STUB_RINGS)
+        return -1;
+    uint32_t head = atomic_load(&device->rings[ring].head), at = 2 * head;
+    *avail = (uint16_t)(device->is_packed ? at % STUB_RING_SIZE | (at / STUB_RING_SIZE % 2 == 0) << 15 : head);
+    *used = *avail;
+    return 0;
+}
+
+/* Alone in the ring? */
+static void enter(struct ring *ring)
+{
+    static _Atomic uint32_t turn;
+
+    if (atomic_fetch_add(&ring->users, 1) != 0)
+        atomic_fetch_add(&violations, 1);
+    /* Once in a while the other one gets its chance. */
+    if (atomic_fetch_add(&turn, 1) % 64 == 0)
+        sched_yield();
+}
+
+static void leave(struct ring *ring) { atomic_fetch_sub(&ring->users, 1); }
+
+static uint16_t put(struct ring *ring, struct rte_mbuf **packets, uint16_t n)
+{
+    uint16_t taken = 0;
+
+    enter(ring);
+    for (; taken < n && taken < 32 && atomic_load(&ring->room) > 0; taken++) {
+        if (ring->n_received < sizeof(ring->received) / sizeof(ring->received[0])) {
+            ring->received[ring->n_received][0] = stub_flow(packets[taken]);
+            ring->received[ring->n_received][1] = stub_number(packets[taken]);
+        }
+        ring->n_received++;
+        atomic_fetch_sub(&ring->room, 1);
+    }
+    leave(ring);
+    return taken;
+}
+
+uint16_t rte_vhost_enqueue_burst(int vid, uint16_t index, struct rte_mbuf **packets, uint16_t n)
+{
+    struct device *device = device_of(vid);
+
+    if (device == NULL || index % 2 != 0 || index >= STUB_RINGS)
+        return 0;
+    if (in_message)
+        atomic_fetch_add(&violations, 1);
+    pthread_rwlock_rdlock(&device->lock);
+    uint16_t taken = atomic_load(&device->rings[index].enabled) ? put(&device->rings[index], packets, n) : 0;
+    pthread_rwlock_unlock(&device->lock);
+    return taken;
+}
+
+static void mark_used(struct ring *ring, uint32_t position)
+{
+    for (uint32_t at = 2 * position; at < 2 * position + 2; at++) {
+        uint16_t wrap = at / STUB_RING_SIZE % 2 == 0;
+        __atomic_store_n(&ring->packed[at % STUB_RING_SIZE].flags, (uint16_t)(wrap << 7 | wrap << 15), __ATOMIC_RELEASE);
+    }
+}
+
+static uint16_t take(struct ring *ring, struct rte_mbuf **packets, uint16_t n)
+{
+    uint16_t taken = 0;
+
+    enter(ring);
+    for (; taken < n && atomic_load(&ring->head) != atomic_load(&ring->tail); taken++) {
+        uint32_t head = atomic_load(&ring->head);
+        packets[taken] = ring->slots[head % STUB_RING_SIZE];
+        mark_used(ring, head);
+        atomic_store(&ring->head, head + 1);
+    }
+    leave(ring);
+    return taken;
+}
+
+uint16_t rte_vhost_dequeue_burst(int vid, uint16_t index, struct rte_mempool *pool, struct rte_mbuf **packets, uint16_t n)
+{
+    static const uint8_t rarp[64] = {[12] = 0x80, [13] = 0x35};
+    struct device *device = device_of(vid);
+    uint16_t taken = 0;
+
+    (void)pool;
+    if (device == NULL || index % 2 != 1 || index >= STUB_RINGS)
+        return 0;
+    if (in_message)
+        atomic_fetch_add(&violations, 1);
+    if (pthread_rwlock_tryrdlock(&device->lock) != 0)
+        return 0;
+    if (atomic_load(&device->rings[index].enabled)) {
+        if (n > 0 && atomic_exchange(&device->announce, false))
+            packets[taken++] = stub_packet(rarp, sizeof(rarp), UINT32_MAX, 0);
+        taken = (uint16_t)(taken + take(&device->rings[index], packets + taken, (uint16_t)(n - taken)));
+    }
+    pthread_rwlock_unlock(&device->lock);
+    return taken;
+}
+
+/* ---- The front end ---- */
+
+/* Messages come through however busy the rings are. */
+static void init_lock(pthread_rwlock_t *lock)
+{
+    pthread_rwlockattr_t kind;
+
+    pthread_rwlockattr_init(&kind);
+    pthread_rwlockattr_setkind_np(&kind, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(lock, &kind);
+    pthread_rwlockattr_destroy(&kind);
+}
+
+int stub_connect(const char *path)
+{
+    int vid = 0;
+    struct device *device = calloc(1, sizeof(*device));
+
+    if (device == NULL)
+        abort();
+    pthread_mutex_lock(&sockets_lock);
+    int at = find_socket(path);
+    device->ops = at < 0 ? NULL : sockets[at].ops;
+    while (vid < N_DEVICES && device_of(vid) != NULL)
+        vid++;
+    if (device->ops == NULL || vid == N_DEVICES) {
+        pthread_mutex_unlock(&sockets_lock);
+        free(device);
+        return -1;
+    }
+    snprintf(device->path, sizeof(device->path), "%s", path);
+    device->is_packed = packed_devices;
+    init_lock(&device->lock);
+    for (uint32_t r = 0; r < STUB_RINGS; r++)
+        atomic_store(&device->rings[r].room, STUB_RING_SIZE);
+    atomic_store(&devices[vid], device);
+    pthread_mutex_unlock(&sockets_lock);
+    if (device->ops->new_connection != NULL && device->ops->new_connection(vid) < 0) {
+        end(vid);
+        return -1;
+    }
+    return vid;
+}
+
+void stub_disconnect(int vid)
+{
+    struct device *device = device_of(vid);
+
+    stop(vid, device);
+    if (device->ops->destroy_connection != NULL)
+        device->ops->destroy_connection(vid);
+    end(vid);
+}
+
+struct message {
+    uint32_t request, flags, size, index, number;
+    uint32_t more[100];
+};
+
+static void notify(int vid, struct device *device)
+{
+    for (uint32_t r = 0; r < STUB_RINGS; r++) {
+        struct ring *ring = &device->rings[r];
+        bool ready = atomic_load(&ring->enabled) && atomic_load(&ring->kicked);
+        if (ready == ring->ready)
+            continue;
+        ring->ready = ready;
+        if (device->ops->vring_state_changed != NULL)
+            device->ops->vring_state_changed(vid, (uint16_t)r, ready);
+    }
+}
+
+static enum rte_vhost_msg_result handle(int vid, struct device *device, const struct message *message)
+{
+    struct ring *ring = &device->rings[message->index % STUB_RINGS];
+
+    if (bad_descriptor) {
+        bad_descriptor = false;
+        return RTE_VHOST_MSG_RESULT_ERR;
+    }
+    if (message->request == STUB_SET_VRING_ENABLE)
+        atomic_store(&ring->enabled, message->number != 0);
+    else if (message->request == STUB_SET_VRING_KICK)
+        atomic_store(&ring->kicked, true);
+    else if (message->request == STUB_GET_VRING_BASE) {
+        stop(vid, device);
+        atomic_store(&ring->kicked, false);
+        return RTE_VHOST_MSG_RESULT_REPLY;
+    } else
+        return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+    return RTE_VHOST_MSG_RESULT_OK;
+}
+
+static bool process(int vid, struct device *device, struct message *message)
+{
+    enum rte_vhost_msg_result result = RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+    bool handled = false;
+
+    if (device->hook.pre_msg_handle != NULL)
+        result = device->hook.pre_msg_handle(vid, message);
+    if (result == RTE_VHOST_MSG_RESULT_NOT_HANDLED)
+        result = handle(vid, device, message);
+    handled = result != RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+    if (result != RTE_VHOST_MSG_RESULT_ERR && device->hook.post_msg_handle != NULL) {
+        result = device->hook.post_msg_handle(vid, message);
+        handled |= result != RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+    }
+    return handled && result != RTE_VHOST_MSG_RESULT_ERR;
+}
+
+bool stub_message(int vid, uint32_t request, uint32_t index, uint32_t number)
+{
+    struct device *device = device_of(vid);
+    struct message message = {.request = request, .flags = MESSAGE_NEED_REPLY, .size = 8, .index = index, .number = number};
+    bool locked = request != STUB_GET_VRING_BASE;
+
+    if (locked)
+        pthread_rwlock_wrlock(&device->lock);
+    in_message = locked;
+    bool well = process(vid, device, &message);
+    notify(vid, device);
+    in_message = false;
+    if (locked)
+        pthread_rwlock_unlock(&device->lock);
+    if (!device->running && device->rings[0].ready) {
+        device->running = true;
+        if (device->ops->new_device != NULL)
+            device->ops->new_device(vid);
+    }
+    return well;
+}
+
+void stub_start(int vid, uint32_t pairs)
+{
+    for (uint32_t r = 0; r < 2 * pairs; r++)
+        stub_message(vid, STUB_SET_VRING_KICK, r, 0);
+    for (uint32_t r = 0; r < 2 * pairs; r++)
+        stub_message(vid, STUB_SET_VRING_ENABLE, r, 1);
+}
+
+void stub_bad_descriptor(void) { bad_descriptor = true; }
+
+bool stub_enabled(int vid, uint32_t ring) { return atomic_load(&device_of(vid)->rings[ring].enabled); }
+
+/* ---- The guest ---- */
+
+static void mark_available(struct ring *ring, uint32_t position)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        uint32_t at = 2 * position + i;
+        uint16_t wrap = at / STUB_RING_SIZE % 2 == 0, next = i == 0 ? VRING_DESC_F_NEXT : 0;
+        __atomic_store_n(&ring->packed[at % STUB_RING_SIZE].flags, (uint16_t)(wrap << 7 | (wrap ^ 1) << 15 | next),
+                         __ATOMIC_RELEASE);
+    }
+}
+
+bool stub_transmit(int vid, uint32_t index, struct rte_mbuf *packet)
+{
+    struct ring *ring = &device_of(vid)->rings[index];
+    uint32_t tail = atomic_load(&ring->tail);
+
+    if (tail - atomic_load(&ring->head) == (device_of(vid)->is_packed ? STUB_RING_SIZE / 2 : STUB_RING_SIZE))
+        return false;
+    ring->slots[tail % STUB_RING_SIZE] = packet;
+    if (device_of(vid)->is_packed)
+        mark_available(ring, tail);
+    atomic_store(&ring->tail, tail + 1);
+    __atomic_store_n(&ring->avail.index, (uint16_t)(tail + 1), __ATOMIC_RELEASE);
+    return true;
+}
+
+void stub_room(int vid, uint32_t ring, uint32_t packets) { atomic_store(&device_of(vid)->rings[ring].room, packets); }
+
+uint32_t stub_received(int vid, uint32_t index, uint32_t (*packets)[2], uint32_t n)
+{
+    struct device *device = device_of(vid);
+    struct ring *ring = &device->rings[index];
+
+    pthread_rwlock_wrlock(&device->lock);
+    uint32_t result = ring->n_received;
+    for (uint32_t i = 0; packets != NULL && i < n && i < result; i++)
+        memcpy(packets[i], ring->received[i], sizeof(packets[i]));
+    ring->n_received = 0;
+    pthread_rwlock_unlock(&device->lock);
+    return result;
+}
+
+void stub_packed(bool on) { packed_devices = on; }
+
+void stub_lie(int vid, uint32_t ring, uint16_t index)
+{
+    __atomic_store_n(&device_of(vid)->rings[ring].avail.index, index, __ATOMIC_RELEASE);
+}
+
+void stub_announce(int vid) { atomic_store(&device_of(vid)->announce, true); }
+
+/* ---- The rest of DPDK ---- */
+
+int stub_violations(void) { return atomic_load(&violations); }
+
+static char log_text[65536];
+static size_t log_length, log_read;
+static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
+
+int rte_log(uint32_t level, uint32_t type, const char *format, ...);
+int rte_log(uint32_t level, uint32_t type, const char *format, ...)
+{
+    va_list arguments;
+
+    (void)level;
+    (void)type;
+    pthread_mutex_lock(&log_lock);
+    va_start(arguments, format);
+    int n = vsnprintf(log_text + log_length, sizeof(log_text) - log_length, format, arguments);
+    va_end(arguments);
+    log_length = n < 0 || log_length + (size_t)n >= sizeof(log_text) ? log_length : log_length + (size_t)n;
+    if (getenv("STUB_LOG") != NULL)
+        fputs(log_text + log_length - (n < 0 ? 0 : n), stderr);
+    pthread_mutex_unlock(&log_lock);
+    return n;
+}
+
+int rte_log_register(const char *name);
+int rte_log_register(const char *name)
+{
+    (void)name;
+    return 40;
+}
+
+const char *stub_log(void)
+{
+    const char *new_text = log_text + log_read;
+
+    log_read = log_length;
+    return new_text;
+}
+
+int rte_eal_process_type(void);
+int rte_eal_process_type(void) { return 0; }
+
+const char *rte_version(void);
+const char *rte_version(void) { return "DPDK 22.11.11"; }
+
+static struct {
+    char name[64];
+    telemetry_fn fn;
+} commands[N_COMMANDS];
+static uint32_t n_commands, n_entries;
+static char reply_text[32768];
+static size_t reply_length;
+
+int rte_telemetry_register_cmd(const char *name, telemetry_fn fn, const char *help);
+int rte_telemetry_register_cmd(const char *name, telemetry_fn fn, const char *help)
+{
+    if (n_commands == N_COMMANDS || help == NULL)
+        return -1;
+    snprintf(commands[n_commands].name, sizeof(commands[0].name), "%s", name);
+    commands[n_commands++].fn = fn;
+    return 0;
+}
+
+int rte_tel_data_start_dict(struct rte_tel_data *reply);
+int rte_tel_data_start_dict(struct rte_tel_data *reply)
+{
+    (void)reply;
+    reply_length = n_entries = 0;
+    return 0;
+}
+
+int rte_tel_data_add_dict_string(struct rte_tel_data *reply, const char *name, const char *value);
+int rte_tel_data_add_dict_string(struct rte_tel_data *reply, const char *name, const char *value)
+{
+    (void)reply;
+    for (const char *c = name; *c != '\0'; c++)
+        if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_/", *c) == NULL)
+            return -1;
+    if (++n_entries > 256)
+        return -1;
+    reply_length += (size_t)snprintf(reply_text + reply_length, sizeof(reply_text) - reply_length, "%s=%s;", name, value);
+    return 0;
+}
+
+int rte_tel_data_add_dict_u64(struct rte_tel_data *reply, const char *name, uint64_t value);
+int rte_tel_data_add_dict_u64(struct rte_tel_data *reply, const char *name, uint64_t value)
+{
+    char text[24];
+
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
+    return rte_tel_data_add_dict_string(reply, name, text);
+}
+
+const char *stub_telemetry(const char *command, const char *params)
+{
+    reply_length = n_entries = 0;
+    reply_text[0] = '\0';
+    for (uint32_t i = 0; i < n_commands; i++)
+        if (strcmp(commands[i].name, command) == 0)
+            return commands[i].fn(command, params, NULL) == 0 ? reply_text : NULL;
+    return NULL;
+}
+
+uint32_t stub_telemetry_entries(void) { return n_entries; }
+
+const struct rte_vhost_device_ops *stub_ops(const char *path)
+{
+    int at = find_socket(path);
+
+    return at < 0 ? NULL : sockets[at].ops;
+}
+
+void *stub_hook_context(int vid) { return device_of(vid)->hook_context; }
+
+void stub_refuse_registration(bool on) { refuse_registration = on; }
