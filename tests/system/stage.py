@@ -69,7 +69,7 @@ class Stage:
         while self.guest.run('ping -c 1 -W 1 10.77.0.1 >/dev/null && ping -c 1 -W 1 fd77::1 >/dev/null; echo $?').strip() != '0':
             if time.monotonic() > end:
                 raise Failure('guest and peer do not reach each other')
-        until('four queues', 5, lambda: self.port()['queues_in_use'] == QUEUES)
+        until('four queues', 5, lambda: self.port()['flowq_queues_in_use'] == QUEUES)
 
     def port(self, name='guest'):
         return self.switch.stats()[name]
