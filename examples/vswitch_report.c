@@ -70,18 +70,31 @@ static void json_string(FILE *out, const char *text)
     fputc('"', out);
 }
 
-static void json_counts(FILE *out, const char *name, const uint64_t *counts, uint32_t n, const char *(*name_of)(uint32_t))
-{
-    const char *comma = "";
+/* The port's counters, as members with the names that all of flowq's formats have. */
+struct members {
+    FILE *out;
+    const char *open; /* the object that is being written, by the name it has; NULL: none is */
+};
 
-    fprintf(out, ",\"%s\":{", name);
-    for (uint32_t i = 0; i < n; i++) {
-        if (counts[i] == 0)
-            continue;
-        fprintf(out, "%s\"%s\":%llu", comma, name_of(i), (ull)counts[i]);
-        comma = ",";
+static int json_counter(void *ctx, const struct flowq_counter *counter)
+{
+    struct members *members = ctx;
+
+    if (members->open != NULL && members->open != counter->name) {
+        fputc('}', members->out);
+        members->open = NULL;
     }
-    fputc('}', out);
+    fputc(',', members->out);
+    if (counter->label == NULL) {
+        fprintf(members->out, "\"%s\":%llu", counter->name, (ull)counter->value);
+        return 0;
+    }
+    if (members->open == NULL)
+        fprintf(members->out, "\"%s\":{\"%s\":%llu", counter->name, counter->label_value, (ull)counter->value);
+    else
+        fprintf(members->out, "\"%s\":%llu", counter->label_value, (ull)counter->value);
+    members->open = counter->name;
+    return 0;
 }
 
 static void json_queue(FILE *out, struct port *port, uint32_t q)
@@ -97,19 +110,15 @@ static void json_queue(FILE *out, struct port *port, uint32_t q)
 
 static void json_port(FILE *out, struct port *port)
 {
-    struct flowq_stats stats = stats_of(port);
+    struct members members = {.out = out};
 
     fprintf(out, "%s{\"name\":", port->index == 0 ? "" : ",");
     json_string(out, port->name);
-    fprintf(out,
-            ",\"steer\":\"%s\",\"connections\":%u,\"queues_in_use\":%u,\"queues_noted\":%u,\"flows\":%llu,\"inserted\":%llu,",
-            steer_name(port->steer), atomic_load(&port->connections), stats.queues_in_use, stats.queues_noted, (ull)stats.live,
-            (ull)stats.inserted);
-    fprintf(out, "\"displaced\":%llu,\"forgotten\":%llu,\"no_queue\":%llu",
-            (ull)(stats.displaced_embryonic + stats.displaced_closing + stats.displaced_established), (ull)stats.forgotten,
-            value(&port->no_queue));
-    json_counts(out, "notes", stats.note, FLOWQ_NOTE_SLOTS, flowq_note_name);
-    json_counts(out, "decisions", stats.steer, FLOWQ_REASON_SLOTS, flowq_reason_name);
+    fprintf(out, ",\"steer\":\"%s\",\"connections\":%u,\"no_queue\":%llu", steer_name(port->steer),
+            atomic_load(&port->connections), value(&port->no_queue));
+    flowq_vm_counters(port->vm, json_counter, &members); /* fails in a thread that cannot register: then there are none */
+    if (members.open != NULL)
+        fputc('}', out);
     fprintf(out, ",\"queues\":[");
     for (uint32_t q = 0; q < port->n_queues; q++)
         json_queue(out, port, q);

@@ -820,6 +820,66 @@ struct flowq_queue_stats {
  */
 int flowq_vm_queue_stats(struct flowq_vm *vm, uint32_t qid, struct flowq_queue_stats *out);
 
+/*
+ * Counters by name. Every number of struct flowq_stats and of struct flowq_queue_stats has a name, which is the same in all
+ * formats and in flowq-monitoring(7), which says what each means and what is normal.
+ */
+
+/* flowq_counter.kind */
+enum flowq_counter_kind {
+    FLOWQ_COUNTER_TOTAL = 1, /* only grows, since the vm was made */
+    FLOWQ_COUNTER_GAUGE = 2  /* as it is now */
+} FLOWQ_NARROW_;
+
+/* One number. The texts are static storage, but label_value, which is there during the call only. New fields are appended. */
+struct flowq_counter {
+    uint32_t size;           /* bytes that the library has filled */
+    uint8_t kind;            /* FLOWQ_COUNTER_* */
+    uint8_t reserved[3];     /* zero */
+    const char *name;        /* such as "flowq_notes", "flowq_table_bytes": lower case, digits, underscores */
+    const char *unit;        /* "bytes", which then ends the name, too, or "" */
+    const char *help;        /* a sentence: neither quotes, backslashes nor line ends */
+    const char *label;       /* what tells numbers of this name apart: "outcome", "reason", "class", "queue"; NULL: it is alone */
+    const char *label_value; /* "bound", "fallback", "embryonic", "3"; NULL without label */
+    uint64_t value;
+};
+
+/*
+ * Calls fn for each number of the vm and of its queues until it returns non-zero. Numbers of one name follow each other, and
+ * come each time in the same order. Of queues those that the pairs cover, or that are in use, or have counted something; "noted"
+ * and "steered" only with queue_stats. Returns fn's last result (0: all were shown), or -EINVAL: vm or fn is NULL; -ENOMEM: the
+ * thread could not be registered. fn may call flowq. Thread-safe, does not allocate. Since 0.9.
+ */
+int flowq_vm_counters(struct flowq_vm *vm, int (*fn)(void *ctx, const struct flowq_counter *counter), void *ctx);
+
+/* Formats of the counters of several vms. Each number has a label "vm" with the vm's name; of a vm without one, its place in the
+   array, from 0 on. Bytes of a name that are no UTF-8 become '?'. */
+enum flowq_format {
+    FLOWQ_FORMAT_PROMETHEUS = 1,  /* Prometheus' text, version 0.0.4; a host may write its own behind it */
+    FLOWQ_FORMAT_OPENMETRICS = 2, /* OpenMetrics 1.0; ends with # EOF */
+    FLOWQ_FORMAT_JSON = 3         /* one object on one line: {"flowq_version":"0.9.0","vms":[{"vm":"a","flowq_flows_live":7,
+                                     "flowq_notes":{"bound":9, ...}, ... "flowq_queue_steered":{"0":5}}]} */
+};
+
+/*
+ * Writes the counters of n vms into a buffer, as snprintf(3) does: up to size - 1 bytes and a zero. vms may be NULL when n is 0,
+ * and buffer when size is 0.
+ *
+ * Returns the length of the whole text, without the zero: if it is not below size the text is cut, and a buffer of that length
+ * and something more, as counters grow, holds it. Or -EINVAL: vms or one of them or buffer is NULL; there is no such format;
+ * -ENOMEM: the thread could not be registered. Thread-safe, does not allocate. Since 0.9.
+ */
+int64_t flowq_counters_print(char *buffer, size_t size, struct flowq_vm *const *vms, size_t n, uint32_t format);
+
+/*
+ * The same to a descriptor, in pieces of up to 4096 bytes, by write(2); waits where that waits. Returns 0, or
+ *   -EINVAL  as above
+ *   -ENOMEM  as above
+ *   -EIO     write(2) failed, and errno says how; part of the text may have been written
+ * Thread-safe, does not allocate. Since 0.9.
+ */
+int flowq_counters_write(int fd, struct flowq_vm *const *vms, size_t n, uint32_t format);
+
 /* ---- Looking inside: names and version ------------------------------------------------------------------------------------- */
 
 /*

@@ -2,6 +2,7 @@
 /* stats: what flowq_vm_stats() and flowq_vm_queue_stats() tell. */
 #include "stats.h"
 
+#include "counters.h"
 #include "sized.h"
 #include "vm.h"
 
@@ -24,32 +25,81 @@ static uint32_t stats_queues_noted(const struct flowq_vm *vm)
     return n;
 }
 
-static void stats_fill(struct flowq_vm *vm, struct flowq_stats *s)
+static void stats_read_displaced(const struct stats *from, struct flowq_stats *s)
 {
-    const struct stats *from = &vm->stats;
-    s->queue_pairs = queues_pairs(&vm->queues);
-    s->queues_in_use = queues_n(u32_load_acquire(&vm->queues.summary));
-    s->queues_noted = stats_queues_noted(vm);
-    for (unsigned i = 0; i < N_NOTES; i++)
-        s->note[i] = stats_sum(from, STAT_NOTE + i);
-    for (unsigned i = 0; i < N_REASONS; i++)
-        s->steer[i] = stats_sum(from, STAT_STEER + i);
-    s->inserted = s->note[FLOWQ_NOTE_BOUND];
-    s->live = table_live(&vm->table);
     s->displaced_embryonic = stats_sum(from, STAT_DISPLACED + FLOWQ_CLASS_EMBRYONIC);
     s->displaced_closing = stats_sum(from, STAT_DISPLACED + FLOWQ_CLASS_CLOSING);
     s->displaced_established = stats_sum(from, STAT_DISPLACED + FLOWQ_CLASS_ESTABLISHED);
-    s->reclaimed = stats_sum(from, STAT_RECLAIMED);
-    s->forgotten = stats_sum(from, STAT_FORGOTTEN);
-    s->bound_elsewhere = stats_sum(from, STAT_ELSEWHERE);
-    s->grown = stats_sum(from, STAT_GROWN);
-    s->shrunk = stats_sum(from, STAT_SHRUNK);
-    s->grow_failed = stats_sum(from, STAT_GROW_FAILED);
-    s->grow_delayed = stats_sum(from, STAT_GROW_DELAYED);
-    s->table_bytes = u64_load_relaxed(&vm->table.grow.bytes);
-    s->retired_bytes = u64_load_relaxed(&vm->table.grow.retired_bytes);
-    s->vm_bytes = vm->bytes + s->table_bytes + u64_load_relaxed(&vm->virtio.bytes);
-    s->rss_elsewhere = stats_sum(from, STAT_RSS_ELSEWHERE);
+}
+
+static void stats_read_each(const struct stats *from, unsigned first, unsigned n, uint64_t *out)
+{
+    for (unsigned i = 0; i < n; i++)
+        out[i] = stats_sum(from, first + i);
+}
+
+static uint64_t stats_vm_bytes(const struct flowq_vm *vm)
+{
+    return vm->bytes + u64_load_relaxed(&vm->table.grow.bytes) + u64_load_relaxed(&vm->virtio.bytes);
+}
+
+/* A counter of the list that has no case here is no warning but an error. */
+#pragma GCC diagnostic error "-Wswitch"
+#define STATS_READ_SINGLE(name, field)                                                                                           \
+    case COUNTER_##field:                                                                                                        \
+        s->field = stats_sum(from, STAT_##name);                                                                                 \
+        break;
+
+void stats_read(struct flowq_vm *vm, enum counter which, struct flowq_stats *s)
+{
+    const struct stats *from = &vm->stats;
+    switch (which) {
+    case COUNTER_queue_pairs:
+        s->queue_pairs = queues_pairs(&vm->queues);
+        break;
+    case COUNTER_queues_in_use:
+        s->queues_in_use = queues_n(u32_load_acquire(&vm->queues.summary));
+        break;
+    case COUNTER_queues_noted:
+        s->queues_noted = stats_queues_noted(vm);
+        break;
+    case COUNTER_note:
+        stats_read_each(from, STAT_NOTE, N_NOTES, s->note);
+        break;
+    case COUNTER_steer:
+        stats_read_each(from, STAT_STEER, N_REASONS, s->steer);
+        break;
+    case COUNTER_inserted:
+        s->inserted = stats_sum(from, STAT_NOTE + FLOWQ_NOTE_BOUND);
+        break;
+    case COUNTER_live:
+        s->live = table_live(&vm->table);
+        break;
+    case COUNTER_displaced_embryonic:
+        stats_read_displaced(from, s);
+        break;
+        STATS_SINGLE(STATS_READ_SINGLE)
+    case COUNTER_table_bytes:
+        s->table_bytes = u64_load_relaxed(&vm->table.grow.bytes);
+        break;
+    case COUNTER_retired_bytes:
+        s->retired_bytes = u64_load_relaxed(&vm->table.grow.retired_bytes);
+        break;
+    case COUNTER_vm_bytes:
+        s->vm_bytes = stats_vm_bytes(vm);
+        break;
+    case COUNTERS_VM_END: /* those of queues */
+    case COUNTER_QUEUE_noted:
+    case COUNTER_QUEUE_steered:
+    case N_COUNTERS:
+        break;
+    }
+}
+
+static void stats_fill(struct flowq_vm *vm, struct flowq_stats *s)
+{
+    for (unsigned which = 0; which < COUNTERS_VM_END; which++)
+        stats_read(vm, (enum counter)which, s);
 }
 
 void vm_count_each_steered(const struct flowq_vm *vm, const struct tally *tally, const uint16_t *qids, size_t n)

@@ -15,19 +15,26 @@
 
 #define STATS_STRIPES 17
 
-enum stat {
+/* each(name, field of struct flowq_stats): stats.c reads them by this list. */
+/* clang-format off */
+#define STATS_SINGLE(each)             \
+    each(RECLAIMED, reclaimed)         \
+    each(FORGOTTEN, forgotten)         \
+    each(ELSEWHERE, bound_elsewhere)   \
+    each(GROWN, grown)                 \
+    each(SHRUNK, shrunk)               \
+    each(GROW_FAILED, grow_failed)     \
+    each(GROW_DELAYED, grow_delayed)   \
+    each(RSS_ELSEWHERE, rss_elsewhere)
+/* clang-format on */
+
+#define STATS_AT(name, field) STAT_##name,
+enum statistic {
     STAT_NOTE = 0,                               /* + FLOWQ_NOTE_* */
     STAT_STEER = STAT_NOTE + N_NOTES,            /* + FLOWQ_REASON_* */
     STAT_DISPLACED = STAT_STEER + N_REASONS - 1, /* + FLOWQ_CLASS_*, which begin with 1 */
-    STAT_RECLAIMED = STAT_DISPLACED + N_CLASSES,
-    STAT_FORGOTTEN,
-    STAT_ELSEWHERE,
-    STAT_GROWN,
-    STAT_SHRUNK,
-    STAT_GROW_FAILED,
-    STAT_GROW_DELAYED,
-    STAT_RSS_ELSEWHERE,
-    STAT_END,
+    STAT_BEFORE_SINGLE = STAT_DISPLACED + N_CLASSES - 1,
+    STATS_SINGLE(STATS_AT) STAT_END,
     STAT_N = (STAT_END + 7) / 8 * 8 /* whole cache lines: stripes share none */
 };
 

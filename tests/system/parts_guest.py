@@ -164,9 +164,9 @@ def hostile(stage, setting):
     guest.run('i=0; for irq in $(grep -E "virtio.*input" /proc/interrupts | cut -d : -f 1); do '
               'printf %x $((1 << (i + 1) % 4)) >/proc/irq/$irq/smp_affinity; i=$((i + 1)); done; '
               'for f in /sys/class/net/eth0/queues/rx-*/rps_cpus; do echo f >$f; done')
-    before = stage.port()['notes'].get('moved', 0)
+    before = stage.port()['flowq_notes']['moved']
     text = guest.run(f'udp_tool talk {ADDRESS[4]} {PORT + SERVERS} 4 5', 30)
-    moved = stage.port()['notes'].get('moved', 0) - before
+    moved = stage.port()['flowq_notes']['moved'] - before
     order = stage.counters(OUT_OF_ORDER)[0]
     guest.run(f'iperf3 -c {ADDRESS[4]} -p {PORT} -R -t 3 >/tmp/iperf3', 30)
     order = stage.counters(OUT_OF_ORDER)[0] - order
@@ -222,9 +222,9 @@ def part_collapse(stage):
         counts = [b - a for a, b in zip(before, guest.received())]
         port = stage.port()
         used[setting] = counts
-        print(f'    {setting}: arrived {counts}, {port["queues_in_use"]} queues in use, '
-              f'{port["queues_noted"]} transmitted on lately')
-        if setting == 'steer=auto' and (port['queues_in_use'], port['queues_noted']) != (QUEUES, 1):
+        print(f'    {setting}: arrived {counts}, {port["flowq_queues_in_use"]} queues in use, '
+              f'{port["flowq_queues_noted"]} transmitted on lately')
+        if setting == 'steer=auto' and (port['flowq_queues_in_use'], port['flowq_queues_noted']) != (QUEUES, 1):
             raise Failure('the statistics do not show it')
     stage.guest.run('for i in 0 1 2 3; do printf %x $((1 << i)) >/sys/class/net/eth0/queues/tx-$i/xps_cpus; done')
     if share(used['steer=auto'], 0) < 0.95:

@@ -79,7 +79,7 @@ def between(guest, address, seconds=2):
 
 
 def lost(port):
-    return port['displaced'], port['forgotten']
+    return sum(port['flowq_flows_displaced'].values()), port['flowq_flows_forgotten']
 
 
 def part_f(lab):
@@ -104,11 +104,11 @@ def part_f(lab):
     flood = sum(int(two.run(f'udp_tool flood 10.77.0.{host} 2', 30).split()[1]) for host in (1, 2))
     after = switch.stats()
     print(f'    the other was killed and came back ({after["two"]["connections"]} connections), then sent {flood} datagrams to '
-          f'random ports: {after["two"]["inserted"]} flows of its own learned; of the first guest\'s {after["one"]["flows"]} flows '
-          f'displaced {after["one"]["displaced"]}')
-    if lost(after['one']) != lost(before) or after['one']['flows'] < before['flows']:
+          f'random ports: {after["two"]["flowq_flows_inserted"]} flows of its own learned; of the first guest\'s {after["one"]["flowq_flows_live"]} flows '
+          f'displaced {sum(after["one"]["flowq_flows_displaced"].values())}')
+    if lost(after['one']) != lost(before) or after['one']['flowq_flows_live'] < before['flowq_flows_live']:
         raise Failure(f'the first guest lost bindings: {lost(before)} {before["flows"]} before, '
-                      f'{lost(after["one"])} {after["one"]["flows"]} after')
+                      f'{lost(after["one"])} {after["one"]["flowq_flows_live"]} after')
     switch.kill()
     down = time.monotonic()
     switch.go()
@@ -162,7 +162,7 @@ def play_testpmd(lab, packets, answers=0, setting='steer=auto', transmit_queues=
         for guest in guests.values():
             if guest.poll() is not None:
                 raise Failure(f'testpmd ended: {guest.stdout.read().strip()[-300:]}')
-        return all(ports()[name]['queues_in_use'] == 4 for name in guests)
+        return all(ports()[name]['flowq_queues_in_use'] == 4 for name in guests)
     until('testpmd', 30, ready)
     for name in guests:
         order(guests[name], 'start')
@@ -212,8 +212,8 @@ def part_g_collapse(lab):
         counts = [queue['to_vm'] + queue['full'] for queue in queues]
         shares[setting] = [share(counts, queue) for queue in range(4)]
         print(f'    {setting}: sent by queue {[queue["from_vm"] for queue in queues]}; answers by queue {counts}, of these ring '
-              f'full {total(port, "full")}; {port["queues_in_use"]} queues in use, {port["queues_noted"]} transmitted on lately')
-        if setting == 'steer=auto' and (port['queues_in_use'], port['queues_noted']) != (4, 1):
+              f'full {total(port, "full")}; {port["flowq_queues_in_use"]} queues in use, {port["flowq_queues_noted"]} transmitted on lately')
+        if setting == 'steer=auto' and (port['flowq_queues_in_use'], port['flowq_queues_noted']) != (4, 1):
             raise Failure('the statistics do not show it')
     if shares['steer=auto'][0] < 0.95:
         raise Failure('there was no collapse to show')
@@ -227,8 +227,8 @@ def settle(switch, names):
     """Moves and notes in the last two of three seconds."""
     def look():
         stats = switch.stats()
-        return (sum(stats[name]['notes'].get('moved', 0) for name in names),
-                sum(sum(stats[name]['notes'].values()) for name in names))
+        return (sum(stats[name]['flowq_notes']['moved'] for name in names),
+                sum(sum(stats[name]['flowq_notes'].values()) for name in names))
     time.sleep(1.5)
     first = look()
     time.sleep(2)

@@ -73,7 +73,7 @@ class Stage:
         until('four queues', 5, lambda: self.queues_in_use() == QUEUES)
 
     def queues_in_use(self):
-        return self.port()['queues_in_use']
+        return self.port()['flowq_queues_in_use']
 
     def port(self, name='guest'):
         return self.switch.stats()[name]
