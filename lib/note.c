@@ -368,12 +368,12 @@ static inline bool note_insert_at_home(const struct note_context *c, struct shar
     struct line *home = shard_line(s, line);
     if (find_may_be_known(t, home, hash))
         return false;
-    unsigned at = line_match(home, 0, UINT64_MAX);
-    if (at == LINE_SLOTS)
+    struct place p = find_empty(s, line);
+    if (!p.slot)
         return false;
     if (t->plane_at)
-        u16_store_relaxed(shard_plane(t, s) + line * LINE_SLOTS + at, note_bind_stamp(c)); /* N-A */
-    u64_store_release(&home->slot[at], note_first_word(c, hash, cls));                     /* nobody else fills empty slots */
+        u16_store_relaxed(place_stamp(t, &p), note_bind_stamp(c)); /* N-A */
+    u64_store_release(p.slot, note_first_word(c, hash, cls));      /* nobody else fills empty slots */
     note_count_live(head, line);
     return true;
 }
