@@ -39,7 +39,8 @@ void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, siz
         return;
     }
     rx_enter(thread);
-    const struct vm_view v = vm_view_of(vm, caller_of(thread));
+    struct vm_view v;
+    vm_view_fill(&v, vm, caller_of(thread));
     rx_batches(&v, pkts, n, qids, NULL);
     rx_leave(thread);
     vm_count_answers(vm, &v.tally, qids, n);
@@ -142,7 +143,8 @@ static void rx_fill(uint16_t *qids, size_t n, uint16_t qid)
 static __attribute__((noinline)) uint16_t rx_plain_missed(struct flowq_vm *vm, const struct thread *thread,
                                                           const struct flowq_pkt *pkt, uint64_t hash)
 {
-    const struct vm_view v = vm_view_of(vm, caller_of(thread));
+    struct vm_view v;
+    vm_view_fill(&v, vm, caller_of(thread));
     uint8_t reason;
     uint16_t qid = answer_one(&v, BATCH_PLAIN, hash, pkt, NULL, &reason);
     tally_add(&v.tally, STAT_STEER + reason, 1);
@@ -194,7 +196,8 @@ static void rx_decide(struct flowq_vm *vm, struct thread *thread, const struct f
         return;
     }
     rx_enter(thread);
-    const struct vm_view v = vm_view_of(vm, caller_of(thread));
+    struct vm_view v;
+    vm_view_fill(&v, vm, caller_of(thread));
     rx_batches(&v, pkts, n, qids, out);
     rx_leave(thread);
 }

@@ -41,7 +41,8 @@ void flowq_tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size
     for (size_t i = 0; i < n; i += BATCH) {
         /* A section for each batch: bursts may be long, and what one supersedes cannot be freed while it is open. */
         thread_enter(thread);
-        struct vm_view v = vm_view_of(vm, caller_of(thread));
+        struct vm_view v;
+        vm_view_fill(&v, vm, caller_of(thread));
         tx_batch(loops, &v, &c, pkts + i, batch_size(n, i));
         thread_leave(thread);
         tx_reclaim(vm);
@@ -210,7 +211,8 @@ uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_
     struct note_context c = tx_context(vm, &tally, qid, &tries_left);
     tx_mark_noted(vm, &c);
     thread_enter(thread);
-    const struct vm_view v = vm_view_of(vm, caller_of(thread));
+    struct vm_view v;
+    vm_view_fill(&v, vm, caller_of(thread));
     struct batch_sent sent;
     tx_parse(v, pkt, &sent);
     (void)loops_sent_found(&c, v.tag_mask, &sent, sent.lookup.line, line_home(sent.lookup.line, &sent.lookup.hash, v.tag_mask));
