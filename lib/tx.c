@@ -16,7 +16,8 @@
 #include "require.h"
 
 static uint32_t tx_without_a_look(const struct flowq_vm *vm, const struct thread *thread, uint32_t qid);
-static struct note_context tx_context(struct flowq_vm *vm, const struct tally *tally, uint32_t qid, uint32_t *tries_left);
+static inline __attribute__((always_inline)) void tx_context_fill(struct note_context *c, struct flowq_vm *vm,
+                                                                  const struct tally tally, uint32_t qid, uint32_t *tries_left);
 static inline void tx_batch(const struct loops *loops, const struct vm_view *v, const struct note_context *c,
                             const struct flowq_pkt *pkts, unsigned n);
 static void tx_mark_noted(const struct flowq_vm *vm, const struct note_context *c);
@@ -26,7 +27,7 @@ void flowq_tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size
 {
     require(vm && (n == 0 || pkts));
     struct thread *thread = thread_self();
-    struct tally tally = stats_tally(&vm->stats, thread);
+    const struct tally tally = stats_tally(&vm->stats, thread);
     uint32_t outcome = tx_without_a_look(vm, thread, qid);
     if (n == 0)
         return;
@@ -35,7 +36,8 @@ void flowq_tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size
         return;
     }
     uint32_t tries_left = TABLE_TRIES;
-    struct note_context c = tx_context(vm, &tally, qid, &tries_left);
+    struct note_context c;
+    tx_context_fill(&c, vm, tally, qid, &tries_left);
     tx_mark_noted(vm, &c);
     const struct loops *loops = loops_best();
     for (size_t i = 0; i < n; i += BATCH) {
@@ -63,22 +65,28 @@ static uint32_t tx_without_a_look(const struct flowq_vm *vm, const struct thread
     return thread ? NOTE_TO_THE_TABLE : FLOWQ_NOTE_UNREGISTERED;
 }
 
-static struct note_context tx_context(struct flowq_vm *vm, const struct tally *tally, uint32_t qid, uint32_t *tries_left)
+/* Field by field, as a view is filled. */
+static inline __attribute__((always_inline)) void tx_context_fill(struct note_context *c, struct flowq_vm *vm,
+                                                                  const struct tally tally, uint32_t qid, uint32_t *tries_left)
 {
-    struct note_context c = {
-        .table = &vm->table,
-        .queues = &vm->queues,
-        .implied = &vm->implied,
-        .tally = *tally,
-        .ages = vm_ages(vm),
-        .now_ns = vm_now(vm),
-        .qid = qid,
-        .rebind_tcp = u32_load_relaxed(&vm->settings.rebind_tcp),
-        .rebind_other = u32_load_relaxed(&vm->settings.rebind_other),
-        .tries_left = tries_left,
-    };
-    c.idle = word_make(0, qid, note_tick(&c), 0);
-    return c;
+    const uint64_t now_ns = vm_now(vm);
+    const uint32_t tick_shift = vm->ages.tick_shift;
+    FIELD_STORE(c->table, &vm->table);
+    FIELD_STORE(c->queues, &vm->queues);
+    FIELD_STORE(c->implied, &vm->implied);
+    FIELD_STORE(c->tally.counter, tally.counter);
+    FIELD_STORE(c->tally.shared, tally.shared);
+    FIELD_STORE(c->ages.tick_shift, tick_shift);
+    FIELD_STORE(c->ages.embryonic, vm->ages.embryonic);
+    FIELD_STORE(c->ages.closing, vm->ages.closing);
+    FIELD_STORE(c->ages.idle, u32_load_relaxed(&vm->settings.idle));
+    FIELD_STORE(c->ages.active, u32_load_relaxed(&vm->settings.active));
+    FIELD_STORE(c->now_ns, now_ns);
+    FIELD_STORE(c->idle, word_make(0, qid, (uint32_t)(now_ns >> tick_shift), 0));
+    FIELD_STORE(c->qid, qid);
+    FIELD_STORE(c->rebind_tcp, u32_load_relaxed(&vm->settings.rebind_tcp));
+    FIELD_STORE(c->rebind_other, u32_load_relaxed(&vm->settings.rebind_other));
+    FIELD_STORE(c->tries_left, tries_left);
 }
 
 /* For "distinct queues noted lately"; writes once a tick. */
@@ -201,14 +209,15 @@ uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_
 {
     require(vm && pkt);
     struct thread *thread = thread_self();
-    struct tally tally = stats_tally(&vm->stats, thread);
+    const struct tally tally = stats_tally(&vm->stats, thread);
     uint32_t outcome = tx_without_a_look(vm, thread, qid);
     if (outcome != NOTE_TO_THE_TABLE) {
         tally_add(&tally, STAT_NOTE + outcome, 1);
         return outcome;
     }
     uint32_t tries_left = TABLE_TRIES;
-    struct note_context c = tx_context(vm, &tally, qid, &tries_left);
+    struct note_context c;
+    tx_context_fill(&c, vm, tally, qid, &tries_left);
     tx_mark_noted(vm, &c);
     thread_enter(thread);
     struct vm_view v;
