@@ -19,6 +19,9 @@ struct loops {
                      struct batch *b);
     /* Looks at the home line of each; returns those whose queue is not in qids now. */
     uint32_t (*rx_find)(const struct vm_view *v, struct batch *b, unsigned n, uint16_t *qids);
+    /* Both at once for up to BATCH_FEW packets that are all plain: one function, which needs no view in memory, and leaves of the
+       batch all but lookup and queue_off as it was. LOOPS_NOT_PLAIN: they are not, and nothing has been done. */
+    uint32_t (*rx_few)(struct flowq_vm *vm, const struct flowq_pkt *pkts, unsigned n, struct batch *b, uint16_t *qids);
     /* The queues of plain packets among these that are not in b->queue_off: nearly all of them are unbound. Reasons, and counts.
        Returns those that it does not answer. */
     uint32_t (*rx_answer_plain)(const struct vm_view *v, struct batch *b, uint32_t missed, uint16_t *qids);
@@ -38,6 +41,10 @@ struct loops {
     /* Looks at the home line of each; returns those that change something, or may. */
     uint32_t (*tx_find)(const struct vm_view *v, const struct note_context *c, struct batch_sent *sent, unsigned n);
 };
+
+/* No set of up to BATCH_FEW packets. */
+#define LOOPS_NOT_PLAIN UINT32_C(1)
+_Static_assert(BATCH_FEW < BATCH, "the last packet's bit is free");
 
 /* Of the widest instructions that this machine has. */
 const struct loops *loops_best(void);
@@ -96,6 +103,24 @@ static inline __attribute__((always_inline)) unsigned loops_run_vms(struct flowq
         __builtin_prefetch(l->line);
     }
     return (unsigned)(to - vms);
+}
+
+/* A few of either version, to one vm, out of its first cache line; false: one is not plain. */
+static inline __attribute__((always_inline)) bool loops_run_few(struct flowq_vm *vm, const struct flowq_pkt *pkts, unsigned n,
+                                                                struct lookup *l)
+{
+    if (!batch_in_a_row(pkts, n))
+        batch_fetch(pkts, 0, n);
+    for (const struct flowq_pkt *pkt = pkts, *end = pkts + n; pkt != end; pkt++, l++) {
+        uint64_t word[5];
+        enum plain plain = plain_read(pkt, u64_load_relaxed(&vm->udp_filter), false, word);
+        if (plain == PLAIN_NOT)
+            return false;
+        l->hash = vm_hash_plain(vm, plain, word);
+        l->line = vm_home_line(vm, l->hash);
+        __builtin_prefetch(l->line);
+    }
+    return true;
 }
 
 /* The word that a filter named, in the packet's home line, and what of it the note would change. */

@@ -88,27 +88,40 @@ static SET_TARGET unsigned SET(loops_vms_run_v6)(struct flowq_vm *const *vms, co
 /* ---- Find: the first look, at home ----------------------------------------------------------------------------------------- */
 
 /* Which queues are not in use is asked for all packets at once, where the queues are few. */
-LOOP __attribute__((nonnull(1))) uint32_t SET(loops_rx_find)(const struct vm_view *v, struct batch *b, unsigned n, uint16_t *qids)
+LOOP_BODY uint32_t SET(loops_find)(const struct flowq_vm *vm, const struct vm_view v, struct batch *b, unsigned n, uint16_t *qids)
 {
-    const struct vm_view view = *v;
     uint64_t queues = 0;
     uint32_t missed = 0, all_qids = 0;
+    b->queue_off = 0;
     for (unsigned i = 0; i < n; i++) {
         const struct lookup *l = &b->lookup[i];
         const struct line *line = l->line;
-        uint64_t word = find_named(line, SET(line_home)(line, &l->hash, view.tag_mask)); /* T-C */
-        uint32_t qid = (uint32_t)(word >> WORD_QUEUE_SHIFT) & view.queue_mask;
-        uint64_t all_if_missed = loops_all_if(find_differs(word, l->hash, view.tag_mask));
+        uint64_t word = find_named(line, SET(line_home)(line, &l->hash, v.tag_mask)); /* T-C */
+        uint32_t qid = (uint32_t)(word >> WORD_QUEUE_SHIFT) & v.queue_mask;
+        uint64_t all_if_missed = loops_all_if(find_differs(word, l->hash, v.tag_mask));
         qids[i] = (uint16_t)qid;
         missed = 2 * missed - (uint32_t)all_if_missed;
         queues |= UINT64_C(1) << qid % 64;
         all_qids |= qid;
-        find_fetch_second(view.line_mask, line, l->hash, all_if_missed);
+        find_fetch_second(v.line_mask, line, l->hash, all_if_missed);
     }
     missed <<= BATCH - n;
-    if (__builtin_expect(all_qids > 63 || (queues & ~u64_load_relaxed(&view.in_use[0])) != 0, 0))
-        return loops_with_queue_off(v, b, n, qids, missed);
+    if (__builtin_expect(all_qids >= QUEUES_LOW || (queues & ~u64_load_relaxed(&vm->queues.in_use_low)) != 0, 0))
+        return loops_with_queue_off(vm, b, n, qids, missed);
     return missed;
+}
+
+LOOP __attribute__((nonnull(1))) uint32_t SET(loops_rx_find)(const struct vm_view *v, struct batch *b, unsigned n, uint16_t *qids)
+{
+    return SET(loops_find)(v->vm, *v, b, n, qids);
+}
+
+LOOP uint32_t SET(loops_rx_few)(struct flowq_vm *vm, const struct flowq_pkt *pkts, unsigned n, struct batch *b, uint16_t *qids)
+{
+    if (!loops_run_few(vm, pkts, n, b->lookup))
+        return LOOPS_NOT_PLAIN;
+    const struct vm_view v = {.tag_mask = vm->secret_v4.tag_mask, .line_mask = vm->line_mask, .queue_mask = vm->queue_mask};
+    return SET(loops_find)(vm, v, b, n, qids);
 }
 
 /* Each packet's vm for itself, out of its first cache line. */
@@ -285,6 +298,7 @@ static SET_TARGET void SET(loops_vms_answer)(const struct receivers *to, struct 
 static const struct loops SET(loops_set) = {
     .rx_parse = SET(loops_rx_parse),
     .rx_find = SET(loops_rx_find),
+    .rx_few = SET(loops_rx_few),
     .rx_answer_plain = SET(loops_rx_answer_plain),
     .rx_answer = SET(loops_rx_answer),
     .vms_run_v4 = SET(loops_vms_run_v4),
