@@ -118,7 +118,7 @@ LOOP __attribute__((nonnull(1))) uint32_t SET(loops_rx_find)(const struct vm_vie
 
 LOOP uint32_t SET(loops_rx_few)(struct flowq_vm *vm, const struct flowq_pkt *pkts, unsigned n, struct batch *b, uint16_t *qids)
 {
-    if (!loops_run_few(vm, pkts, n, b->lookup))
+    if (!loops_run_few(vm, pkts, n, false, b->lookup, NULL))
         return LOOPS_NOT_PLAIN;
     const struct vm_view v = {.tag_mask = vm->secret_v4.tag_mask, .line_mask = vm->line_mask, .queue_mask = vm->queue_mask};
     return SET(loops_find)(vm, v, b, n, qids);
@@ -149,21 +149,32 @@ static SET_TARGET uint32_t SET(loops_vms_find)(struct flowq_vm *const *vms, cons
     return missed << (BATCH - n);
 }
 
-LOOP __attribute__((nonnull(1))) uint32_t SET(loops_tx_find)(const struct vm_view *v, const struct note_context *c,
-                                                             struct batch_sent *sent, unsigned n)
+LOOP_BODY uint32_t SET(loops_sent_find)(uint64_t tag_mask, uint32_t line_mask, uint64_t idle, struct batch_sent *sent, unsigned n)
 {
-    const struct vm_view view = *v;
     uint32_t changes = 0;
     for (unsigned i = 0; i < n; i++) {
         struct batch_sent *s = &sent[i];
         struct line *line = s->lookup.line;
-        unsigned at = SET(line_home)(line, &s->lookup.hash, view.tag_mask);
-        uint64_t change = loops_sent_found(c, view.tag_mask, s, line, at);
+        uint64_t change = loops_sent_found(idle, tag_mask, s, line, SET(line_home)(line, &s->lookup.hash, tag_mask));
         changes = 2 * changes - (uint32_t)loops_all_if(change);
         if (__builtin_expect(change >> 32 != 0, 0)) /* another tag, mostly: not at home */
-            find_fetch_second(view.line_mask, line, s->lookup.hash, UINT64_MAX);
+            find_fetch_second(line_mask, line, s->lookup.hash, UINT64_MAX);
     }
     return changes << (BATCH - n);
+}
+
+LOOP __attribute__((nonnull(1))) uint32_t SET(loops_tx_find)(const struct vm_view *v, uint64_t idle, struct batch_sent *sent,
+                                                             unsigned n)
+{
+    return SET(loops_sent_find)(v->tag_mask, v->line_mask, idle, sent, n);
+}
+
+LOOP uint32_t SET(loops_tx_few)(struct flowq_vm *vm, uint64_t idle, const struct flowq_pkt *pkts, unsigned n,
+                                struct batch_sent *sent)
+{
+    if (!loops_run_few(vm, pkts, n, true, NULL, sent))
+        return LOOPS_NOT_PLAIN;
+    return SET(loops_sent_find)(vm->secret_v4.tag_mask, vm->line_mask, idle, sent, n);
 }
 
 /* ---- Answer: flows in their second line, and those that are not bound ------------------------------------------------------ */
@@ -307,6 +318,7 @@ static const struct loops SET(loops_set) = {
     .vms_answer = SET(loops_vms_answer),
     .tx_parse = SET(loops_tx_parse),
     .tx_find = SET(loops_tx_find),
+    .tx_few = SET(loops_tx_few),
 };
 
 #undef LOOP

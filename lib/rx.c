@@ -9,9 +9,14 @@
  *     answer    the packets that were missed there: flows in their second line, unbound ones, fragments and the like (answer.c)
  *
  * The loops of these stages are in loops_each.h. Where a burst has more packets than a batch, the next batch is parsed before
- * this one's lines are looked at, so that its misses overlap with that, too. A single plain packet takes the same way without a
- * batch, any other is a burst of one. Bursts for several vms: rx_vms.c. What the VM sends: tx.c. Steering writes nothing but the
- * cache of fragments, the tables of a hash key that is used for the first time (toeplitz.c), and counters.
+ * this one's lines are looked at, so that its misses overlap with that, too.
+ *
+ * What a large burst prepares is most of what a small one would cost. So plain packets go the same way without it: one packet
+ * without a batch (rx_one), up to BATCH_FEW by one function for both stages (rx_few), out of the vm's first cache line; a view of
+ * the vm is made when one of them is missed. If one is not plain, all go the long way (rx_burst).
+ *
+ * Bursts for several vms: rx_vms.c. What the VM sends: tx.c. Steering writes nothing but the cache of fragments, the tables of a
+ * hash key that is used for the first time (toeplitz.c), and counters.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */

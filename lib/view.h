@@ -66,8 +66,8 @@ static inline __attribute__((always_inline)) struct vm_view vm_view_of(struct fl
 
 /*
  * Stores to a field of a struct in memory, by a store of the field's own. Left alone, the compiler puts the struct together
- * elsewhere, by its fields, and then moves it 16 bytes at a time: a load that finds two stores where it wants one waits until both
- * have reached the cache. A view is six such loads, which took longer than all else that a call for one packet does.
+ * elsewhere, by its fields, and then moves it 16 bytes at a time: a load that finds two stores where it wants one waits until
+ * both have reached the cache. A view is six such loads, which took longer than all else that a call for one packet does.
  */
 #define FIELD_STORE(field, value)                                                                                                \
     do {                                                                                                                         \
