@@ -200,8 +200,8 @@ struct flowq_vm_config {
     /*
      * [create] Time. A monotonic clock in nanoseconds, callable from any thread, and its resolution; default:
      * CLOCK_MONOTONIC_COARSE, or CLOCK_MONOTONIC where a rebind_min needs it. It is read once per burst and once per single call
-     * (and once for each fragment in a burst for several vms). A time setting that the clock cannot resolve eight times is
-     * -EINVAL.
+     * (and once for each fragment in a burst for several vms); less often by notes in a section (flowq_enter). A time setting
+     * that the clock cannot resolve eight times is -EINVAL.
      */
     uint64_t (*clock_ns)(void *ctx);
     void *clock_ctx;
@@ -320,6 +320,10 @@ int flowq_thread_register(void);
  * Opens a section on this thread; nests. Optional: every data-path call opens its own, but opening one takes up to 15 ns, as long
  * as the rest of a single call, so hold one over one turn of a poll loop. While one is open, memory that is retired is not freed,
  * and a table that has retired as much as it has does not grow; flowq_synchronize() waits for it, and nothing else does.
+ *
+ * Notes that change nothing may go by what the clock was for an earlier note in the section, of at most 256 calls: a flow may
+ * count as silent since then. Whichever binds, moves or closes a flow, or finds that its time is another, reads the clock; with a
+ * rebind_min all do.
  *
  * Returns 0, or -ENOMEM: the thread could not be registered (then do not call flowq_leave). Since 0.9.
  */

@@ -15,7 +15,8 @@
 #include "key.h"
 #include "table.h"
 
-#define BATCH 32 /* enough that the table's cache misses overlap */
+#define BATCH     32 /* enough that the table's cache misses overlap */
+#define BATCH_FEW 8 /* up to so many packets that are all plain have a shorter way, as what all share is most of what they cost */
 
 /* How many packets of n there are in the batch that begins with packet `at`. */
 static inline unsigned batch_size(size_t n, size_t at) { return at >= n ? 0 : n - at < BATCH ? (unsigned)(n - at) : BATCH; }
@@ -60,10 +61,10 @@ struct batch {
     uint8_t reason[BATCH]; /* begins as FLOWQ_REASON_BOUND where anybody reads it */
     struct batch_fragment fragment[BATCH];
     unsigned n_fragments;
-    uint32_t quotes;         /* one vm: the set of quotes, which are answered like a flow's packets if that is at home */
-    uint32_t special;        /* the set of packets that are not plain */
-    uint32_t queue_off;      /* one vm: the set of those at home, bound to a queue that is not in use */
-    struct key key[BATCH];   /* of PARSED, LATER, QUOTE, for a fallback; plain packets are read again if they need it */
+    uint32_t quotes;       /* one vm: the set of quotes, which are answered like a flow's packets if that is at home */
+    uint32_t special;      /* the set of packets that are not plain */
+    uint32_t queue_off;    /* one vm: the set of those at home, bound to a queue that is not in use; written by the first look */
+    struct key key[BATCH]; /* of PARSED, LATER, QUOTE, for a fallback; plain packets are read again if they need it */
     uint16_t rss_qid[BATCH]; /* of RSS */
     uint64_t now_ns;         /* read for the call's first fragment, with several vms for each; 0: not yet */
 };
@@ -72,7 +73,7 @@ static inline __attribute__((always_inline)) void batch_begin(struct batch *b, c
 {
     b->pkts = pkts;
     b->n_fragments = 0;
-    b->quotes = b->special = b->queue_off = 0;
+    b->quotes = b->special = 0;
     memset(b->kind, BATCH_PLAIN, sizeof(b->kind));
 }
 

@@ -6,12 +6,13 @@
 #include "loops.h"
 
 /* Finds the flows that are at home, but whose queue is not in use: they are missed, too. */
-static __attribute__((noinline)) uint32_t loops_with_queue_off(const struct vm_view *v, struct batch *b, unsigned n,
+static __attribute__((noinline)) uint32_t loops_with_queue_off(const struct flowq_vm *vm, struct batch *b, unsigned n,
                                                                const uint16_t *qids, uint32_t missed)
 {
+    const atomic_u64 *in_use = queues_bits(&vm->queues);
     uint32_t off = 0;
     for (unsigned i = 0; i < n; i++)
-        off |= queue_in(v->in_use, qids[i]) ? 0 : batch_bit(i);
+        off |= queue_in(in_use, qids[i]) ? 0 : batch_bit(i);
     b->queue_off = off & ~missed;
     return missed | off;
 }

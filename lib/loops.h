@@ -19,6 +19,9 @@ struct loops {
                      struct batch *b);
     /* Looks at the home line of each; returns those whose queue is not in qids now. */
     uint32_t (*rx_find)(const struct vm_view *v, struct batch *b, unsigned n, uint16_t *qids);
+    /* Both at once for up to BATCH_FEW packets that are all plain: one function, which needs no view in memory, and leaves of the
+       batch all but lookup and queue_off as it was. LOOPS_NOT_PLAIN: they are not, and nothing has been done. */
+    uint32_t (*rx_few)(struct flowq_vm *vm, const struct flowq_pkt *pkts, unsigned n, struct batch *b, uint16_t *qids);
     /* The queues of plain packets among these that are not in b->queue_off: nearly all of them are unbound. Reasons, and counts.
        Returns those that it does not answer. */
     uint32_t (*rx_answer_plain)(const struct vm_view *v, struct batch *b, uint32_t missed, uint16_t *qids);
@@ -35,9 +38,15 @@ struct loops {
 
     /* Packets that a vm sends. */
     void (*tx_parse)(const struct vm_view *v, const struct flowq_pkt *pkts, unsigned n, struct batch_sent *sent);
-    /* Looks at the home line of each; returns those that change something, or may. */
-    uint32_t (*tx_find)(const struct vm_view *v, const struct note_context *c, struct batch_sent *sent, unsigned n);
+    /* Looks at the home line of each; returns those that change something, or may. idle: note_context's. */
+    uint32_t (*tx_find)(const struct vm_view *v, uint64_t idle, struct batch_sent *sent, unsigned n);
+    /* Both at once, as rx_few(). */
+    uint32_t (*tx_few)(struct flowq_vm *vm, uint64_t idle, const struct flowq_pkt *pkts, unsigned n, struct batch_sent *sent);
 };
+
+/* No set of up to BATCH_FEW packets. */
+#define LOOPS_NOT_PLAIN UINT32_C(1)
+_Static_assert(BATCH_FEW < BATCH, "the last packet's bit is free");
 
 /* Of the widest instructions that this machine has. */
 const struct loops *loops_best(void);
@@ -98,11 +107,33 @@ static inline __attribute__((always_inline)) unsigned loops_run_vms(struct flowq
     return (unsigned)(to - vms);
 }
 
-/* The word that a filter named, in the packet's home line, and what of it the note would change. */
-static inline __attribute__((always_inline)) uint64_t loops_sent_found(const struct note_context *c, uint64_t tag_mask,
-                                                                       struct batch_sent *s, struct line *home, unsigned at)
+/* A few of either version, to one vm or from it, out of its first cache line; false: one is not plain. */
+static inline __attribute__((always_inline)) bool loops_run_few(struct flowq_vm *vm, const struct flowq_pkt *pkts, unsigned n,
+                                                                bool tx, struct lookup *rx, struct batch_sent *sent)
 {
-    uint64_t word = find_named(home, at), change = note_change(c, tag_mask, s->lookup.hash, s->flags, word);
+    if (!batch_in_a_row(pkts, n))
+        batch_fetch(pkts, 0, n);
+    for (const struct flowq_pkt *pkt = pkts, *end = pkts + n; pkt != end; pkt++, rx += !tx, sent += tx) {
+        struct lookup *l = tx ? &sent->lookup : rx;
+        uint64_t word[5];
+        enum plain plain = plain_read(pkt, u64_load_relaxed(&vm->udp_filter), tx, word);
+        if (plain == PLAIN_NOT)
+            return false;
+        uint32_t flags = tx ? note_flags_plain(pkt, plain, word) : 0; /* before anything is stored */
+        l->hash = vm_hash_plain(vm, plain, word);
+        l->line = vm_home_line(vm, l->hash);
+        __builtin_prefetch(l->line);
+        if (tx)
+            sent->flags = (uint8_t)flags;
+    }
+    return true;
+}
+
+/* The word that a filter named, in the packet's home line, and what of it the note would change. */
+static inline __attribute__((always_inline)) uint64_t loops_sent_found(uint64_t idle, uint64_t tag_mask, struct batch_sent *s,
+                                                                       struct line *home, unsigned at)
+{
+    uint64_t word = find_named(home, at), change = note_change(idle, tag_mask, s->lookup.hash, s->flags, word);
     s->slot = &home->word[at];
     s->word = word;
     s->change = change;

@@ -88,27 +88,40 @@ static SET_TARGET unsigned SET(loops_vms_run_v6)(struct flowq_vm *const *vms, co
 /* ---- Find: the first look, at home ----------------------------------------------------------------------------------------- */
 
 /* Which queues are not in use is asked for all packets at once, where the queues are few. */
-LOOP __attribute__((nonnull(1))) uint32_t SET(loops_rx_find)(const struct vm_view *v, struct batch *b, unsigned n, uint16_t *qids)
+LOOP_BODY uint32_t SET(loops_find)(const struct flowq_vm *vm, const struct vm_view v, struct batch *b, unsigned n, uint16_t *qids)
 {
-    const struct vm_view view = *v;
     uint64_t queues = 0;
     uint32_t missed = 0, all_qids = 0;
+    b->queue_off = 0;
     for (unsigned i = 0; i < n; i++) {
         const struct lookup *l = &b->lookup[i];
         const struct line *line = l->line;
-        uint64_t word = find_named(line, SET(line_home)(line, &l->hash, view.tag_mask)); /* T-C */
-        uint32_t qid = (uint32_t)(word >> WORD_QUEUE_SHIFT) & view.queue_mask;
-        uint64_t all_if_missed = loops_all_if(find_differs(word, l->hash, view.tag_mask));
+        uint64_t word = find_named(line, SET(line_home)(line, &l->hash, v.tag_mask)); /* T-C */
+        uint32_t qid = (uint32_t)(word >> WORD_QUEUE_SHIFT) & v.queue_mask;
+        uint64_t all_if_missed = loops_all_if(find_differs(word, l->hash, v.tag_mask));
         qids[i] = (uint16_t)qid;
         missed = 2 * missed - (uint32_t)all_if_missed;
         queues |= UINT64_C(1) << qid % 64;
         all_qids |= qid;
-        find_fetch_second(view.line_mask, line, l->hash, all_if_missed);
+        find_fetch_second(v.line_mask, line, l->hash, all_if_missed);
     }
     missed <<= BATCH - n;
-    if (__builtin_expect(all_qids > 63 || (queues & ~u64_load_relaxed(&view.in_use[0])) != 0, 0))
-        return loops_with_queue_off(v, b, n, qids, missed);
+    if (__builtin_expect(all_qids >= QUEUES_LOW || (queues & ~u64_load_relaxed(&vm->queues.in_use_low)) != 0, 0))
+        return loops_with_queue_off(vm, b, n, qids, missed);
     return missed;
+}
+
+LOOP __attribute__((nonnull(1))) uint32_t SET(loops_rx_find)(const struct vm_view *v, struct batch *b, unsigned n, uint16_t *qids)
+{
+    return SET(loops_find)(v->vm, *v, b, n, qids);
+}
+
+LOOP uint32_t SET(loops_rx_few)(struct flowq_vm *vm, const struct flowq_pkt *pkts, unsigned n, struct batch *b, uint16_t *qids)
+{
+    if (!loops_run_few(vm, pkts, n, false, b->lookup, NULL))
+        return LOOPS_NOT_PLAIN;
+    const struct vm_view v = {.tag_mask = vm->secret_v4.tag_mask, .line_mask = vm->line_mask, .queue_mask = vm->queue_mask};
+    return SET(loops_find)(vm, v, b, n, qids);
 }
 
 /* Each packet's vm for itself, out of its first cache line. */
@@ -136,21 +149,32 @@ static SET_TARGET uint32_t SET(loops_vms_find)(struct flowq_vm *const *vms, cons
     return missed << (BATCH - n);
 }
 
-LOOP __attribute__((nonnull(1))) uint32_t SET(loops_tx_find)(const struct vm_view *v, const struct note_context *c,
-                                                             struct batch_sent *sent, unsigned n)
+LOOP_BODY uint32_t SET(loops_sent_find)(uint64_t tag_mask, uint32_t line_mask, uint64_t idle, struct batch_sent *sent, unsigned n)
 {
-    const struct vm_view view = *v;
     uint32_t changes = 0;
     for (unsigned i = 0; i < n; i++) {
         struct batch_sent *s = &sent[i];
         struct line *line = s->lookup.line;
-        unsigned at = SET(line_home)(line, &s->lookup.hash, view.tag_mask);
-        uint64_t change = loops_sent_found(c, view.tag_mask, s, line, at);
+        uint64_t change = loops_sent_found(idle, tag_mask, s, line, SET(line_home)(line, &s->lookup.hash, tag_mask));
         changes = 2 * changes - (uint32_t)loops_all_if(change);
         if (__builtin_expect(change >> 32 != 0, 0)) /* another tag, mostly: not at home */
-            find_fetch_second(view.line_mask, line, s->lookup.hash, UINT64_MAX);
+            find_fetch_second(line_mask, line, s->lookup.hash, UINT64_MAX);
     }
     return changes << (BATCH - n);
+}
+
+LOOP __attribute__((nonnull(1))) uint32_t SET(loops_tx_find)(const struct vm_view *v, uint64_t idle, struct batch_sent *sent,
+                                                             unsigned n)
+{
+    return SET(loops_sent_find)(v->tag_mask, v->line_mask, idle, sent, n);
+}
+
+LOOP uint32_t SET(loops_tx_few)(struct flowq_vm *vm, uint64_t idle, const struct flowq_pkt *pkts, unsigned n,
+                                struct batch_sent *sent)
+{
+    if (!loops_run_few(vm, pkts, n, true, NULL, sent))
+        return LOOPS_NOT_PLAIN;
+    return SET(loops_sent_find)(vm->secret_v4.tag_mask, vm->line_mask, idle, sent, n);
 }
 
 /* ---- Answer: flows in their second line, and those that are not bound ------------------------------------------------------ */
@@ -285,6 +309,7 @@ static SET_TARGET void SET(loops_vms_answer)(const struct receivers *to, struct 
 static const struct loops SET(loops_set) = {
     .rx_parse = SET(loops_rx_parse),
     .rx_find = SET(loops_rx_find),
+    .rx_few = SET(loops_rx_few),
     .rx_answer_plain = SET(loops_rx_answer_plain),
     .rx_answer = SET(loops_rx_answer),
     .vms_run_v4 = SET(loops_vms_run_v4),
@@ -293,6 +318,7 @@ static const struct loops SET(loops_set) = {
     .vms_answer = SET(loops_vms_answer),
     .tx_parse = SET(loops_tx_parse),
     .tx_find = SET(loops_tx_find),
+    .tx_few = SET(loops_tx_few),
 };
 
 #undef LOOP

@@ -564,7 +564,7 @@ uint32_t note_flow(const struct note_context *c, uint64_t hash, uint32_t spread,
 bool note_unchanged_second(const struct note_context *c, const struct line *home, uint64_t hash, uint32_t flags)
 {
     uint64_t word = find_second_word(c->table->line_mask, c->table->tag_mask, home, hash);
-    return note_change(c, c->table->tag_mask, hash, flags, word) == WORD_SECONDARY;
+    return note_change(c->idle, c->table->tag_mask, hash, flags, word) == WORD_SECONDARY;
 }
 
 uint32_t note_missed(const struct note_context *c, const struct line *home, uint64_t hash, uint32_t spread, enum note_kind kind)

@@ -149,12 +149,12 @@ uint32_t note_missed(const struct note_context *c, const struct line *home, uint
 
 /*
  * What a note would change in this word: 0, which is what most notes are, if the flow is on this queue already, was noted in this
- * tick and stays in its class. If only bits of note_in_place() change, one compare-and-swap does it; else the word is another
- * flow's, or frozen, or its binding time is to be looked at.
+ * tick and stays in its class. idle: note_context's. If only bits of note_in_place() change, one compare-and-swap does it; else
+ * the word is another flow's, or frozen, or its binding time is to be looked at.
  */
-static inline uint64_t note_change(const struct note_context *c, uint64_t tag_mask, uint64_t hash, uint32_t flags, uint64_t word)
+static inline uint64_t note_change(uint64_t idle, uint64_t tag_mask, uint64_t hash, uint32_t flags, uint64_t word)
 {
-    return word ^ ((hash & tag_mask) | c->idle | note_class[flags][word_class(word)]);
+    return word ^ ((hash & tag_mask) | idle | note_class[flags][word_class(word)]);
 }
 
 static inline uint64_t note_in_place(const struct note_context *c)

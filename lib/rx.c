@@ -9,9 +9,14 @@
  *     answer    the packets that were missed there: flows in their second line, unbound ones, fragments and the like (answer.c)
  *
  * The loops of these stages are in loops_each.h. Where a burst has more packets than a batch, the next batch is parsed before
- * this one's lines are looked at, so that its misses overlap with that, too. A single plain packet takes the same way without a
- * batch, any other is a burst of one. Bursts for several vms: rx_vms.c. What the VM sends: tx.c. Steering writes nothing but the
- * cache of fragments, the tables of a hash key that is used for the first time (toeplitz.c), and counters.
+ * this one's lines are looked at, so that its misses overlap with that, too.
+ *
+ * What a large burst prepares is most of what a small one would cost. So plain packets go the same way without it: one packet
+ * without a batch (rx_one), up to BATCH_FEW by one function for both stages (rx_few), out of the vm's first cache line; a view of
+ * the vm is made when one of them is missed. If one is not plain, all go the long way (rx_burst).
+ *
+ * Bursts for several vms: rx_vms.c. What the VM sends: tx.c. Steering writes nothing but the cache of fragments, the tables of a
+ * hash key that is used for the first time (toeplitz.c), and counters.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -19,6 +24,9 @@
 #include "require.h"
 #include "rss.h"
 
+static uint16_t rx_one(struct flowq_vm *vm, const struct flowq_pkt *pkt);
+static bool rx_few(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids);
+static void rx_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids);
 static inline bool rx_single_queue(struct flowq_vm *vm, const struct thread *thread, size_t n, uint16_t *qid, uint8_t *reason);
 static inline __attribute__((always_inline)) void rx_batches(const struct vm_view *v, const struct flowq_pkt *pkts, size_t n,
                                                              uint16_t *qids, struct flowq_decision *out);
@@ -26,31 +34,27 @@ static void rx_fill(uint16_t *qids, size_t n, uint16_t qid);
 static void rx_enter(struct thread *thread);
 static void rx_leave(struct thread *thread);
 
+uint16_t flowq_rx_steer(struct flowq_vm *vm, const struct flowq_pkt *pkt)
+{
+    require(vm && pkt);
+    return rx_one(vm, pkt);
+}
+
 void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
 {
     require(vm && (n == 0 || (pkts && qids)));
-    struct thread *thread = thread_self();
-    uint16_t qid;
-    uint8_t reason;
-    if (queues_rss_active(&vm->queues) && rss_steer(vm, thread, pkts, n, qids, NULL))
-        return;
-    if (rx_single_queue(vm, thread, n, &qid, &reason)) {
-        rx_fill(qids, n, qid);
-        return;
-    }
-    rx_enter(thread);
-    const struct vm_view v = vm_view_of(vm, caller_of(thread));
-    rx_batches(&v, pkts, n, qids, NULL);
-    rx_leave(thread);
-    vm_count_answers(vm, &v.tally, qids, n);
+    if (n == 1)
+        *qids = rx_one(vm, pkts);
+    else if (n > BATCH_FEW || !rx_few(vm, pkts, n, qids))
+        rx_burst(vm, pkts, n, qids);
 }
 
 /* ---- A burst --------------------------------------------------------------------------------------------------------------- */
 
-/* Answers a batch that has been parsed, and counts. */
-static inline void rx_batch(const struct loops *loops, const struct vm_view *v, struct batch *b, unsigned n, uint16_t *qids)
+/* Answers what the first look at a batch has missed, and counts. */
+static inline void rx_answer(const struct loops *loops, const struct vm_view *v, struct batch *b, unsigned n, uint32_t missed,
+                             uint16_t *qids)
 {
-    uint32_t missed = loops->rx_find(v, b, n, qids);
     uint32_t quotes = b->quotes & ~missed, others = missed | quotes;
     if (others) {
         uint32_t plain = missed & ~(b->special | b->queue_off);
@@ -81,7 +85,8 @@ static inline __attribute__((always_inline)) void rx_batches(const struct vm_vie
             loops->rx_parse(v, pkts + at + BATCH, m_next, false, batch_size(n, at + 2 * BATCH), next);
         if (out)
             memset(b->reason, FLOWQ_REASON_BOUND, sizeof(b->reason));
-        rx_batch(loops, v, b, m, out ? qids : qids + at);
+        uint16_t *to = out ? qids : qids + at;
+        rx_answer(loops, v, b, m, loops->rx_find(v, b, m, to), to);
         for (unsigned i = 0; out && i < m; i++)
             out[at + i] = (struct flowq_decision){.qid = qids[i], .reason = b->reason[i]};
         if (out)
@@ -103,6 +108,25 @@ static void rx_leave(struct thread *thread)
 {
     if (thread)
         thread_leave(thread);
+}
+
+static __attribute__((noinline)) void rx_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
+{
+    struct thread *thread = thread_self();
+    uint16_t qid;
+    uint8_t reason;
+    if (queues_rss_active(&vm->queues) && rss_steer(vm, thread, pkts, n, qids, NULL))
+        return;
+    if (rx_single_queue(vm, thread, n, &qid, &reason)) {
+        rx_fill(qids, n, qid);
+        return;
+    }
+    struct vm_view v;
+    rx_enter(thread);
+    vm_view_fill(&v, vm, caller_of(thread));
+    rx_batches(&v, pkts, n, qids, NULL);
+    rx_leave(thread);
+    vm_count_answers(vm, &v.tally, qids, n);
 }
 
 /* ---- One queue in use, or none: no packet has to be looked at (S0) --------------------------------------------------------- */
@@ -142,7 +166,8 @@ static void rx_fill(uint16_t *qids, size_t n, uint16_t qid)
 static __attribute__((noinline)) uint16_t rx_plain_missed(struct flowq_vm *vm, const struct thread *thread,
                                                           const struct flowq_pkt *pkt, uint64_t hash)
 {
-    const struct vm_view v = vm_view_of(vm, caller_of(thread));
+    struct vm_view v;
+    vm_view_fill(&v, vm, caller_of(thread));
     uint8_t reason;
     uint16_t qid = answer_one(&v, BATCH_PLAIN, hash, pkt, NULL, &reason);
     tally_add(&v.tally, STAT_STEER + reason, 1);
@@ -166,9 +191,8 @@ static inline uint16_t rx_plain(struct flowq_vm *vm, struct thread *thread, cons
     return (uint16_t)qid;
 }
 
-uint16_t flowq_rx_steer(struct flowq_vm *vm, const struct flowq_pkt *pkt)
+static uint16_t rx_one(struct flowq_vm *vm, const struct flowq_pkt *pkt)
 {
-    require(vm && pkt);
     struct thread *thread = thread_self();
     uint64_t word[5];
     uint16_t qid;
@@ -177,8 +201,48 @@ uint16_t flowq_rx_steer(struct flowq_vm *vm, const struct flowq_pkt *pkt)
         if (plain != PLAIN_NOT)
             return rx_plain(vm, thread, pkt, vm_hash_plain(vm, plain, word));
     }
-    flowq_rx_steer_burst(vm, pkt, 1, &qid);
+    rx_burst(vm, pkt, 1, &qid);
     return qid;
+}
+
+/* ---- A few packets, all plain: both stages by one function, and no view unless one is missed ------------------------------- */
+
+static __attribute__((noinline)) void rx_few_missed(struct flowq_vm *vm, const struct thread *thread,
+                                                    const struct flowq_pkt *pkts, unsigned n, uint32_t missed, uint16_t *qids,
+                                                    struct batch *b)
+{
+    struct vm_view v;
+    vm_view_fill(&v, vm, caller_of(thread));
+    batch_begin(b, pkts);
+    rx_answer(loops_best(), &v, b, n, missed, qids);
+}
+
+/* False: they are none or too many, or one is not plain, or more than flows decides; and nothing has been done. Reasons, for who
+   wants them, begin as a batch's. */
+static inline __attribute__((always_inline)) bool rx_few_to(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n,
+                                                            uint16_t *qids, struct batch *b)
+{
+    struct thread *thread = thread_self();
+    if (n - 1 >= BATCH_FEW || !thread || !queues_by_flow(&vm->queues))
+        return false;
+    const struct tally tally = stats_tally(&vm->stats, thread);
+    thread_enter(thread);
+    uint32_t missed = loops_best()->rx_few(vm, pkts, (unsigned)n, b, qids);
+    if (missed == 0)
+        tally_add(&tally, STAT_STEER + FLOWQ_REASON_BOUND, n);
+    else if (missed != LOOPS_NOT_PLAIN)
+        rx_few_missed(vm, thread, pkts, (unsigned)n, missed, qids, b);
+    thread_leave(thread);
+    if (missed == LOOPS_NOT_PLAIN)
+        return false;
+    vm_count_answers(vm, &tally, qids, n);
+    return true;
+}
+
+static bool rx_few(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
+{
+    struct batch b;
+    return rx_few_to(vm, pkts, n, qids, &b);
 }
 
 /* ---- With reasons and hashes ----------------------------------------------------------------------------------------------- */
@@ -193,10 +257,23 @@ static void rx_decide(struct flowq_vm *vm, struct thread *thread, const struct f
             out[i] = same;
         return;
     }
+    struct vm_view v;
     rx_enter(thread);
-    const struct vm_view v = vm_view_of(vm, caller_of(thread));
+    vm_view_fill(&v, vm, caller_of(thread));
     rx_batches(&v, pkts, n, qids, out);
     rx_leave(thread);
+}
+
+static bool rx_decide_few(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, struct flowq_decision *out)
+{
+    uint16_t qids[BATCH_FEW];
+    struct batch b;
+    memset(b.reason, FLOWQ_REASON_BOUND, BATCH_FEW);
+    if (!rx_few_to(vm, pkts, n, qids, &b))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        out[i] = (struct flowq_decision){.qid = qids[i], .reason = b.reason[i]};
+    return true;
 }
 
 void flowq_rx_decide_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, struct flowq_decision *out)
@@ -205,7 +282,8 @@ void flowq_rx_decide_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, si
     struct thread *thread = thread_self();
     if (queues_rss_active(&vm->queues) && rss_steer(vm, thread, pkts, n, NULL, out))
         return;
-    rx_decide(vm, thread, pkts, n, out);
+    if (!rx_decide_few(vm, pkts, n, out))
+        rx_decide(vm, thread, pkts, n, out);
     if (ptr_load_acquire(&vm->virtio.reports) != NULL)
         rss_add_reports(vm, thread, pkts, n, out);
 }

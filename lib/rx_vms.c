@@ -62,7 +62,8 @@ static __attribute__((noinline)) void rx_vms_parse_other(const struct receivers 
         if (out)
             out[at] = rss;
     } else if (queues_n(u32_load_acquire(&vm->queues.summary)) > 1) {
-        const struct vm_view v = vm_view_of(vm, to->by);
+        struct vm_view v;
+        vm_view_fill(&v, vm, to->by);
         special_rx_run(&v, pkts, at, at + 1, b);
         if (b->kind[at] == BATCH_QUOTE)
             b->lookup[at].line = table_nowhere; /* it would be counted as bound; b->quotes is for one vm */

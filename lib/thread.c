@@ -223,6 +223,7 @@ struct thread *thread_register_slow(void)
         return NULL;
     t->depth = 0;
     t->held = 0;
+    t->lately_left = 0;
     if (!thread_watch_end()) {
         thread_unregister(t);
         return NULL;
@@ -252,7 +253,8 @@ void flowq_leave(void)
 
     if (!thread_is_registered(t) || t->held == 0)
         return;
-    t->held--;
+    if (--t->held == 0)
+        t->lately_left = 0;
     thread_leave(t);
 }
 

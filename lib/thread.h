@@ -28,6 +28,12 @@ struct thread {
     /* Fixed. No other live thread has this index, and there is no smaller one free when it is given out. */
     uint32_t index;
 
+    /* What notes read of a clock in the section that the host holds, and may go by a while (vm.h, TIME). Of the owner. */
+    uint32_t lately_left; /* so many calls may; 0: none */
+    uint64_t lately_ns;
+    uint64_t (*lately_clock)(void *ctx);
+    void *lately_ctx;
+
     /* Of the registry in thread.c, under its mutex. */
     bool taken;
     struct thread *next;

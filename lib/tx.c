@@ -8,6 +8,9 @@
  *     find      the flow's word in its home line, and what of it the note would change: mostly nothing
  *     note      the packets that change something, in order: one compare-and-swap, or note.c
  *
+ * One packet, or a few, take the same ways around what a large burst prepares as in rx.c; a context for note.c is made when one
+ * of them changes something, and the clock may not be read until then (vm.h, TIME).
+ *
  * The loops of the first two are in loops_each.h, the rules of what becomes of a flow in note.h.
  *
  * SPDX-License-Identifier: BSD-2-Clause
@@ -15,43 +18,42 @@
 #include "loops.h"
 #include "require.h"
 
-static uint32_t tx_without_a_look(const struct flowq_vm *vm, const struct thread *thread, uint32_t qid);
-static struct note_context tx_context(struct flowq_vm *vm, const struct tally *tally, uint32_t qid, uint32_t *tries_left);
-static inline void tx_batch(const struct loops *loops, const struct vm_view *v, const struct note_context *c,
-                            const struct flowq_pkt *pkts, unsigned n);
-static void tx_mark_noted(const struct flowq_vm *vm, const struct note_context *c);
-static void tx_reclaim(struct flowq_vm *vm);
+static uint32_t tx_one(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_t qid);
+static inline uint32_t tx_without_a_look(const struct flowq_vm *vm, const struct thread *thread, uint32_t qid);
+static inline void tx_count(const struct flowq_vm *vm, const struct tally tally, uint32_t qid, uint32_t outcome, size_t n);
+static void tx_few(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts, unsigned n, uint32_t qid);
+static void tx_burst(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts, size_t n, uint32_t qid,
+                     uint64_t now_ns);
+
+uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_t qid)
+{
+    require(vm && pkt);
+    return tx_one(vm, pkt, qid);
+}
 
 void flowq_tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint32_t qid)
 {
     require(vm && (n == 0 || pkts));
+    if (n == 1) {
+        (void)tx_one(vm, pkts, qid);
+        return;
+    }
     struct thread *thread = thread_self();
-    struct tally tally = stats_tally(&vm->stats, thread);
     uint32_t outcome = tx_without_a_look(vm, thread, qid);
     if (n == 0)
         return;
-    if (outcome != NOTE_TO_THE_TABLE) {
-        tally_add(&tally, STAT_NOTE + outcome, n);
-        return;
-    }
-    uint32_t tries_left = TABLE_TRIES;
-    struct note_context c = tx_context(vm, &tally, qid, &tries_left);
-    tx_mark_noted(vm, &c);
-    const struct loops *loops = loops_best();
-    for (size_t i = 0; i < n; i += BATCH) {
-        /* A section for each batch: bursts may be long, and what one supersedes cannot be freed while it is open. */
-        thread_enter(thread);
-        struct vm_view v = vm_view_of(vm, caller_of(thread));
-        tx_batch(loops, &v, &c, pkts + i, batch_size(n, i));
-        thread_leave(thread);
-        tx_reclaim(vm);
-    }
+    if (outcome != NOTE_TO_THE_TABLE)
+        tx_count(vm, stats_tally(&vm->stats, thread), qid, outcome, n);
+    else if (n <= BATCH_FEW)
+        tx_few(vm, thread, pkts, (unsigned)n, qid);
+    else
+        tx_burst(vm, thread, pkts, n, qid, vm_now_read(vm, thread));
 }
 
 /* ---- What goes before and after -------------------------------------------------------------------------------------------- */
 
 /* What can be said without a look at the packets (S0, S1), or NOTE_TO_THE_TABLE. */
-static uint32_t tx_without_a_look(const struct flowq_vm *vm, const struct thread *thread, uint32_t qid)
+static inline uint32_t tx_without_a_look(const struct flowq_vm *vm, const struct thread *thread, uint32_t qid)
 {
     if (u8_load_relaxed(&vm->settings.no_learn))
         return FLOWQ_NOTE_OFF;
@@ -62,36 +64,53 @@ static uint32_t tx_without_a_look(const struct flowq_vm *vm, const struct thread
     return thread ? NOTE_TO_THE_TABLE : FLOWQ_NOTE_UNREGISTERED;
 }
 
-static struct note_context tx_context(struct flowq_vm *vm, const struct tally *tally, uint32_t qid, uint32_t *tries_left)
+/* A word on this queue, noted now, but for tag and class. */
+static inline uint64_t tx_idle(const struct flowq_vm *vm, uint32_t qid, uint64_t now_ns)
 {
-    struct note_context c = {
-        .table = &vm->table,
-        .queues = &vm->queues,
-        .implied = &vm->implied,
-        .tally = *tally,
-        .ages = vm_ages(vm),
-        .now_ns = vm_now(vm),
-        .qid = qid,
-        .rebind_tcp = u32_load_relaxed(&vm->settings.rebind_tcp),
-        .rebind_other = u32_load_relaxed(&vm->settings.rebind_other),
-        .tries_left = tries_left,
-    };
-    c.idle = word_make(0, qid, note_tick(&c), 0);
-    return c;
+    return word_make(0, qid, vm_tick(vm, now_ns), 0);
 }
 
-/* For "distinct queues noted lately"; writes once a tick. */
+/* Field by field, as a view is filled. */
+static inline __attribute__((always_inline)) void tx_context_fill(struct note_context *c, struct flowq_vm *vm,
+                                                                  const struct tally tally, uint32_t qid, uint64_t now_ns,
+                                                                  uint32_t *tries_left)
+{
+    const uint32_t tick_shift = vm->ages.tick_shift;
+    FIELD_STORE(c->table, &vm->table);
+    FIELD_STORE(c->queues, &vm->queues);
+    FIELD_STORE(c->implied, &vm->implied);
+    FIELD_STORE(c->tally.counter, tally.counter);
+    FIELD_STORE(c->tally.shared, tally.shared);
+    FIELD_STORE(c->ages.tick_shift, tick_shift);
+    FIELD_STORE(c->ages.embryonic, vm->ages.embryonic);
+    FIELD_STORE(c->ages.closing, vm->ages.closing);
+    FIELD_STORE(c->ages.idle, u32_load_relaxed(&vm->settings.idle));
+    FIELD_STORE(c->ages.active, u32_load_relaxed(&vm->settings.active));
+    FIELD_STORE(c->now_ns, now_ns);
+    FIELD_STORE(c->idle, tx_idle(vm, qid, now_ns));
+    FIELD_STORE(c->qid, qid);
+    FIELD_STORE(c->rebind_tcp, u32_load_relaxed(&vm->settings.rebind_tcp));
+    FIELD_STORE(c->rebind_other, u32_load_relaxed(&vm->settings.rebind_other));
+    FIELD_STORE(c->tries_left, tries_left);
+}
+
+/* For "distinct queues noted lately". */
+static inline bool tx_is_noted(const struct flowq_vm *vm, uint32_t qid, uint64_t now_ns)
+{
+    return u32_load_relaxed(&vm->noted[qid]) == vm_tick(vm, now_ns) + 1;
+}
+
+/* Writes once a tick. */
 static void tx_mark_noted(const struct flowq_vm *vm, const struct note_context *c)
 {
-    atomic_u32 *noted = &vm->noted[c->qid];
-    if (u32_load_relaxed(noted) != note_tick(c) + 1)
-        u32_store_relaxed(noted, note_tick(c) + 1);
+    if (!tx_is_noted(vm, c->qid, c->now_ns))
+        u32_store_relaxed(&vm->noted[c->qid], note_tick(c) + 1);
 }
 
-static void tx_count(const struct flowq_vm *vm, const struct note_context *c, uint32_t outcome, size_t n)
+static inline void tx_count(const struct flowq_vm *vm, const struct tally tally, uint32_t qid, uint32_t outcome, size_t n)
 {
-    tally_add(&c->tally, STAT_NOTE + outcome, n);
-    vm_count_noted(vm, &c->tally, c->qid, outcome, n);
+    tally_add(&tally, STAT_NOTE + outcome, n);
+    vm_count_noted(vm, &tally, qid, outcome, n);
 }
 
 /* After the section: what this or other notes superseded may be free to go. */
@@ -148,11 +167,11 @@ static __attribute__((noinline)) void tx_note_from(const struct vm_view *v, cons
         if (outcome <= FLOWQ_NOTE_MOVED)
             usual[outcome]++;
         else
-            tx_count(v->vm, c, outcome, 1);
+            tx_count(v->vm, c->tally, c->qid, outcome, 1);
     }
     for (uint32_t outcome = 0; outcome <= FLOWQ_NOTE_MOVED; outcome++)
         if (usual[outcome])
-            tx_count(v->vm, c, outcome, usual[outcome]);
+            tx_count(v->vm, c->tally, c->qid, outcome, usual[outcome]);
 }
 
 /* How many packets, from the first one on, change nothing. Those in `changes` that do not either are in their second line. */
@@ -166,57 +185,138 @@ static unsigned tx_unchanged(const struct note_context *c, const struct batch_se
     return n;
 }
 
-/* ---- A batch, and one packet ----------------------------------------------------------------------------------------------- */
-
-static inline void tx_batch(const struct loops *loops, const struct vm_view *v, const struct note_context *c,
-                            const struct flowq_pkt *pkts, unsigned n)
+/* A batch that was looked at. */
+static inline void tx_note_all(const struct vm_view *v, const struct note_context *c, const struct flowq_pkt *pkts,
+                               const struct batch_sent *sent, uint32_t changes, unsigned n)
 {
-    struct batch_sent sent[BATCH];
-    loops->tx_parse(v, pkts, n, sent);
-    uint32_t changes = loops->tx_find(v, c, sent, n);
     unsigned first = changes ? tx_unchanged(c, sent, changes, n) : n;
     if (first)
-        tx_count(v->vm, c, FLOWQ_NOTE_REFRESHED, first);
+        tx_count(v->vm, c->tally, c->qid, FLOWQ_NOTE_REFRESHED, first);
     if (first < n)
         tx_note_from(v, c, pkts, sent, first, n);
 }
 
-static inline __attribute__((always_inline)) void tx_parse(const struct vm_view v, const struct flowq_pkt *pkt,
-                                                           struct batch_sent *s)
+/* ---- A burst --------------------------------------------------------------------------------------------------------------- */
+
+static __attribute__((noinline)) void tx_burst(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts, size_t n,
+                                               uint32_t qid, uint64_t now_ns)
 {
-    uint64_t word[5];
-    enum plain plain = plain_read(pkt, v.udp_filter, true, word);
-    if (plain == PLAIN_NOT) {
-        const struct vm_view whole = v;
-        special_tx_run(&whole, pkt, 0, 1, s);
-    } else {
-        uint32_t flags = note_flags_plain(pkt, plain, word); /* before anything is stored */
-        lookup_begin(v, &s->lookup, vm_hash_plain(v.vm, plain, word));
-        s->flags = (uint8_t)flags;
+    const struct loops *loops = loops_best();
+    struct batch_sent sent[BATCH];
+    uint32_t tries_left = TABLE_TRIES;
+    struct note_context c;
+    tx_context_fill(&c, vm, stats_tally(&vm->stats, thread), qid, now_ns, &tries_left);
+    tx_mark_noted(vm, &c);
+    for (size_t i = 0; i < n; i += BATCH) {
+        const unsigned m = batch_size(n, i);
+        struct vm_view v;
+        /* A section for each batch: bursts may be long, and what one supersedes cannot be freed while it is open. */
+        thread_enter(thread);
+        vm_view_fill(&v, vm, caller_of(thread));
+        loops->tx_parse(&v, pkts + i, m, sent);
+        tx_note_all(&v, &c, pkts + i, sent, loops->tx_find(&v, c.idle, sent, m), m);
+        thread_leave(thread);
+        tx_reclaim(vm);
     }
 }
 
-uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_t qid)
+/* ---- A few packets, all plain: both stages by one function, and no view nor context unless one changes something ----------- */
+
+static __attribute__((noinline)) void tx_few_changed(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts,
+                                                     unsigned n, uint32_t qid, struct batch_sent *sent, uint32_t changes,
+                                                     const struct note_time time)
 {
-    require(vm && pkt);
+    uint32_t tries_left = TABLE_TRIES;
+    struct note_context c;
+    struct vm_view v;
+    vm_view_fill(&v, vm, caller_of(thread));
+    tx_context_fill(&c, vm, stats_tally(&vm->stats, thread), qid, vm_now_read_once(vm, thread, time), &tries_left);
+    tx_mark_noted(vm, &c);
+    if (time.lately)
+        changes = loops_best()->tx_find(&v, c.idle, sent, n);
+    tx_note_all(&v, &c, pkts, sent, changes, n);
+}
+
+static void tx_few(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts, unsigned n, uint32_t qid)
+{
+    const struct note_time time = vm_now_lately(vm, thread);
+    struct batch_sent sent[BATCH_FEW];
+    thread_enter(thread);
+    uint32_t changes = loops_best()->tx_few(vm, tx_idle(vm, qid, time.ns), pkts, n, sent);
+    if (changes == 0 && tx_is_noted(vm, qid, time.ns))
+        tx_count(vm, stats_tally(&vm->stats, thread), qid, FLOWQ_NOTE_REFRESHED, n);
+    else if (changes != LOOPS_NOT_PLAIN)
+        tx_few_changed(vm, thread, pkts, n, qid, sent, changes, time);
+    thread_leave(thread);
+    if (changes == LOOPS_NOT_PLAIN)
+        tx_burst(vm, thread, pkts, n, qid, vm_now_read_once(vm, thread, time));
+    else
+        tx_reclaim(vm);
+}
+
+/* ---- One packet ------------------------------------------------------------------------------------------------------------ */
+
+/* One that is not plain, or changes something. found: what is known of a plain one. */
+static __attribute__((noinline)) uint32_t tx_one_more(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkt,
+                                                      uint32_t qid, const struct note_time time, const struct lookup *found,
+                                                      uint32_t flags)
+{
+    uint32_t tries_left = TABLE_TRIES;
+    struct note_context c;
+    struct batch_sent sent;
+    struct vm_view v;
+    if (found) {
+        sent.lookup = *found;
+        sent.flags = (uint8_t)flags;
+    } else {
+        vm_view_fill(&v, vm, caller_of(thread));
+        special_tx_run(&v, pkt, 0, 1, &sent);
+    }
+    tx_context_fill(&c, vm, stats_tally(&vm->stats, thread), qid, vm_now_read_once(vm, thread, time), &tries_left);
+    tx_mark_noted(vm, &c);
+    struct line *home = sent.lookup.line;
+    const uint64_t tag_mask = vm->secret_v4.tag_mask;
+    (void)loops_sent_found(c.idle, tag_mask, &sent, home, line_home(home, &sent.lookup.hash, tag_mask));
+    uint32_t outcome = tx_note(vm, &c, pkt, &sent, note_in_place(&c));
+    tx_count(vm, c.tally, qid, outcome, 1);
+    return outcome;
+}
+
+/* In a section, at this time: does this packet's note change nothing? Then it is counted. Out of the vm's first cache line. */
+static inline bool tx_changes_nothing(struct flowq_vm *vm, const struct thread *thread, uint32_t qid, uint64_t now_ns,
+                                      const struct lookup *l, uint32_t flags)
+{
+    const uint64_t tag_mask = vm->secret_v4.tag_mask;
+    const uint64_t word = find_named(l->line, line_home(l->line, &l->hash, tag_mask));
+    if (note_change(tx_idle(vm, qid, now_ns), tag_mask, l->hash, flags, word) != 0 || !tx_is_noted(vm, qid, now_ns))
+        return false;
+    tx_count(vm, stats_tally(&vm->stats, thread), qid, FLOWQ_NOTE_REFRESHED, 1);
+    return true;
+}
+
+static uint32_t tx_one(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_t qid)
+{
     struct thread *thread = thread_self();
-    struct tally tally = stats_tally(&vm->stats, thread);
     uint32_t outcome = tx_without_a_look(vm, thread, qid);
+    uint64_t word[5];
     if (outcome != NOTE_TO_THE_TABLE) {
-        tally_add(&tally, STAT_NOTE + outcome, 1);
+        tx_count(vm, stats_tally(&vm->stats, thread), qid, outcome, 1);
         return outcome;
     }
-    uint32_t tries_left = TABLE_TRIES;
-    struct note_context c = tx_context(vm, &tally, qid, &tries_left);
-    tx_mark_noted(vm, &c);
+    const struct note_time time = vm_now_lately(vm, thread);
     thread_enter(thread);
-    const struct vm_view v = vm_view_of(vm, caller_of(thread));
-    struct batch_sent sent;
-    tx_parse(v, pkt, &sent);
-    (void)loops_sent_found(&c, v.tag_mask, &sent, sent.lookup.line, line_home(sent.lookup.line, &sent.lookup.hash, v.tag_mask));
-    outcome = tx_note(vm, &c, pkt, &sent, note_in_place(&c));
+    const enum plain plain = plain_read(pkt, u64_load_relaxed(&vm->udp_filter), true, word);
+    if (plain == PLAIN_NOT) {
+        outcome = tx_one_more(vm, thread, pkt, qid, time, NULL, 0);
+    } else {
+        const uint32_t flags = note_flags_plain(pkt, plain, word);
+        const uint64_t hash = vm_hash_plain(vm, plain, word);
+        const struct lookup l = {hash, vm_home_line(vm, hash)};
+        outcome = FLOWQ_NOTE_REFRESHED;
+        if (!tx_changes_nothing(vm, thread, qid, time.ns, &l, flags))
+            outcome = tx_one_more(vm, thread, pkt, qid, time, &l, flags);
+    }
     thread_leave(thread);
-    tx_count(vm, &c, outcome, 1);
     tx_reclaim(vm);
     return outcome;
 }

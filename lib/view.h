@@ -64,6 +64,36 @@ static inline __attribute__((always_inline)) struct vm_view vm_view_of(struct fl
     return v;
 }
 
+/*
+ * Stores to a field of a struct in memory, by a store of the field's own. Left alone, the compiler puts the struct together
+ * elsewhere, by its fields, and then moves it 16 bytes at a time: a load that finds two stores where it wants one waits until
+ * both have reached the cache. A view is six such loads, which took longer than all else that a call for one packet does.
+ */
+#define FIELD_STORE(field, value)                                                                                                \
+    do {                                                                                                                         \
+        __typeof__(field) alone = (value);                                                                                       \
+        __asm__("" : "+r"(alone));                                                                                               \
+        (field) = alone;                                                                                                         \
+    } while (0)
+
+/* The same in memory, for those who take a pointer to it. */
+static inline __attribute__((always_inline)) void vm_view_fill(struct vm_view *to, struct flowq_vm *vm, const struct caller by)
+{
+    const struct vm_view v = vm_view_of(vm, by);
+    FIELD_STORE(to->vm, v.vm);
+    FIELD_STORE(to->secret, v.secret);
+    FIELD_STORE(to->shards, v.shards);
+    FIELD_STORE(to->shift, v.shift);
+    FIELD_STORE(to->line_mask, v.line_mask);
+    FIELD_STORE(to->queue_mask, v.queue_mask);
+    FIELD_STORE(to->in_use, v.in_use);
+    FIELD_STORE(to->udp_filter, v.udp_filter);
+    FIELD_STORE(to->tag_mask, v.tag_mask);
+    FIELD_STORE(to->least_hash, v.least_hash);
+    FIELD_STORE(to->tally.counter, v.tally.counter);
+    FIELD_STORE(to->tally.shared, v.tally.shared);
+}
+
 /* The home line of a flow. */
 static inline struct line *vm_view_line(const struct vm_view v, uint64_t hash)
 {
@@ -115,7 +145,7 @@ static inline const struct vm_view *receivers_whole_view(const struct receivers 
 {
     if (to->one)
         return to->one;
-    *room = vm_view_of(to->vms[i], to->by);
+    vm_view_fill(room, to->vms[i], to->by);
     return room;
 }
 

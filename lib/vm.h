@@ -83,6 +83,52 @@ static inline struct note_ages vm_ages(const struct flowq_vm *vm)
 
 static inline uint64_t vm_now(const struct flowq_vm *vm) { return vm->clock_ns(vm->clock_ctx); }
 
+static inline uint32_t vm_tick(const struct flowq_vm *vm, uint64_t now_ns) { return (uint32_t)(now_ns >> vm->ages.tick_shift); }
+
+/*
+ * TIME. A note reads the clock once; but in a section that the host holds, notes that change nothing may go by what an earlier
+ * one read there, as a clock takes longer than all else that these do. Such a note only compares: it finds its flow on its queue,
+ * in its class, noted in the tick that it takes for now, and writes nothing. Whichever finds anything else reads the clock
+ * itself. So ages are the only thing that can be wrong: a flow counts as silent from when the clock was last read, no longer than
+ * the section is, nor than NOTE_LATELY_CALLS notes. Binding times (note.h) must be cleared before they wrap: where there are any,
+ * all notes read the clock. Vms share a reading if they share the clock.
+ */
+#define NOTE_LATELY_CALLS 256 /* a section may be held longer than it should: a reading serves so many calls at most */
+
+/* Reads the clock; others of this section may go by it. */
+static inline uint64_t vm_now_read(const struct flowq_vm *vm, struct thread *thread)
+{
+    uint64_t now_ns = vm_now(vm);
+    if (thread->held && !vm->can_rebind_late) {
+        thread->lately_ns = now_ns;
+        thread->lately_clock = vm->clock_ns;
+        thread->lately_ctx = vm->clock_ctx;
+        thread->lately_left = NOTE_LATELY_CALLS - 1;
+    }
+    return now_ns;
+}
+
+struct note_time {
+    uint64_t ns;
+    bool lately; /* an earlier call's */
+};
+
+/* For a note that changes nothing, if that is so. */
+static inline struct note_time vm_now_lately(const struct flowq_vm *vm, struct thread *thread)
+{
+    if (thread->lately_left == 0 || thread->lately_clock != vm->clock_ns || thread->lately_ctx != vm->clock_ctx ||
+        vm->can_rebind_late)
+        return (struct note_time){vm_now_read(vm, thread), false};
+    thread->lately_left--;
+    return (struct note_time){thread->lately_ns, true};
+}
+
+/* And if it is not: the time that counts. */
+static inline uint64_t vm_now_read_once(const struct flowq_vm *vm, struct thread *thread, const struct note_time time)
+{
+    return time.lately ? vm_now_read(vm, thread) : time.ns;
+}
+
 /* ---- Counters by queue, of vms that have them (setting queue_stats) -------------------------------------------------------- */
 
 /* The row that belongs to the tally's stripe. */

@@ -69,9 +69,10 @@ static void check_queues_noted(struct world *w, const struct flowq_stats *s)
     uint32_t least = 0, most = 0;
     for (uint32_t q = 0; q < w->model.max_pairs; q++) {
         uint64_t age = w->model.now - w->queue_noted[q], slack = 2 * w->model.tick_ns;
+        uint64_t most_age = w->model.now - w->queue_noted_from[q];
         if (w->queue_noted[q] == 0)
             continue;
-        least += age + slack <= w->model.active_ns;
+        least += most_age + slack <= w->model.active_ns;
         most += age <= w->model.active_ns + slack;
     }
     if (s->queues_noted < least || s->queues_noted > most)

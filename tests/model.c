@@ -176,7 +176,7 @@ static uint64_t stale_ns(const struct model *m, uint8_t cls)
 /* Has at least `age`, less a tick, passed between the flow's last note and `at`? */
 static bool reached(const struct model *m, const struct model_flow *f, uint64_t at, uint64_t age)
 {
-    return at >= f->noted && at - f->noted + m->tick_ns >= age;
+    return at >= f->noted_from && at - f->noted_from + m->tick_ns >= age;
 }
 
 /* S8, S9: a stale place may always be taken; others only where there is little room, and an active flow's never. */
@@ -229,6 +229,11 @@ void model_maintain(struct model *m)
     m->event_at = m->now;
 }
 
+static bool wrapped(const struct model *m, const struct model_flow *f)
+{
+    return m->now - f->noted_from >= WRAPPED_TICKS * m->tick_ns;
+}
+
 uint32_t model_n_active(const struct model *m)
 {
     uint32_t n = 0;
@@ -238,7 +243,7 @@ uint32_t model_n_active(const struct model *m)
             continue;
         uint64_t age = m->now - f->noted;
         bool established = f->cls == FLOWQ_CLASS_ESTABLISHED || f->perhaps_established;
-        n += (established && age <= m->active_ns + 2 * m->tick_ns) || age >= WRAPPED_TICKS * m->tick_ns;
+        n += (established && age <= m->active_ns + 2 * m->tick_ns) || wrapped(m, f);
     }
     return n;
 }
@@ -264,8 +269,6 @@ static bool opens_anew(const struct model_packet *p, const struct model_flow *f)
 {
     return f->cls != FLOWQ_CLASS_EMBRYONIC && class_after(p, f->cls) == FLOWQ_CLASS_EMBRYONIC;
 }
-
-static bool wrapped(const struct model *m, const struct model_flow *f) { return m->now - f->noted >= WRAPPED_TICKS * m->tick_ns; }
 
 /* S2, S8, S11: a note of a flow that is bound. */
 static uint32_t note_bound(const struct model *m, const struct model_flow *f, const struct model_packet *p, uint32_t qid)
@@ -338,8 +341,15 @@ static uint64_t bound_by(const struct model *m, const struct model_flow *f)
     return f->bound_to > to ? f->bound_to : to;
 }
 
+uint64_t model_lately(const struct model *m)
+{
+    return m->in_section && m->rebind_tcp_ns == 0 && m->rebind_other_ns == 0 ? m->section_since : m->now;
+}
+
 static void noted_bound(struct model *m, struct model_flow *f, const struct model_packet *p, uint32_t qid, uint32_t outcome)
 {
+    bool nothing_new = outcome == FLOWQ_NOTE_REFRESHED && class_after(p, f->cls) == f->cls && !f->perhaps_established;
+    uint64_t from = nothing_new ? model_lately(m) : m->now;
     if (outcome == FLOWQ_NOTE_MOVED || opens_anew(p, f)) { /* opened anew where it was: bound anew all the same */
         f->qid = (uint16_t)qid;
         f->bound_from = m->now;
@@ -350,6 +360,8 @@ static void noted_bound(struct model *m, struct model_flow *f, const struct mode
     f->cls = class_after(p, f->cls);
     f->perhaps_established = false;
     f->noted = m->now;
+    if (f->noted_from < from)
+        f->noted_from = from;
     f->sure = m->events;
 }
 
@@ -373,7 +385,7 @@ static void noted_new(struct model *m, struct model_flow *f, const struct model_
     f->perhaps_established = !p->tcp && implied_before(m, f) != MODEL_NO && fallback & here && fallback != here;
     if (!p->tcp && fallback == here)
         f->cls = FLOWQ_CLASS_ESTABLISHED; /* S9: its second packet */
-    f->noted = f->bound_from = f->bound_to = m->now;
+    f->noted_from = f->noted = f->bound_from = f->bound_to = m->now;
 }
 
 /* S9: a refusal needs active flows everywhere within reach, and is very rare while fewer than max_flows are learned. */
@@ -517,10 +529,10 @@ bool model_steered(struct model *m, const struct model_packet *p, int reason, ui
 
 static bool age_right(const struct model *m, const struct model_flow *f, uint32_t age_ms)
 {
-    uint64_t age = m->now - f->noted, told = age_ms * MS;
-    if (age >= WRAPPED_TICKS * m->tick_ns)
+    uint64_t most = m->now - f->noted_from, least = m->now - f->noted, told = age_ms * MS;
+    if (wrapped(m, f))
         return true;
-    return told <= age + m->tick_ns + MS && told + m->tick_ns + MS >= age;
+    return told <= most + m->tick_ns + MS && told + m->tick_ns + MS >= least;
 }
 
 bool model_looked_up(struct model *m, uint32_t flow, int error, const struct flowq_binding *b)
@@ -561,6 +573,7 @@ bool model_resync(struct model *m, const struct model_packet *p, uint32_t qid, i
     f->tcp = p->tcp;
     f->qid = b->qid;
     f->cls = b->cls;
+    f->noted_from = same ? f->noted_from : m->now;
     f->noted = m->now;
     return b->in_use == model_in_use(m, f->qid) && age_right(m, f, b->age_ms);
 }

@@ -45,7 +45,7 @@ struct model_flow {
     bool perhaps_established; /* that, or what cls says: a datagram that may have been noted before */
     uint8_t cls;              /* FLOWQ_CLASS_* */
     uint16_t qid;
-    uint64_t noted;                /* ns: the last note */
+    uint64_t noted_from, noted;    /* ns: the last note, at the earliest by the vm's reckoning, and in truth */
     uint64_t bound_from, bound_to; /* ns: when the note came that bound it to qid, at the earliest and the latest */
     uint64_t sure;                 /* events so far when it was last seen to be bound */
     uint64_t fallback;             /* a bit for each queue that may be this flow's and its reversed one's; see fallback_of() */
@@ -75,7 +75,9 @@ struct model {
     uint64_t tick_ns, active_ns, idle_ns, rebind_tcp_ns, rebind_other_ns; /* rebind 0: off */
     uint32_t max_flows;
     bool learn, remembers_fragments;
-    bool stalled; /* a section is held: tables may not be able to grow */
+    bool stalled;           /* a section is held: tables may not be able to grow */
+    bool in_section;        /* of the host's, so that notes may go by what the clock was earlier there, */
+    uint64_t section_since; /* ns: not before it was opened */
     /* queues */
     uint32_t max_pairs, pairs;
     bool enabled[MODEL_MAX_PAIRS], resetting[MODEL_MAX_PAIRS];
@@ -122,6 +124,8 @@ enum model_sure model_bound(const struct model *m, uint32_t flow);
 
 /* Bit set of FLOWQ_NOTE_* that a note may come to now; then what it came to. Returns whether that was allowed. */
 uint32_t model_note(const struct model *m, const struct model_packet *p, uint32_t qid);
+/* What a note that changes nothing may take for now, at the earliest. */
+uint64_t model_lately(const struct model *m);
 bool model_noted(struct model *m, const struct model_packet *p, uint32_t qid, uint32_t outcome);
 
 /* Where a packet may go now; then where it went. reason may be -1: not known. */

@@ -153,8 +153,11 @@ static uint32_t pick_queue(struct world *w)
 /* What flowq_stats.queues_noted is about: notes for which learning is on and there is a choice. */
 static void mark_queue(struct world *w, uint32_t qid)
 {
-    if (w->model.learn && w->model.n_in_use > 1 && model_in_use(&w->model, qid))
-        w->queue_noted[qid] = w->model.now;
+    if (!w->model.learn || w->model.n_in_use <= 1 || !model_in_use(&w->model, qid))
+        return;
+    w->queue_noted[qid] = w->model.now;
+    if (w->queue_noted_from[qid] < model_lately(&w->model))
+        w->queue_noted_from[qid] = model_lately(&w->model);
 }
 
 static void count_note(struct world *w, const struct chosen *c, uint32_t qid, uint32_t outcome)
@@ -471,6 +474,8 @@ void world_hold_section(struct world *w)
     else
         ck_assert_int_eq(flowq_enter(), 0);
     w->held_section = !w->held_section;
+    w->model.in_section = w->held_section;
+    w->model.section_since = w->model.now;
     w->model.stalled = true;
     w->stalled_until = w->operation + 500;
     record(w, "%u %s", w->operation, w->held_section ? "enter" : "leave");

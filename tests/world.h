@@ -38,8 +38,9 @@ struct world {
 
     uint64_t notes, steers, refused, known_note[FLOWQ_NOTE_SLOTS], known_steer[FLOWQ_REASON_SLOTS], steered[MODEL_MAX_PAIRS],
         forgotten;
-    uint64_t elsewhere_least, elsewhere_most; /* packets whose flow was bound to a queue not in use */
-    uint64_t queue_noted[MODEL_MAX_PAIRS];    /* ns: when a note last named it; 0: never */
+    uint64_t elsewhere_least, elsewhere_most;   /* packets whose flow was bound to a queue not in use */
+    uint64_t queue_noted[MODEL_MAX_PAIRS];      /* ns: when a note last named it; 0: never */
+    uint64_t queue_noted_from[MODEL_MAX_PAIRS]; /* the same at the earliest, by the vm's reckoning */
     bool note_unknown, steer_unknown, ever_crowded;
     char history[HISTORY][96];
     uint32_t n_history;
