@@ -12,8 +12,8 @@ of turns beside each other, 1 is as fast or as dear:
   hash     flowq without learning: its keyed hash
   auto     the queue on which the guest transmits the flow
 
-Where a process has its memory makes some percent; so each way has several processes, one after the other, begun in other orders. Exit
-status 1: a "must" is missed by more than 5 %, which is put down to the machine.
+Where a process has its memory, and who is begun first, makes some percent, a tenth even; so each way has several processes, one after the
+other, and each begins as often. Exit status 1: a "must" is missed by more than 5 %, which is put down to the machine.
 """
 import argparse
 import contextlib
@@ -73,7 +73,7 @@ def play(number, turns):
         contestants = [contestant(labs.enter_context(Lab(ARGUMENTS.build)), WAYS[way]) for way in order]
         for flows, by_way in turns.items():
             for way, more in zip(order, rounds(contestants, flows, ARGUMENTS.rounds, ARGUMENTS.seconds)):
-                by_way[way] += more
+                by_way[way].extend(more)
         for each in contestants:
             each.go_on()
 
@@ -101,8 +101,8 @@ def read_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('build', metavar='BUILD', type=os.path.abspath, help='build directory, build/system for instance')
     parser.add_argument('--flows', type=int, help='this many, in place of 1, 1000 and 100,000')
-    parser.add_argument('--rounds', type=int, default=9, help='turns of each process; default 9')
-    parser.add_argument('--processes', type=int, default=3, help='of each way; default 3')
+    parser.add_argument('--rounds', type=int, default=7, help='turns of each process; default 7')
+    parser.add_argument('--processes', type=int, default=len(WAYS), help=f'of each way, a multiple of {len(WAYS)}; default {len(WAYS)}')
     parser.add_argument('--seconds', type=float, default=TURN, help=f'a turn; default {TURN}')
     return parser.parse_args()
 
