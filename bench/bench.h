@@ -139,6 +139,9 @@ struct contestant {
     void (*note)(void *table, const struct flowq_pkt *pkts, size_t n, uint32_t first, uint32_t step);
     uint64_t (*steer)(void *table, const struct flowq_pkt *pkts, size_t n);
     uint64_t (*single)(void *table, const struct flowq_pkt *pkts, size_t n);
+    /* As note, from queue `first` on in steps of one, and as steer, in calls of `burst` packets, which divides BURST. */
+    void (*note_by)(void *table, const struct flowq_pkt *pkts, size_t n, uint32_t first, size_t burst);
+    uint64_t (*steer_by)(void *table, const struct flowq_pkt *pkts, size_t n, size_t burst);
     /* n keys that are ready, 2 (IPv4) or 5 (IPv6) words each; misses count as MISS. */
     uint64_t (*lookup)(void *table, const uint64_t *keys, unsigned words, size_t n);
     /* Forgets all flows, keeping the memory. */
@@ -159,7 +162,7 @@ struct contestant {
 };
 
 extern const struct contestant with_flowq, with_flowq_long, with_flowq_narrow, with_native, with_rte_hash, with_rte_hash_ahead,
-    with_rte_hash_padded, with_ck_ht, with_lfht, with_tun, with_roofline, with_roofline_burst, with_nothing;
+    with_rte_hash_padded, with_crc, with_ck_ht, with_lfht, with_tun, with_roofline, with_roofline_burst, with_nothing;
 extern const struct contestant *const contestants[]; /* ended by NULL; flowq first */
 
 /* What is not here, and why: printed at the top. */
@@ -177,6 +180,7 @@ void run_scenes(void);  /* scene.c: look up, steer, note, at every size */
 void run_growth(void);  /* growth.c */
 void run_threads(void); /* threads.c */
 void run_attacks(void); /* attack.c */
+void run_bursts(void);  /* bursts.c: calls for few packets */
 void run_vms(void);     /* vms.c */
 void run_shapes(void);  /* shapes.c */
 void run_rss(void);     /* rss.c */

@@ -7,7 +7,7 @@ const struct contestant *const contestants[] = {
     &with_native,
 #endif
 #ifdef HAVE_DPDK
-    &with_rte_hash, &with_rte_hash_ahead, &with_rte_hash_padded,
+    &with_rte_hash, &with_rte_hash_ahead, &with_rte_hash_padded, &with_crc,
 #endif
     &with_ck_ht,
 #ifdef HAVE_URCU

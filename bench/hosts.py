@@ -12,26 +12,21 @@ either direction (up to 64 KiB). On a TAP it is that of QEMU's main thread, whic
 included; vCPUs have threads of their own.
 
 The second table is what the drop-in costs: packets a second that one polling thread of Open vSwitch carries between two guests that are
-programs (tests/system/traffic.c), with flowq preloaded and with tx-steering=hash, in turns. Both switches are there all the time; one
-of them is stopped. The switch has one processor and the guests have another one, before everybody else as far as niceness goes: that
-of the session, too (sched(7), autogroup), as long as this runs.
+programs, with flowq preloaded and with tx-steering=hash, in turns (bench/turns.py).
 """
 import argparse
 import os
-import re
-import signal
-import statistics
-import subprocess
 import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, '../tests/system'))
+sys.path[:0] = [HERE, os.path.join(HERE, '../tests/system')]
 sys.dont_write_bytecode = True
 
 from lab import Failure, Guest, Lab, Skip, Switch, until  # noqa: E402
 from openvswitch import OpenVSwitch, dropin, provide  # noqa: E402
 from stage import set_up_peer  # noqa: E402
+from turns import Contestant, first, median, ratio, rounds  # noqa: E402
 
 QUEUES = 4
 SECONDS = 2
@@ -108,83 +103,54 @@ HOSTS = {
 # ---- What the drop-in costs ----
 
 FLOWS = (1, 1000, 100000)
-TURNS, TURN = 21, 0.3
+# Processes of each switch, one after the other, and turns of each. Who is begun first is slower, by a tenth even: so an even number.
+PROCESSES, TURNS = 4, 7
 ROOM = 'max_flows=262144'  # more than 100,000 flows of two guests, each of which is a vm of its own
 
 
-class Contestant:
-    """Open vSwitch with two guests, stopped but for its turns."""
-
-    def __init__(self, lab, preload):
-        self.paths = [lab.path('a'), lab.path('b')]
-        self.switch = OpenVSwitch(lab, lab.netns(), mask=1)
-        for name, path in zip('ab', self.paths):
-            self.switch.add(name, path)
-        self.switch.go(preload, ROOM)
-        for name in 'ab':
-            self.switch.steering(name, None if preload else 'hash')
-        other = ('taskset', '-c', '1') if os.cpu_count() > 1 else ()
-        self.guests = lab.start(*other, f'{lab.build}/tests/system/traffic', *self.paths, '-', stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                text=True)
-        self.play(1000)
-        self.switch.daemon.send_signal(signal.SIGSTOP)
-
-    def play(self, flows):
-        """Packets a second, and the share on the right queue."""
-        self.guests.stdin.write(f'{flows} {TURN}\n')
-        self.guests.stdin.flush()
-        seen = {name: int(value) for name, value in re.findall(r'([a-z0-9]+) (\d+)', self.guests.stdout.readline())}
-        return seen['rate'], seen['right'] / max(seen['measured'], 1)
-
-    def turn(self, flows):
-        self.switch.daemon.send_signal(signal.SIGCONT)
-        try:
-            return self.play(flows)
-        finally:
-            self.switch.daemon.send_signal(signal.SIGSTOP)
+def contestant(lab, preload):
+    """Open vSwitch with two guests."""
+    paths = [lab.path('a'), lab.path('b')]
+    switch = OpenVSwitch(lab, lab.netns(), mask=1)
+    for name, path in zip('ab', paths):
+        switch.add(name, path)
+    switch.go(preload, ROOM)
+    for name in 'ab':
+        switch.steering(name, None if preload else 'hash')
+    return Contestant(lab, switch.daemon, paths)
 
 
-def compare(contestants, flows):
-    """Medians: the rate of each, what the second is of the first in the turns beside each other, the second's share."""
-    for contestant in contestants:
-        contestant.turn(flows)
-    rates, ratios, shares = ([], []), [], []
-    for turn in range(TURNS):
-        pair = [None, None]
-        for which in (0, 1) if turn % 2 == 0 else (1, 0):
-            pair[which] = contestants[which].turn(flows)
-            rates[which].append(pair[which][0])
-        ratios.append(pair[1][0] / max(pair[0][0], 1))
-        shares.append(pair[1][1])
-    return [statistics.median(column) for column in rates], statistics.median(ratios), statistics.median(shares)
-
-
-AUTOGROUP = '/proc/self/autogroup'  # sched(7): niceness counts within a session, and this is the session's own
-
-
-def be_nice(value):
-    if os.path.exists(AUTOGROUP):
-        with open(AUTOGROUP, 'w', encoding='ascii') as file:
-            file.write(str(value))
+def play_cost(number, turns):
+    """Each of the two anew, begun in turns; what comes of it is added to what is there, by flows: theirs, ours."""
+    with Lab(ARGUMENTS.build) as one, Lab(ARGUMENTS.build) as two:
+        order = [0, 1] if number % 2 == 0 else [1, 0]
+        contestants = [contestant(lab, dropin(ARGUMENTS.build) if which == 1 else None) for lab, which in zip((one, two), order)]
+        for flows, both in turns.items():
+            for which, more in zip(order, rounds(contestants, flows, TURNS)):
+                both[which].extend(more)
+        for each in contestants:
+            each.go_on()
 
 
 def cost():
-    be_nice(-20)
-    try:
-        compare_all()
-    finally:
-        be_nice(0)
-
-
-def compare_all():
+    turns = {flows: ([], []) for flows in FLOWS}
+    with first():
+        for number in range(PROCESSES):
+            fresh = {flows: ([], []) for flows in FLOWS}
+            try:
+                play_cost(number, fresh)
+            except Failure as failure:
+                print(f'cost: processes {number + 1} begin again: {failure}', file=sys.stderr)
+                fresh = {flows: ([], []) for flows in FLOWS}
+                play_cost(number, fresh)
+            for flows, both in fresh.items():
+                for sum_, more in zip(turns[flows], both):
+                    sum_.extend(more)
     print('\n| flows | tx-steering=hash | flowq preloaded | times | on the right queue |\n|---|---|---|---|---|')
-    with Lab(ARGUMENTS.build) as one, Lab(ARGUMENTS.build) as two:
-        contestants = [Contestant(one, None), Contestant(two, dropin(ARGUMENTS.build))]
-        for flows in FLOWS:
-            rates, ratio, share = compare(contestants, flows)
-            print(f'| {flows} | {rates[0] / 1e6:.2f} M/s | {rates[1] / 1e6:.2f} M/s | {ratio:.3f} | {100 * share:.1f} % |', flush=True)
-        for contestant in contestants:
-            contestant.switch.daemon.send_signal(signal.SIGCONT)
+    for flows, (theirs, ours) in turns.items():
+        print(f'| {flows} | {median(theirs, "rate") / 1e6:.2f} M/s | {median(ours, "rate") / 1e6:.2f} M/s '
+              f'| {ratio(ours, theirs, "rate"):.3f} | {100 * median(ours, "share"):.1f} % |')
+    print(f'\n{PROCESSES} processes of each, {TURNS} turns in each, load {os.getloadavg()[0]:.1f}')
 
 
 # ---- The whole ----
@@ -201,12 +167,12 @@ def panel(title, left, values, unit):
 
 def chart(results):
     """Bars: how much arrived on the queue of the sending vCPU; what the host spent on a packet."""
-    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" width="960" height="{46 + 34 * len(results)}" font-family="sans-serif" '
+    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" width="1090" height="{46 + 34 * len(results)}" font-family="sans-serif" '
              'font-size="14">', '<rect width="100%" height="100%" fill="white"/>']
     for i, name in enumerate(results):
-        lines.append(f'<text x="230" y="{59 + 34 * i}" text-anchor="end">{name}</text>')
-    lines += panel('Arrived on the queue of the sending vCPU', 240, {name: share for name, (share, _) in results.items()}, '%')
-    lines += panel('Host CPU a packet', 610, {name: cost / 1000 for name, (_, cost) in results.items()}, 'us')
+        lines.append(f'<text x="350" y="{59 + 34 * i}" text-anchor="end">{name}</text>')
+    lines += panel('Arrived on the queue of the sending vCPU', 360, {name: share for name, (share, _) in results.items()}, '%')
+    lines += panel('Host CPU a packet', 730, {name: cost / 1000 for name, (_, cost) in results.items()}, 'us')
     return '\n'.join(lines + ['</svg>', ''])
 
 

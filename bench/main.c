@@ -40,6 +40,7 @@ static int run_child(unsigned number)
 {
     become_ready(number);
     run_scenes();
+    run_bursts();
     run_growth();
     run_threads();
     run_attacks();

@@ -303,7 +303,7 @@ static void steers_cold(const struct scene *s, bool goal)
 }
 
 /* Unbound and bound flows mixed, and flows of very different frequency. */
-static void steers_mixed(const struct scene *s)
+static void steers_mixed(const struct scene *s, bool goal_hit0)
 {
     static const struct {
         const char *what;
@@ -315,7 +315,8 @@ static void steers_mixed(const struct scene *s)
         struct contest c = {
             .turn = turn_steer, .takes_part = can_steer, .n = (size_t)TURN * TURNS_IN_STREAM, .n_bound = s->shape.n_flows};
         contest_name(&c, mixes[i].what, s);
-        if (!wanted(c.workload, false))
+        bool goal = goal_hit0 && mixes[i].percent == 0;
+        if (!wanted(c.workload, goal))
             continue;
         uint64_t state = 3;
         uint32_t *ids = new_ids(c.n);
@@ -326,7 +327,7 @@ static void steers_mixed(const struct scene *s)
         struct stream stream = stream_make(s->shape.version, INCOMING, IN_SEQUENCE, ids, c.n);
         c.what = &stream;
         c.expect = mixes[i].percent == 100 ? &stream : NULL; /* the fallback is each contestant's own */
-        hold(s, &c, false);
+        hold(s, &c, goal);
         stream_free(&stream);
     }
 }
@@ -465,7 +466,7 @@ static void play(struct scene *s)
     lookups(s, 0, false);
     steers(s, v4 || strcmp(s->name, GOAL_SIZE_V6) == 0);
     steers_cold(s, v4 && s->shape.n_flows >= 64 << 10);
-    steers_mixed(s);
+    steers_mixed(s, v4 && s->shape.n_flows <= 64 << 10);
     notes(s, million);
     scene_close(s);
 }

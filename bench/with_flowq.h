@@ -28,6 +28,12 @@ static void *create(const struct shape *shape)
 
 static void destroy(void *vm) { flowq_vm_destroy(vm); }
 
+static inline void note_by(void *vm, const struct flowq_pkt *pkts, size_t n, uint32_t first, size_t burst)
+{
+    for (size_t i = 0; i < n; i += burst)
+        flowq_tx_note_burst(vm, pkts + i, n - i < burst ? n - i : burst, (first + (uint32_t)(i / BURST)) % QUEUES);
+}
+
 static void note(void *vm, const struct flowq_pkt *pkts, size_t n, uint32_t first, uint32_t step)
 {
     for (size_t i = 0; i < n; i += BURST)

@@ -154,13 +154,13 @@ static inline __attribute__((always_inline)) uint64_t parse_and_look(const struc
     return hits;
 }
 
-static void note(void *table, const struct flowq_pkt *pkts, size_t n, uint32_t first, uint32_t step)
+static inline __attribute__((always_inline)) void note_all(const struct bench_hash *b, const struct flowq_pkt *pkts, size_t n,
+                                                           uint32_t first, uint32_t step, size_t burst)
 {
-    const struct bench_hash *b = table;
     uint64_t key[BURST][6] = {{0}};
     void *data[BURST];
-    for (size_t i = 0; i < n; i += BURST) {
-        unsigned m = n - i < BURST ? (unsigned)(n - i) : BURST;
+    for (size_t i = 0; i < n; i += burst) {
+        unsigned m = (unsigned)(n - i < burst ? n - i : burst);
         void *queue = (void *)(uintptr_t)burst_queue(first, step, i);
         uint64_t hits = parse_and_look(b, pkts + i, m, true, key, data);
         for (unsigned j = 0; j < m; j++)
@@ -169,13 +169,23 @@ static void note(void *table, const struct flowq_pkt *pkts, size_t n, uint32_t f
     }
 }
 
+static void note(void *table, const struct flowq_pkt *pkts, size_t n, uint32_t first, uint32_t step)
+{
+    note_all(table, pkts, n, first, step, BURST);
+}
+
+static void note_by(void *table, const struct flowq_pkt *pkts, size_t n, uint32_t first, size_t burst)
+{
+    note_all(table, pkts, n, first, 1, burst);
+}
+
 static inline __attribute__((always_inline)) uint64_t steer_all(const struct bench_hash *b, const struct flowq_pkt *pkts,
-                                                                size_t n, bool ahead)
+                                                                size_t n, bool ahead, size_t burst)
 {
     uint64_t key[BURST][6] = {{0}}, sum = 0;
     void *data[BURST];
-    for (size_t i = 0; i < n; i += BURST) {
-        unsigned m = n - i < BURST ? (unsigned)(n - i) : BURST;
+    for (size_t i = 0; i < n; i += burst) {
+        unsigned m = (unsigned)(n - i < burst ? n - i : burst);
         for (unsigned j = 0; ahead && j < m; j++)
             __builtin_prefetch(pkts[i + j].data);
         uint64_t hits = parse_and_look(b, pkts + i, m, false, key, data);
@@ -185,8 +195,15 @@ static inline __attribute__((always_inline)) uint64_t steer_all(const struct ben
     return sum;
 }
 
-static uint64_t steer(void *table, const struct flowq_pkt *pkts, size_t n) { return steer_all(table, pkts, n, false); }
-static uint64_t steer_ahead(void *table, const struct flowq_pkt *pkts, size_t n) { return steer_all(table, pkts, n, true); }
+static uint64_t steer(void *table, const struct flowq_pkt *pkts, size_t n) { return steer_all(table, pkts, n, false, BURST); }
+static uint64_t steer_ahead(void *table, const struct flowq_pkt *pkts, size_t n)
+{
+    return steer_all(table, pkts, n, true, BURST);
+}
+static uint64_t steer_by(void *table, const struct flowq_pkt *pkts, size_t n, size_t burst)
+{
+    return steer_all(table, pkts, n, false, burst);
+}
 
 static uint64_t single(void *table, const struct flowq_pkt *pkts, size_t n)
 {
@@ -232,6 +249,8 @@ const struct contestant with_rte_hash = {
     .note = note,
     .steer = steer,
     .single = single,
+    .note_by = note_by,
+    .steer_by = steer_by,
     .lookup = lookup,
     .clear = clear,
     .bytes = bytes,

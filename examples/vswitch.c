@@ -40,6 +40,8 @@ static const char help_text[] =
     "    steer=auto         to the queue on which the machine last transmitted for the flow (default)\n"
     "    steer=hash         learn nothing: a hash of the flow\n"
     "    steer=queue0       all to the first queue\n"
+    "    crc                with steer=hash: without flowq, a CRC of addresses and ports over the queues, to compare with\n"
+    "    max-flows=N        flows that are known at once, 8 to 134217728; default 65536\n"
     "    queues=N           queue pairs of a TAP, 1 to 16; default 4. A guest says itself how many it has, up to 16\n"
     "    rebind-min-us=N    a flow moves to another queue only when it has been on its queue for longer than N microseconds,\n"
     "                       1000 to 1000000; default 0: it moves at once\n"
@@ -64,6 +66,10 @@ static void parse_setting(char *setting, struct port_settings *settings, bool *c
         settings->queues = number("queues", setting + 7, 1, MAX_QUEUES);
     else if (strncmp(setting, "rebind-min-us=", 14) == 0)
         settings->rebind_min_us = strcmp(setting + 14, "0") == 0 ? 0 : number("rebind-min-us", setting + 14, 1000, 1000000);
+    else if (strncmp(setting, "max-flows=", 10) == 0)
+        settings->max_flows = number("max-flows", setting + 10, 8, 1 << 27);
+    else if (strcmp(setting, "crc") == 0)
+        settings->crc = true;
     else if (strcmp(setting, "client") == 0)
         *client = true;
     else

@@ -65,6 +65,7 @@ struct port {
     const struct port_ops *ops;
     char name[128]; /* TAP device or socket */
     enum steer steer;
+    bool crc;          /* hash without flowq */
     uint32_t n_queues; /* queues to poll */
     uint32_t index;
     struct flowq_vm *vm;
@@ -83,7 +84,9 @@ struct port {
 
 struct port_settings {
     enum steer steer;
+    bool crc;
     uint32_t queues;
+    uint32_t max_flows;     /* 0: flowq's default */
     uint32_t rebind_min_us; /* 0: off */
 };
 

@@ -80,10 +80,12 @@ static void note(struct port *port, uint32_t qid, struct rte_mbuf **packets, uin
 {
     struct flowq_pkt views[BURST];
 
+    count(&port->counts[qid].from_vm, n);
+    if (port->steer != STEER_AUTO)
+        return; /* nobody will ask */
     for (uint16_t i = 0; i < n; i++)
         views[i] = view(packets[i]);
     flowq_tx_note_burst(port->vm, views, n, qid);
-    count(&port->counts[qid].from_vm, n);
 }
 
 /* Port by port. Steering and grouping the whole burst at once (flowq_rx_steer_burst_vms(), flowq_group_vms(): examples/turn.c) is

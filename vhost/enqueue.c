@@ -7,6 +7,7 @@
 #include "real.h"
 
 #include <rte_pause.h>
+#include <string.h>
 
 void views_gather(struct views *views, uint32_t i, const struct rte_mbuf *packet)
 {
@@ -19,15 +20,27 @@ void views_gather(struct views *views, uint32_t i, const struct rte_mbuf *packet
     flowq_gather(&views->at[i], pieces, n, 0, views->scratch[i], sizeof(views->scratch[i]));
 }
 
+/* Packets of a burst for the same ring, in their order. */
+struct run {
+    uint32_t pair, n;
+    uint32_t taken;   /* that many of the first ones are in the ring */
+    uint64_t reasons; /* of all n: add_reason() */
+};
+
 /* A burst under way. */
 struct burst {
-    struct port *port;
     int vid;
-    uint32_t n;
+    uint32_t n, n_runs;
     struct flowq_decision decisions[BURST];
-    uint32_t taken; /* bit i: packet i is in a ring */
+    uint8_t run_of[BURST]; /* by packet */
+    struct run runs[BURST];
 };
-_Static_assert(BURST <= 32, "burst.taken has a bit for each packet");
+
+/* Packets by reason, a byte for each reason: a burst is counted in registers, and its sums once. */
+static uint64_t add_reason(uint64_t reasons, uint8_t reason) { return reasons + (UINT64_C(1) << 8 * (reason % N_REASONS)); }
+_Static_assert(N_REASONS <= sizeof(uint64_t) && BURST <= UINT8_MAX, "a byte for each reason can count a burst");
+
+/* ---- Into one ring ---- */
 
 static void ring_lock(struct receive_ring *ring)
 {
@@ -38,88 +51,134 @@ static void ring_lock(struct receive_ring *ring)
 
 static void ring_unlock(struct receive_ring *ring) { atomic_store_explicit(&ring->lock, 0, memory_order_release); }
 
-static void count_taken(struct receive_ring *ring, const struct burst *burst, const uint16_t *order, uint32_t taken, uint32_t n)
+/* Those of the first packets of a run, when not all were taken. */
+static uint64_t reasons_of_taken(const struct burst *burst, const struct run *run)
 {
-    count(&ring->taken, taken);
-    if (taken < n)
-        count(&ring->refused, n - taken);
-    for (uint32_t i = 0; i < taken; i++)
-        count(&ring->reasons[burst->decisions[order[i]].reason % N_REASONS], 1);
+    uint64_t reasons = 0;
+
+    for (uint32_t i = 0, seen = 0; seen < run->taken; i++)
+        if (&burst->runs[burst->run_of[i]] == run) {
+            reasons = add_reason(reasons, burst->decisions[i].reason);
+            seen++;
+        }
+    return reasons;
 }
 
-/* Packets order[0] to order[n - 1], which are packets[0] and so on, into one ring (P-C). */
-static uint32_t put(struct burst *burst, uint16_t ring, const uint16_t *order, struct rte_mbuf **packets, uint32_t n)
+/* Mostly there is one reason for all. */
+static void count_reasons(struct receive_ring *ring, uint64_t reasons)
 {
-    struct receive_ring *receive = &burst->port->receive[ring / 2];
-
-    ring_lock(receive);
-    uint32_t taken = real.enqueue(burst->vid, ring, packets, (uint16_t)n);
-    if (taken > n)
-        taken = n;
-    count_taken(receive, burst, order, taken, n);
-    ring_unlock(receive);
-    for (uint32_t i = 0; i < taken; i++)
-        burst->taken |= 1u << order[i];
-    return taken;
+    while (reasons != 0) {
+        uint32_t at = (uint32_t)__builtin_ctzll(reasons) & ~7u;
+        uint64_t n = reasons >> at & UINT8_MAX;
+        count(&ring->reasons[at / 8], n);
+        reasons ^= n << at;
+    }
 }
 
-static bool all_to_one(const uint16_t *queues, uint32_t n)
+/* P-C. `packets`: those of the run. */
+static void put(struct port *port, const struct burst *burst, struct run *run, struct rte_mbuf **packets)
 {
+    struct receive_ring *ring = &port->receive[run->pair];
+
+    ring_lock(ring);
+    run->taken = real.enqueue(burst->vid, (uint16_t)(2 * run->pair), packets, (uint16_t)run->n);
+    if (__builtin_expect(run->taken >= run->n, 1)) {
+        run->taken = run->n;
+        count_reasons(ring, run->reasons);
+    } else {
+        count(&ring->refused, run->n - run->taken);
+        count_reasons(ring, reasons_of_taken(burst, run));
+    }
+    ring_unlock(ring);
+}
+
+/* ---- Ring by ring ---- */
+
+static uint32_t pair_of(uint16_t queue, uint16_t otherwise) { return queue < MAX_PAIRS ? queue : otherwise / 2u; }
+
+/* Are all for one queue? Then they are one run. */
+static bool is_one_run(struct burst *burst, uint16_t ring)
+{
+    const uint16_t qid = burst->decisions[0].qid;
     uint16_t differ = 0;
+    uint64_t reasons = 0;
 
-    for (uint32_t i = 1; i < n; i++)
-        differ |= queues[i] ^ queues[0];
+    for (uint32_t i = 0; i < burst->n; i++) {
+        differ |= burst->decisions[i].qid ^ qid;
+        reasons = add_reason(reasons, burst->decisions[i].reason);
+    }
+    burst->runs[0] = (struct run){.pair = pair_of(qid, ring), .n = burst->n, .reasons = reasons};
     return differ == 0;
 }
 
-static uint16_t ring_of(uint16_t queue, uint16_t otherwise) { return queue < MAX_PAIRS ? (uint16_t)(2 * queue) : otherwise; }
+/* The runs, and the packets of each. */
+static void part(struct burst *burst, uint16_t ring, struct rte_mbuf *const *packets, struct rte_mbuf *(*of_run)[BURST])
+{
+    uint64_t known[MAX_PAIRS / 64] = {0}; /* pairs that have a run: */
+    uint8_t run_of_pair[MAX_PAIRS];
+
+    burst->n_runs = 0;
+    for (uint32_t i = 0; i < burst->n; i++) {
+        uint32_t pair = pair_of(burst->decisions[i].qid, ring);
+        if ((known[pair / 64] >> pair % 64 & 1) == 0) {
+            known[pair / 64] |= UINT64_C(1) << pair % 64;
+            run_of_pair[pair] = (uint8_t)burst->n_runs;
+            burst->runs[burst->n_runs++] = (struct run){.pair = pair};
+        }
+        uint8_t r = burst->run_of[i] = run_of_pair[pair];
+        struct run *run = &burst->runs[r];
+        of_run[r][run->n++] = packets[i];
+        run->reasons = add_reason(run->reasons, burst->decisions[i].reason);
+    }
+}
 
 /* Those that were taken to the front. */
-static uint32_t sort(const struct burst *burst, struct rte_mbuf **packets)
+static void sort(struct burst *burst, struct rte_mbuf **packets)
 {
     struct rte_mbuf *back[BURST];
     uint32_t front = 0, n_back = 0;
 
-    for (uint32_t i = 0; i < burst->n; i++)
-        if ((burst->taken >> i & 1) != 0)
+    for (uint32_t i = 0; i < burst->n; i++) {
+        struct run *run = &burst->runs[burst->run_of[i]];
+        if (run->taken > 0) {
+            run->taken--;
             packets[front++] = packets[i];
-        else
+        } else
             back[n_back++] = packets[i];
-    for (uint32_t i = 0; i < n_back; i++)
-        packets[front + i] = back[i];
-    return front;
+    }
+    memcpy(packets + front, back, n_back * sizeof(*back));
 }
 
-/* Queue by queue. Each queue's packets keep their order, and so do a flow's. */
-static uint32_t spread(struct burst *burst, uint16_t ring, const uint16_t *queues, struct rte_mbuf **packets)
+/* Each ring's packets keep their order, and so do a flow's. Where nothing is left there is nothing to sort. */
+static uint32_t spread(struct port *port, struct burst *burst, uint16_t ring, struct rte_mbuf **packets)
 {
-    uint16_t order[BURST];
-    struct flowq_run runs[BURST];
-    struct rte_mbuf *grouped[BURST];
-    size_t n_runs = flowq_group(queues, burst->n, order, runs, BURST);
+    struct rte_mbuf *of_run[BURST][BURST];
+    uint32_t taken = 0;
 
-    for (uint32_t i = 0; i < burst->n; i++)
-        grouped[i] = packets[order[i]];
-    for (size_t r = 0; r < n_runs; r++)
-        put(burst, ring_of(runs[r].qid, ring), &order[runs[r].first], &grouped[runs[r].first], runs[r].count);
-    return sort(burst, packets);
+    part(burst, ring, packets, of_run);
+    for (uint32_t r = 0; r < burst->n_runs; r++) {
+        put(port, burst, &burst->runs[r], of_run[r]);
+        taken += burst->runs[r].taken;
+    }
+    if (taken < burst->n)
+        sort(burst, packets);
+    return taken;
 }
 
 static uint32_t put_burst(struct port *port, int vid, uint16_t ring, struct rte_mbuf **packets, uint32_t n)
 {
-    static const uint16_t in_order[BURST] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
-                                             16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
-    struct burst burst = {.port = port, .vid = vid, .n = n, .taken = 0};
+    struct burst burst;
     struct views views;
-    uint16_t queues[BURST];
 
+    burst.vid = vid;
+    burst.n = n;
     views_make(&views, packets, n);
     flowq_rx_decide_burst(port->vm, views.at, n, burst.decisions);
-    for (uint32_t i = 0; i < n; i++)
-        queues[i] = burst.decisions[i].qid;
-    if (all_to_one(queues, n))
-        return put(&burst, ring_of(queues[0], ring), in_order, packets, n);
-    return spread(&burst, ring, queues, packets);
+    if (!is_one_run(&burst, ring))
+        return spread(port, &burst, ring, packets);
+    memset(burst.run_of, 0, sizeof(burst.run_of));
+    put(port, &burst, &burst.runs[0], packets);
+    return burst.runs[0].taken;
 }
 
 uint16_t port_enqueue(struct port *port, int vid, uint16_t ring, struct rte_mbuf **packets, uint16_t n)

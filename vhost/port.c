@@ -121,7 +121,6 @@ static void clear_counters(struct port *port)
     for (uint32_t q = 0; q < MAX_PAIRS; q++) {
         struct receive_ring *receive = &port->receive[q];
         struct transmit_ring *transmit = &port->transmit[q];
-        atomic_store(&receive->taken, 0);
         atomic_store(&receive->refused, 0);
         for (uint32_t reason = 0; reason < N_REASONS; reason++)
             atomic_store(&receive->reasons[reason], 0);

@@ -59,9 +59,8 @@ enum {
 
 struct receive_ring {
     _Alignas(CACHE_LINE) _Atomic uint32_t lock;
-    _Atomic uint64_t taken;              /* packets that are in the ring */
     _Atomic uint64_t refused;            /* packets handed back to the caller: the ring was full, or off */
-    _Atomic uint64_t reasons[N_REASONS]; /* of those taken */
+    _Atomic uint64_t reasons[N_REASONS]; /* packets that are in the ring, by why */
 };
 
 /* What the front end says of a transmit ring, as far as librte_vhost does not know it. */

@@ -102,10 +102,12 @@ static void sum_queue(const struct port *port, uint32_t q, struct sums *sums)
     const struct receive_ring *receive = &port->receive[q];
     const struct transmit_ring *transmit = &port->transmit[q];
 
-    sums->taken += atomic_load_explicit(&receive->taken, memory_order_relaxed);
     sums->refused += atomic_load_explicit(&receive->refused, memory_order_relaxed);
-    for (uint32_t reason = 0; reason < N_REASONS; reason++)
-        sums->reasons[reason] += atomic_load_explicit(&receive->reasons[reason], memory_order_relaxed);
+    for (uint32_t reason = 0; reason < N_REASONS; reason++) {
+        uint64_t n = atomic_load_explicit(&receive->reasons[reason], memory_order_relaxed);
+        sums->reasons[reason] += n;
+        sums->taken += n;
+    }
     sums->read += atomic_load_explicit(&transmit->read, memory_order_relaxed);
     sums->late += atomic_load_explicit(&transmit->late, memory_order_relaxed);
     sums->discarded += atomic_load_explicit(&transmit->discarded, memory_order_relaxed);

@@ -11,8 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Rings are as long as virtio-user makes them, and longer than what the programs have on their way. */
-enum { QUEUES = 4, RING = 1024, MBUFS = 16384, BURST = 32, MAX_PORTS = 2 };
+/* Rings are as long as virtio-user makes them, and longer than what the programs have on their way. All of them may be full: one
+   for transmitting keeps its mbufs until it needs their places. */
+enum { QUEUES = 4, RING = 1024, BURST = 32, MAX_PORTS = 2, MBUFS = 3 * MAX_PORTS * QUEUES * RING };
 
 /* Starts DPDK, and a port with QUEUES pairs for each path: numbers 0, 1 ... Waits for the switch. NULL: it has said why not. */
 struct rte_mempool *guest_start(const char *program, const char *const *paths, size_t n_paths);

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Switches that take turns between two guests that are programs (tests/system/traffic.c).
+
+All are there all the time, each with guests of its own, and all but one are stopped. A switch has one processor and the guests have
+another one, before everybody else as far as niceness goes: that of the session, too (sched(7), autogroup), as long as first() holds.
+"""
+import contextlib
+import os
+import re
+import signal
+import statistics
+import subprocess
+
+from lab import Failure
+
+TURN = 0.3  # seconds
+AUTOGROUP = '/proc/self/autogroup'  # sched(7): niceness counts within a session, and this is the session's own
+
+
+def be_nice(value):
+    if os.path.exists(AUTOGROUP):
+        with open(AUTOGROUP, 'w', encoding='ascii') as file:
+            file.write(str(value))
+
+
+@contextlib.contextmanager
+def first():
+    """Before other sessions of this machine. As root."""
+    be_nice(-20)
+    try:
+        yield
+    finally:
+        be_nice(0)
+
+
+def cpu_ns(pid):
+    """What all threads of a process have used, as the scheduler counts it; one that has ended counts no more."""
+    total = 0
+    for task in os.listdir(f'/proc/{pid}/task'):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError), \
+                open(f'/proc/{pid}/task/{task}/schedstat', encoding='ascii') as stat:
+            total += int(stat.read().split()[0])
+    return total
+
+
+class Turn:
+    """rate: packets a second, in both directions; cpu: ns of the switch for each; share: of those that came where they were wanted"""
+
+    def __init__(self, seen, cpu):
+        self.rate = seen['rate']
+        self.share = seen['right'] / max(seen['measured'], 1)
+        self.cpu = cpu / max(2 * (seen['sent'] - seen['lost']), 1)
+
+
+class Contestant:
+    """A switch, which has its sockets (clients of those that the guests make), and its guests. Stopped but for its turns."""
+
+    def __init__(self, lab, process, paths):
+        self.process = process
+        other = ('taskset', '-c', '1') if os.cpu_count() > 1 else ()
+        self.guests = lab.start(*other, f'{lab.build}/tests/system/traffic', *paths, '-', stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                text=True)
+        self.play(1000)
+        process.send_signal(signal.SIGSTOP)
+
+    def play(self, flows, seconds=TURN):
+        before = cpu_ns(self.process.pid)
+        self.guests.stdin.write(f'{flows} {seconds}\n')
+        self.guests.stdin.flush()
+        line = self.guests.stdout.readline()
+        if not line:
+            raise Failure('the guests ended')
+        return Turn({name: int(value) for name, value in re.findall(r'([a-z0-9]+) (\d+)', line)}, cpu_ns(self.process.pid) - before)
+
+    def turn(self, flows, seconds=TURN):
+        self.process.send_signal(signal.SIGCONT)
+        try:
+            turn = self.play(flows, seconds)
+        finally:
+            self.process.send_signal(signal.SIGSTOP)
+        if turn.rate == 0:
+            raise Failure('a switch carries nothing')
+        return turn
+
+    def go_on(self):
+        """So that it can end."""
+        self.process.send_signal(signal.SIGCONT)
+
+
+def rounds(contestants, flows, n, seconds=TURN):
+    """n rounds of one turn each, after one that warms up; another one begins each time. A list of turns for each contestant."""
+    turns = [[] for _ in contestants]
+    for number in range(-1, n):
+        for i in range(len(contestants)):
+            which = (i + number) % len(contestants)
+            turn = contestants[which].turn(flows, seconds)
+            if number >= 0:
+                turns[which].append(turn)
+    return turns
+
+
+def median(turns, what):
+    return statistics.median(getattr(turn, what) for turn in turns)
+
+
+def ratio(turns, others, what):
+    """Median of what the first had for each of the others', in the turns beside each other."""
+    return statistics.median(getattr(a, what) / max(getattr(b, what), 1e-9) for a, b in zip(turns, others))
