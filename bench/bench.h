@@ -179,6 +179,7 @@ void run_threads(void); /* threads.c */
 void run_attacks(void); /* attack.c */
 void run_vms(void);     /* vms.c */
 void run_shapes(void);  /* shapes.c */
+void run_state(void);   /* state.c */
 void run_rss(void);     /* rss.c */
 void run_stages(void);  /* stages.c */
 /* DPDK's Toeplitz hash; words: of the tuple, in the order of the machine (with_softrss.c). */
