@@ -183,6 +183,7 @@ void run_attacks(void); /* attack.c */
 void run_bursts(void);  /* bursts.c: calls for few packets */
 void run_vms(void);     /* vms.c */
 void run_shapes(void);  /* shapes.c */
+void run_state(void);   /* state.c */
 void run_rss(void);     /* rss.c */
 void run_stages(void);  /* stages.c */
 /* DPDK's Toeplitz hash; words: of the tuple, in the order of the machine (with_softrss.c). */

@@ -46,6 +46,7 @@ static int run_child(unsigned number)
     run_attacks();
     run_vms();
     run_shapes();
+    run_state();
     run_rss();
     run_stages();
     return 0;

@@ -1,14 +1,16 @@
 /*
  * What a device model does with flowq beside its packets: what it offers, the guest's commands as typed calls (ctrlqueue.c hands
- * them over as bytes), a ring that is reset, settings that an operator changes, a timer, and what the operator asks. It prints
- * what comes of each.
+ * them over as bytes), a ring that is reset, settings that an operator changes, a timer, what the operator asks, and its state,
+ * which another process takes over. It prints what comes of each.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include <err.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <flowq.h>
 
@@ -130,6 +132,65 @@ static void guest_commands(void)
     receive("automatic again");
 }
 
+/* A stream of the device's own, with flowq's in it. */
+struct device_state {
+    uint8_t bytes[8192];
+    size_t n, at;
+};
+
+static int write_state(void *ctx, const void *data, size_t size)
+{
+    struct device_state *s = ctx;
+
+    if (sizeof(s->bytes) - s->n < size)
+        return -ENOSPC;
+    memcpy(s->bytes + s->n, data, size);
+    s->n += size;
+    return 0;
+}
+
+static int64_t read_state(void *ctx, void *data, size_t size)
+{
+    struct device_state *s = ctx;
+    size_t n = s->n - s->at < size ? s->n - s->at : size;
+
+    memcpy(data, s->bytes + s->at, n);
+    s->at += n;
+    return (int64_t)n;
+}
+
+/* The guest moves to another host: the vm there is made with the same settings, and knows nothing yet. */
+static void move_guest(void)
+{
+    static struct device_state state;
+    struct flowq_loaded loaded = {.size = sizeof(loaded)};
+
+    must("flowq_vm_save", flowq_vm_save(vm, FLOWQ_STATE_ALL, FLOWQ_STATE_UNLIMITED, write_state, &state));
+    flowq_vm_destroy(vm);
+    memset(config.secret, 0, sizeof(config.secret));
+    must("flowq_vm_create", flowq_vm_create(&config, &vm));
+    must("flowq_vm_load", flowq_vm_load(vm, FLOWQ_STATE_ALL, read_state, &state, &loaded));
+    printf("moved: %" PRIu64 " bindings\n", loaded.bindings);
+}
+
+/* The process starts anew; the file would have a name. */
+static void restart(void)
+{
+    struct flowq_loaded loaded = {.size = sizeof(loaded)};
+    FILE *file = tmpfile();
+
+    if (file == NULL)
+        err(1, "tmpfile");
+    must("flowq_vm_save_fd", flowq_vm_save_fd(vm, FLOWQ_STATE_ALL, FLOWQ_STATE_UNLIMITED, fileno(file)));
+    flowq_vm_destroy(vm);
+    must("flowq_vm_create", flowq_vm_create(&config, &vm));
+    if (lseek(fileno(file), 0, SEEK_SET) != 0)
+        err(1, "lseek");
+    must("flowq_vm_load_fd", flowq_vm_load_fd(vm, FLOWQ_STATE_ALL, fileno(file), &loaded));
+    printf("restarted: %" PRIu64 " bindings\n", loaded.bindings);
+    fclose(file);
+}
+
 int main(void)
 {
     if (flowq_version() < FLOWQ_VERSION)
@@ -153,6 +214,10 @@ int main(void)
     transmit(0, 2);
     flowq_vm_maintain(vm); /* a timer, about once a second */
     receive("not learning");
+    move_guest();
+    receive("after the move");
+    restart();
+    receive("after the restart");
     flowq_vm_destroy(vm);
     return 0;
 }

@@ -47,6 +47,10 @@ static const char help_text[] =
     "                       1000 to 1000000; default 0: it moves at once\n"
     "    client             the hypervisor listens on SOCKET, and we connect\n"
     "\n"
+    "  --state FOLDER       flows outlive the switch: they are read from there when it starts, for the guests that come first, "
+    "and\n"
+    "                       written when it ends\n"
+    "  --save-every N       and every N seconds, in case it is killed; 1 to 86400\n"
     "  --workers N          threads that forward, 1 to 16; default 1\n"
     "  --json               statistics as JSON, one object on a line\n"
     "  --verbose            lets DPDK say what it does\n"
@@ -139,40 +143,67 @@ static void stop_dpdk(void)
 
 /* ---- Start and stop ---- */
 
-static void run(const sigset_t *signals, bool json)
+struct options {
+    uint32_t workers;
+    bool json, verbose;
+    const char *folder;  /* of state; NULL: none is kept */
+    uint32_t save_every; /* seconds; 0: only at the end */
+};
+
+/* 0: it is time to save. */
+static int next_signal(const sigset_t *signals, const struct options *o)
 {
-    void (*report)(FILE *) = json ? report_json : report_text;
+    const struct timespec while_waiting = {.tv_sec = o->save_every ? o->save_every : 86400};
     int signal;
 
-    while (sigwait(signals, &signal) == 0 && signal == SIGUSR1)
-        report(stdout);
+    do
+        signal = sigtimedwait(signals, NULL, &while_waiting);
+    while (signal < 0 && (errno == EINTR || (errno == EAGAIN && o->save_every == 0)));
+    return signal < 0 ? 0 : signal;
+}
+
+static void run(const sigset_t *signals, const struct options *o)
+{
+    void (*report)(FILE *) = o->json ? report_json : report_text;
+
+    for (int signal; (signal = next_signal(signals, o)) == SIGUSR1 || signal == 0;) {
+        if (signal == SIGUSR1)
+            report(stdout);
+        else if (o->folder != NULL)
+            state_save(o->folder);
+    }
     workers_stop();
+    if (o->folder != NULL)
+        state_save(o->folder);
     report(stdout);
 }
 
-static int run_ports(char **ports, int n, uint32_t workers, bool json, bool verbose)
+static int run_ports(char **ports, int n, const struct options *o)
 {
     sigset_t signals = block_signals(); /* DPDK starts threads, too */
     int result = 0;
 
-    if (start_dpdk(verbose) != 0)
+    if (start_dpdk(o->verbose) != 0)
         return EXIT_FAILURE;
     for (int i = 0; i < n && result == 0; i++)
         result = add_port(ports[i]);
+    if (result == 0 && o->folder != NULL)
+        state_load(o->folder);
     if (result == 0)
         result = vhost_ports_open();
     if (result == 0)
-        result = workers_start(workers);
+        result = workers_start(o->workers);
     if (result == 0)
-        run(&signals, json);
+        run(&signals, o);
     ports_close();
     stop_dpdk();
     return result == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-enum { OPT_WORKERS = 256, OPT_JSON, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
+enum { OPT_STATE = 256, OPT_SAVE_EVERY, OPT_WORKERS, OPT_JSON, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
 
 static const struct option long_options[] = {
+    {"state", required_argument, NULL, OPT_STATE},     {"save-every", required_argument, NULL, OPT_SAVE_EVERY},
     {"workers", required_argument, NULL, OPT_WORKERS}, {"json", no_argument, NULL, OPT_JSON},
     {"verbose", no_argument, NULL, OPT_VERBOSE},       {"help", no_argument, NULL, OPT_HELP},
     {"version", no_argument, NULL, OPT_VERSION},       {NULL, 0, NULL, 0},
@@ -180,20 +211,25 @@ static const struct option long_options[] = {
 
 int main(int argc, char **argv)
 {
-    bool json = false, verbose = false;
-    uint32_t workers = 1;
+    struct options o = {.workers = 1};
     int option;
 
     while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
         switch (option) {
+        case OPT_STATE:
+            o.folder = optarg;
+            break;
+        case OPT_SAVE_EVERY:
+            o.save_every = number("--save-every", optarg, 1, 86400);
+            break;
         case OPT_WORKERS:
-            workers = number("--workers", optarg, 1, MAX_WORKERS);
+            o.workers = number("--workers", optarg, 1, MAX_WORKERS);
             break;
         case OPT_JSON:
-            json = true;
+            o.json = true;
             break;
         case OPT_VERBOSE:
-            verbose = true;
+            o.verbose = true;
             break;
         case OPT_HELP:
             printf("%s\n%s", usage_line, help_text);
@@ -208,5 +244,5 @@ int main(int argc, char **argv)
     }
     if (argc - optind < 2)
         bad_usage("it takes at least two ports", NULL);
-    return run_ports(argv + optind, argc - optind, workers, json, verbose);
+    return run_ports(argv + optind, argc - optind, &o);
 }

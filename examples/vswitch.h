@@ -8,6 +8,7 @@
  *   vswitch_vhost.c    ports behind which a guest is, and what its messages mean for flowq
  *   vswitch_tap.c      ports that are TAP devices
  *   vswitch_offload.c  checksum and segmentation offloads, between DPDK's form and virtio's
+ *   vswitch_state.c    ports that keep their flows over a restart
  *   vswitch_report.c   statistics as text and as JSON
  *
  * Threads. Workers, each with its share of the transmit queues; librte_vhost's thread, which calls us when a guest comes, goes,
@@ -74,6 +75,7 @@ struct port {
     _Atomic bool rx_on[MAX_QUEUES]; /* as the guest says; a TAP's are always on */
     _Atomic bool tx_on[MAX_QUEUES];
     _Atomic uint32_t connections;
+    bool loaded; /* its flows are those of a switch before this one, and of the guest that comes first */
     /* vhost */
     _Atomic int vid;                    /* librte_vhost's number of the device, or NO_DEVICE */
     rte_spinlock_t rx_lock[MAX_QUEUES]; /* several workers may have packets for one receive ring */
@@ -136,6 +138,12 @@ void offload_to_header(const struct rte_mbuf *packet, struct virtio_net_hdr *hea
 
 int workers_start(uint32_t n);
 void workers_stop(void);
+
+/* ---- State ---- */
+
+/* Before the first guest and the workers: takes over what is in the folder; what cannot be taken is told, and left out. */
+void state_load(const char *folder);
+void state_save(const char *folder);
 
 /* ---- Report ---- */
 

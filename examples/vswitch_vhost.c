@@ -3,7 +3,8 @@
  *
  * What librte_vhost tells us, and what it means:
  *
- *   new_connection        A front end has come; who is behind it we cannot know: flowq forgets the flows of the one before. All
+ *   new_connection        A front end has come; who is behind it we cannot know: flowq forgets the flows of the one before; but
+ *                         not when they were loaded (--state), as whoever asks for that says that the guest is the same. All
  *                         queues are off. The number of pairs is the most there can be; which of them the guest uses it says by
  *                         the next.
  *   vring_state_changed   Even numbers are receive rings (the guest's): handed to flowq here and now. Packets that a worker has
@@ -78,7 +79,9 @@ static void expect_guest(struct port *port)
         atomic_store(&port->rx_on[q], false);
         atomic_store(&port->tx_on[q], true); /* until told otherwise; librte_vhost looks, too */
     }
-    flowq_vm_reset(port->vm, FLOWQ_RESET_FLOWS | FLOWQ_RESET_CONFIG); /* not QUEUES: that would switch them on */
+    /* Not QUEUES: that would switch them on. */
+    flowq_vm_reset(port->vm, port->loaded ? FLOWQ_RESET_CONFIG : FLOWQ_RESET_FLOWS | FLOWQ_RESET_CONFIG);
+    port->loaded = false; /* the next guest may be another one */
     flowq_vm_set_queue_pairs(port->vm, MAX_QUEUES);
 }
 

@@ -18,8 +18,8 @@
  *
  * CAVEATS
  *
- *   - flowq_vm_destroy() is the one call that must not run beside any other on the same vm. Everything else may run beside
- *     anything.
+ *   - flowq_vm_destroy() and flowq_vm_load() are the calls that must not run beside any other on the same vm. Everything else may
+ *     run beside anything.
  *   - A section (flowq_enter) belongs to one OS thread. Do not hold one across blocking, a coroutine switch or fork.
  *   - A vm belongs to the process and to the copy of the library that made it. After fork, the child makes its own.
  *   - Allocator, clock and log callbacks must not call flowq.
@@ -307,9 +307,9 @@ void flowq_vm_maintain(struct flowq_vm *vm);
 /* ---- Threads --------------------------------------------------------------------------------------------------------------- */
 
 /*
- * Any number of threads may call anything on any vm at once (but destroy). The first call of a thread registers it, which
- * allocates; this does it ahead of time. A thread that could not be registered still gets the fallback queue, and learns nothing,
- * counted. A thread that ends is unregistered, and sections it left open are closed.
+ * Any number of threads may call anything on any vm at once (but destroy and load). The first call of a thread registers it,
+ * which allocates; this does it ahead of time. A thread that could not be registered still gets the fallback queue, and learns
+ * nothing, counted. A thread that ends is unregistered, and sections it left open are closed.
  *
  * Returns 0 (also when registered already) or -ENOMEM: out of memory, or the thread is in its last rounds of destructors of
  * thread-specific data. The child of fork() begins unregistered, with no section open. Since 0.9.
@@ -785,7 +785,7 @@ struct flowq_stats {
     uint32_t queues_noted;              /* distinct queues that notes named within active_ms */
     uint64_t note[FLOWQ_NOTE_SLOTS];    /* notes by outcome, FLOWQ_NOTE_* */
     uint64_t steer[FLOWQ_REASON_SLOTS]; /* decisions by reason, FLOWQ_REASON_* */
-    uint64_t inserted;                  /* bindings made */
+    uint64_t inserted;                  /* bindings made: by notes, and by flowq_vm_load() */
     uint64_t live;                      /* bindings in the table now, stale ones included */
     uint64_t displaced_embryonic;       /* bindings that gave their place to a newcomer, by class (S9) */
     uint64_t displaced_closing;
@@ -801,6 +801,7 @@ struct flowq_stats {
     uint64_t retired_bytes;   /* superseded, waiting for sections to close */
     uint64_t vm_bytes;        /* allocated for the vm in all, table included */
     uint64_t rss_elsewhere;   /* packets whose queue by RSS was not enabled, so that the next one in use got them */
+    uint64_t loaded;          /* bindings made by flowq_vm_load() */
 };
 
 /*
@@ -906,6 +907,94 @@ uint32_t flowq_version(void);
 
 /* The same as text, "major.minor.patch"; static storage. Thread-safe, never allocates. Since 0.9. */
 const char *flowq_version_string(void);
+
+/* ---- State that outlives the process --------------------------------------------------------------------------------------- */
+
+/*
+ * A vm's state as a stream of bytes, for a file, a socket, or vhost-user's device state: what a switch that is restarted, or a
+ * host that a VM moves to, needs so that each flow goes on to where it went. flowq-state(5) has the format, which is the same
+ * for all machines; a stream of today can be loaded for ever. If it holds bindings it holds the secret that keys the hashes, too:
+ * keep it as you keep the memory of the process (flowq_vm_save(3), SECURITY.md).
+ */
+
+/* Parts of a vm's state. */
+enum flowq_state {
+    FLOWQ_STATE_PAIRS = 1 << 0,    /* queue pairs in use */
+    FLOWQ_STATE_RINGS = 1 << 1,    /* which receive queues are enabled, and being reset */
+    FLOWQ_STATE_FEATURES = 1 << 2, /* feature bits that the driver accepted: virtio_features */
+    FLOWQ_STATE_HASH = 1 << 3,     /* RSS, or hash types and key alone */
+    FLOWQ_STATE_TUNNELS = 1 << 4,  /* tunnels of which the inner header is hashed */
+    FLOWQ_STATE_FLOWS = 1 << 5,    /* the secret; which queues unbound flows take; bindings */
+    FLOWQ_STATE_ALL = (1 << 6) - 1
+};
+
+/* In place of a number of bytes: no limit. */
+FLOWQ_WIDE_ enum flowq_state_bytes { FLOWQ_STATE_UNLIMITED = 0xffffffffffffffff };
+
+/*
+ * Saves parts of a vm, FLOWQ_STATE_* in `what`, while everything goes on: notes, steering, setters. Bindings take
+ * `bindings_bytes` bytes of the stream at most, about 20 each; if there are more, the ones noted last are saved; 0: none, and
+ * unbound flows still find their queues. A binding that a note made before the call is in the stream, also if it is moved or
+ * noted again meanwhile, as long as there is room; one that is made meanwhile may be, and takes room as the newest. Fragments are
+ * not saved: what is on its way when a process ends is lost or late.
+ *
+ * write   takes `size` bytes at data, 4096 at most, and returns 0, or a negative error number, which ends the call. It is called
+ *         while the library holds no lock and has no section open; the stream comes in order.
+ *
+ * Returns 0, or
+ *   -EINVAL  vm or write is NULL; what is 0 or has a bit that this version does not know
+ *   -ENOMEM  the thread could not be registered
+ *   or what write returned
+ * Thread-safe. Does not allocate; takes some 40 KiB of stack. Since 0.9.
+ */
+int flowq_vm_save(struct flowq_vm *vm, uint32_t what, uint64_t bindings_bytes,
+                  int (*write)(void *ctx, const void *data, size_t size), void *ctx);
+
+/* The same, written to a file descriptor, which may be a pipe or a socket. Errors of write(2) besides; -EIO if it writes
+   nothing. Since 0.9. */
+int flowq_vm_save_fd(struct flowq_vm *vm, uint32_t what, uint64_t bindings_bytes, int fd);
+
+/* What became of a stream. */
+struct flowq_loaded {
+    uint32_t size;         /* in: sizeof(struct flowq_loaded); out: bytes written */
+    uint32_t parts;        /* FLOWQ_STATE_*: what was asked for and was there */
+    uint64_t bindings;     /* taken over */
+    uint64_t other_keys;   /* bindings left out: saved with other settings of keys or tunnels, or another format of keys */
+    uint64_t other_queues; /* left out: of queues that this vm cannot have */
+    uint64_t no_room;      /* left out: max_flows, or their place was full; those noted longest ago */
+    uint64_t not_saved;    /* left out by flowq_vm_save() already */
+};
+
+/*
+ * Loads parts of a stream, those of `what` that are there, into a vm that has no bindings, one that was just made for example;
+ * all or nothing. A vhost-user back end loads FLOWQ_STATE_FLOWS, as its front end tells it the rest; a device model all.
+ *
+ * This is the other call, beside flowq_vm_destroy(), that must not run beside any other on the same vm: load before the vm is
+ * shown to other threads, or while they leave it alone.
+ *
+ * The vm takes over the stream's secret. Bindings keep their queue, class and age (time between save and load does not count),
+ * and how long they have been bound, for rebind_min. Those of queues that are not in use wait (S11). Unbound flows take the
+ * queues that they took, as soon as just those queues are in use that were. A binding is left out, and counted in *loaded, if
+ * this vm makes other keys, has no such queue, or has no room.
+ *
+ * read    gives up to `size` bytes; returns how many, 0 at the end, or a negative error number, which ends the call
+ * loaded  filled up to loaded->size bytes on success; may be NULL
+ *
+ * No byte behind the stream's end is read. What comes may be of anybody: all of it is checked before it is used. Returns 0, or,
+ * and then the vm is as it was,
+ *   -EINVAL   vm or read is NULL; what is 0 or has a bit that this version does not know; loaded->size is below 8
+ *   -EBUSY    the vm has bindings
+ *   -EBADMSG  this is no such stream, or one that is cut, damaged, too large, or of a version that this one cannot read
+ *   -ENOTSUP  the stream has queue pairs, hash types, tunnels or an indirection table that this vm does not offer
+ *   -ENOMEM   out of memory
+ *   or what read returned
+ * Allocates: a table beside the one there is, which goes then. Since 0.9.
+ */
+int flowq_vm_load(struct flowq_vm *vm, uint32_t what, int64_t (*read)(void *ctx, void *data, size_t size), void *ctx,
+                  struct flowq_loaded *loaded);
+
+/* The same, read from a file descriptor. Errors of read(2) besides. Since 0.9. */
+int flowq_vm_load_fd(struct flowq_vm *vm, uint32_t what, int fd, struct flowq_loaded *loaded);
 
 /* ---- Short names ----------------------------------------------------------------------------------------------------------- */
 

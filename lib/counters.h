@@ -37,7 +37,8 @@
     each(table_bytes, 1, GAUGE, NONE, "table_bytes", "bytes", "Memory of the flow table, retired memory included.")              \
     each(retired_bytes, 1, GAUGE, NONE, "retired_bytes", "bytes", "Superseded memory that waits for sections to close.")         \
     each(vm_bytes, 1, GAUGE, NONE, "vm_bytes", "bytes", "Memory of the vm in all, its table included.")                          \
-    each(rss_elsewhere, 1, TOTAL, NONE, "rss_elsewhere", "", "Packets whose queue by RSS was not enabled.")
+    each(rss_elsewhere, 1, TOTAL, NONE, "rss_elsewhere", "", "Packets whose queue by RSS was not enabled.")                      \
+    each(loaded, 1, TOTAL, NONE, "flows_loaded", "", "Bindings taken over from a process before.")
 
 #define COUNTERS_QUEUE(each)                                                                                                     \
     each(in_use, 1, GAUGE, QUEUE, "queue_in_use", "", "1 if the receive queue is in use now.")                                   \

@@ -6,7 +6,7 @@ void hash_secret_expand(struct hash_secret *s, const uint8_t seed[FLOWQ_SECRET_S
 {
     /* Word i is XXH3 of the seed under seed i: cheap, repeatable, and no word is a copy of the seed itself. */
     for (uint64_t i = 0; i < sizeof(s->bytes) / sizeof(uint64_t); i++) {
-        uint64_t word = XXH3_64bits_withSeed(seed, FLOWQ_SECRET_SIZE, i + 1);
+        uint64_t word = hash_le(XXH3_64bits_withSeed(seed, FLOWQ_SECRET_SIZE, i + 1));
         memcpy(s->bytes + i * sizeof(word), &word, sizeof(word));
     }
     uint64_t part[4];
@@ -19,9 +19,17 @@ void hash_secret_expand(struct hash_secret *s, const uint8_t seed[FLOWQ_SECRET_S
     s->v4.tag_mask = -tag_low;
 }
 
-uint64_t hash_tagged(const struct hash_secret *s, const struct key *k)
+uint64_t hash_tagged(const struct hash_secret *s, const struct key *key)
 {
     enum { ONE = KEY_VLAN_BYTES, BOTH = KEY_VLAN_BYTES + KEY_VNI_BYTES };
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    const struct key *k = key;
+#else
+    struct key turned = *key; /* words of ids are numbers, not bytes as they stand in a header */
+    for (uint32_t i = key_l4_word(key) + 1; i < key->bytes / 8; i++)
+        turned.word[i] = hash_le(key->word[i]);
+    const struct key *k = &turned;
+#endif
     /* The lengths are constants to XXH3, which has a function for each. */
     switch (k->bytes) {
     case KEY_V6_BYTES + ONE:

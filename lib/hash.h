@@ -15,6 +15,9 @@
  * queue of an unbound flow can be observed from outside and must not tell where the table would put it. It is worked out on a
  * miss alone, from the header again.
  *
+ * Both are the same on every machine, as bindings and the slots of the fallback go from one to another (state.h): what is hashed,
+ * and the secret, are bytes in the same order, and what is calculated with is read from them as little-endian.
+ *
  * XXH3 is no pseudo-random function; SECURITY.md says what the secret buys.
  */
 #ifndef FLOWQ_LIB_HASH_H
@@ -34,6 +37,25 @@ struct hash_secret_v4 {
 
 /* What there is beside ports in the second word of a key of TCP over IPv4: most packets need not be told what they are. */
 #define HASH_TCP key_l4_make(0, PROTO_TCP, 4)
+
+/* A word in memory order as the number that little-endian machines see in it, and back. */
+static inline uint64_t hash_le(uint64_t word)
+{
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return word;
+#else
+    return __builtin_bswap64(word);
+#endif
+}
+
+static inline uint32_t hash_le32(uint32_t word)
+{
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return word;
+#else
+    return __builtin_bswap32(word);
+#endif
+}
 
 /* Lowest bit of a tag: the least hash there is, as a tag of zero is an empty slot's. */
 static inline uint64_t hash_least(const struct hash_secret_v4 *s) { return -s->tag_mask; }
@@ -141,11 +163,11 @@ static inline uint64_t hash_frag(const struct hash_secret *s, const struct parse
  */
 
 /* What counts of key_l4_make()'s word: the ports in ascending order (as one number, in whatever order that is), and the
-   protocol. */
+   protocol. Where little-endian machines have them. */
 static inline uint64_t hash_spread_l4(uint32_t ports, uint8_t protocol)
 {
-    uint32_t swapped = ports << 16 | ports >> 16;
-    return (ports < swapped ? ports : swapped) | (uint64_t)protocol << 32;
+    uint32_t there = hash_le32(ports), swapped = there << 16 | there >> 16;
+    return (there < swapped ? there : swapped) | (uint64_t)protocol << 32;
 }
 
 static inline uint64_t hash_spread_l4_of(uint64_t l4)
@@ -169,14 +191,15 @@ static inline struct hash_spread_secret hash_spread_secret(const struct hash_sec
 /* l4: hash_spread_l4(). */
 static inline uint32_t hash_spread_v4(const struct hash_spread_secret s, uint64_t addresses, uint64_t l4)
 {
-    uint64_t back = addresses << 32 | addresses >> 32;
-    return hash_spread_mix(hash_fold((addresses < back ? addresses : back) ^ s.word[0], l4 ^ s.word[1]));
+    uint64_t there = hash_le(addresses), back = there << 32 | there >> 32;
+    return hash_spread_mix(hash_fold((there < back ? there : back) ^ s.word[0], l4 ^ s.word[1]));
 }
 
 static inline uint32_t hash_spread_v6(const struct hash_spread_secret s, const uint64_t address[4], uint64_t l4)
 {
     uint64_t ports = l4 ^ s.word[1];
-    uint64_t source = address[0] * s.word[2] + address[1], destination = address[2] * s.word[2] + address[3];
+    uint64_t source = hash_le(address[0]) * s.word[2] + hash_le(address[1]);
+    uint64_t destination = hash_le(address[2]) * s.word[2] + hash_le(address[3]);
     return hash_spread_mix(hash_fold(source ^ ports, destination ^ ports));
 }
 

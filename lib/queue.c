@@ -156,6 +156,34 @@ static void queue_share_locked(struct queues *q, uint32_t n)
     c->slots_each = s.each;
 }
 
+/* ---- Slots that were saved ------------------------------------------------------------------------------------------------- */
+
+static void queues_restore_locked(struct queues *q, const struct queue_slots *s)
+{
+    struct queue_control *c = q->control;
+    const uint32_t slots = queue_n_slots(q->max);
+    for (uint32_t i = 0; i < slots; i++)
+        u16_store_release(&c->slot[i], s->slot[i]); /* Q-A */
+    memcpy(c->sharing, s->set, queue_bitmap_bytes(q->max));
+    memcpy(c->more, s->more, queue_bitmap_bytes(q->max));
+    c->slots_each = slots / s->n;
+}
+
+/* n queues are in use. True: they share what was saved, from now on. */
+static bool queues_restore_if_due_locked(struct queues *q, uint32_t n)
+{
+    struct queue_control *c = q->control;
+    const struct queue_slots *s = c->saved;
+    uint64_t others = 0;
+    for (uint32_t w = 0; w < queues_words(q->max); w++)
+        others |= u64_load_relaxed(&q->in_use[w]) & ~s->set[w];
+    bool due = (c->awaits_saved || n == 0) && !others;
+    c->awaits_saved = due && n != s->n;
+    if (due && n == s->n)
+        queues_restore_locked(q, s);
+    return due && n == s->n;
+}
+
 /* ---- The set --------------------------------------------------------------------------------------------------------------- */
 
 /* Q-B */
@@ -183,7 +211,8 @@ static void queues_publish_locked(struct queues *q)
         n += queue_n_bits(in_use);
     }
     u64_store_release(&q->in_use_low, u64_load_relaxed(&q->in_use[0]));
-    if (n > 1)
+    bool restored = c->saved && queues_restore_if_due_locked(q, n);
+    if (n > 1 && !restored)
         queue_share_locked(q, n);
     u32_store_release(&q->summary, n << 16 | lowest); /* Q-A */
     queues_set_mode(q, QUEUES_SINGLE, n <= 1);
@@ -316,4 +345,100 @@ uint16_t queue_next_in_use(const struct queues *q, uint32_t qid)
         return (uint16_t)(at * 64 + (uint32_t)__builtin_ctzll(word));
     /* No word is read at the same instant as another: the one queue in use may have been in another word each time. */
     return queues_lowest(u32_load_acquire(&q->summary));
+}
+
+/* ---- State that is saved --------------------------------------------------------------------------------------------------- */
+
+size_t queues_slots_bytes(const struct queues *q)
+{
+    return 2 * queue_bitmap_bytes(q->max) + (q->max + (size_t)queue_n_slots(q->max)) * sizeof(uint16_t);
+}
+
+/* What each queue gets, in count[], for what it wished. */
+static void queues_settle_counts(const struct queues *q, struct queue_slots *s)
+{
+    const uint32_t each = queue_n_slots(q->max) / s->n;
+    uint32_t n_more = queue_n_slots(q->max) % s->n;
+    for (unsigned turn = 0; turn < 2; turn++) /* first those that wish for more */
+        for (uint32_t qid = 0; qid < q->max && n_more; qid++) {
+            if (!queue_bit(s->set, qid) || queue_bit(s->more, qid) || (turn == 0 && s->count[qid] <= each))
+                continue;
+            s->more[qid / 64] |= UINT64_C(1) << qid % 64;
+            n_more--;
+        }
+    for (uint32_t qid = 0; qid < q->max; qid++)
+        s->count[qid] = (uint16_t)(queue_bit(s->set, qid) ? each + queue_bit(s->more, qid) : 0);
+}
+
+bool queues_settle(const struct queues *q, struct queue_slots *s, void *mem, const uint8_t *wished, uint32_t n)
+{
+    const uint32_t slots = queue_n_slots(q->max);
+    memset(mem, 0, queues_slots_bytes(q));
+    *s = (struct queue_slots){.set = mem};
+    s->more = s->set + queues_words(q->max);
+    s->count = (uint16_t *)(s->more + queues_words(q->max));
+    s->slot = s->count + q->max;
+    for (uint32_t i = 0; i < slots; i++) {
+        size_t at = (size_t)((uint64_t)i * n / slots) * sizeof(uint16_t); /* of the same hashes */
+        uint16_t qid = (uint16_t)(wished[at] << 8 | wished[at + 1]);
+        s->slot[i] = qid < q->max ? qid : FLOWQ_DROP;
+        if (qid >= q->max)
+            continue;
+        s->n += !queue_bit(s->set, qid);
+        s->set[qid / 64] |= UINT64_C(1) << qid % 64;
+        s->count[qid]++;
+    }
+    if (s->n < 2)
+        return false;
+    queues_settle_counts(q, s);
+    for (uint32_t i = 0; i < slots; i++) {
+        if (s->slot[i] != FLOWQ_DROP && s->count[s->slot[i]] > 0)
+            s->count[s->slot[i]]--;
+        else
+            s->slot[i] = FLOWQ_DROP;
+    }
+    for (uint32_t i = 0, qid = 0; i < slots; i++) {
+        if (s->slot[i] != FLOWQ_DROP)
+            continue;
+        while (s->count[qid] == 0)
+            qid++;
+        s->count[qid]--;
+        s->slot[i] = (uint16_t)qid;
+    }
+    return true;
+}
+
+uint32_t queues_n_slots(const struct queues *q) { return queue_n_slots(q->max); }
+uint16_t queues_slot(const struct queues *q, uint32_t i) { return u16_load_relaxed(&q->control->slot[i]); }
+
+void queues_rings(struct queues *q, uint32_t w, uint64_t *enabled, uint64_t *resetting)
+{
+    mutex_lock(&q->control->lock);
+    *enabled = q->control->enabled[w];
+    *resetting = q->control->resetting[w];
+    mutex_unlock(&q->control->lock);
+}
+
+void queues_load(struct queues *q, const struct queues_load *load)
+{
+    struct queue_control *c = q->control;
+    const size_t bytes = queue_bitmap_bytes(q->max);
+    mutex_lock(&c->lock);
+    if (load->pairs)
+        c->pairs = load->pairs;
+    if (load->named || load->forget_named)
+        memset(c->named, 0, bytes);
+    for (uint32_t i = 0; i < load->n_named; i++)
+        c->named[load->named[i] / 64] |= UINT64_C(1) << load->named[i] % 64;
+    if (load->enabled)
+        memcpy(c->enabled, load->enabled, bytes);
+    if (load->resetting)
+        memcpy(c->resetting, load->resetting, bytes);
+    if (load->slots) {
+        queues_restore_locked(q, load->slots);
+        c->saved = load->slots;
+        c->awaits_saved = true;
+    }
+    queues_publish_locked(q);
+    mutex_unlock(&c->lock);
 }

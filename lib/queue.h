@@ -37,6 +37,11 @@
  * While one queue is in use it has all flows, whatever the slots say, and while none is in use there is no fallback. What the
  * slots then still say only decides which flows those that come next take from it.
  *
+ * Slots may come from a process before this one (state.h). A vhost-user front end switches the guest's rings on again one by one,
+ * each of which moves some slots; so what came is kept, and stands there again, at once, when just its queues are in use: the one
+ * change that moves a slot between queues that stay. It happens once, unless a queue that is not among them comes before; and
+ * again after none was in use, when there was no fallback that could be steady.
+ *
  * ORDERING
  *   Q-A  setters store in_use, then slot, then summary, each by release. A reader loads the slot (acquire), then the queue's
  *        bit: one that sees a slot as a setter left it sees the queues that this setter brought, too, and any number that ever
@@ -65,6 +70,8 @@ struct queue_control {
     uint64_t *more;      /* those of them that hold slots_each + 1; the others hold slots_each */
     uint64_t *gets_more; /* as `more` is about to be */
     uint16_t *gives;     /* per queue: slots it has to give up; NULL: there are so few that a setter has them on its stack */
+    const struct queue_slots *saved; /* slots of before; NULL: there are none */
+    bool awaits_saved;               /* they are to be as these again when just their queues are in use */
     uint32_t slots_each;
     uint32_t pairs;
     pthread_mutex_t lock;
@@ -108,6 +115,39 @@ size_t queues_bytes(uint32_t max);
    -ENOMEM (no mutex). */
 int queues_init(struct queues *q, uint32_t max, atomic_u64 *many, void *mem);
 void queues_fini(struct queues *q);
+
+/* ---- State that is saved (state.h) ----------------------------------------------------------------------------------------- */
+
+/* Slots of another time or process, in one block of queues_slots_bytes(). */
+struct queue_slots {
+    uint32_t n;      /* queues, at least 2 */
+    uint64_t *set;   /* which */
+    uint64_t *more;  /* those that have one slot more */
+    uint16_t *count; /* per queue; scratch */
+    uint16_t *slot;
+};
+size_t queues_slots_bytes(const struct queues *q);
+/* Makes slots of the n wished ones in the stream, big-endian, a power of two, so that each queue below max gets its share,
+   whatever they say. False: they name fewer than two such queues. mem: of that size, aligned to 8. */
+bool queues_settle(const struct queues *q, struct queue_slots *to, void *mem, const uint8_t *wished, uint32_t n);
+/* How many slots there are; one of them, as it is now. */
+uint32_t queues_n_slots(const struct queues *q);
+uint16_t queues_slot(const struct queues *q, uint32_t i);
+/* Word w of the bits of queues that are enabled, and being reset. */
+void queues_rings(struct queues *q, uint32_t w, uint64_t *enabled, uint64_t *resetting);
+
+/* What is NULL or 0 stays as it is. Nobody else uses the queues now. */
+struct queues_load {
+    uint32_t pairs;
+    const uint16_t *named; /* n_named queues beside the pairs */
+    uint32_t n_named;
+    bool forget_named;
+    const uint64_t *enabled, *resetting; /* queues_words(max) each */
+    const struct queue_slots *slots;     /* stays in use */
+};
+void queues_load(struct queues *q, const struct queues_load *load);
+
+/* ---- Setters --------------------------------------------------------------------------------------------------------------- */
 
 /* The setters of the public interface; arguments are valid already, qid may be FLOWQ_ALL_QUEUES. Setting the pairs forgets the
    queues that are named. */

@@ -24,7 +24,8 @@ struct rss {
     size_t bytes;
     struct rss *retired_next;
     uint64_t retired_stamp;
-    uint16_t table[]; /* table_mask + 1 queues; then the one for packets without a hash */
+    uint32_t n_readers; /* of virtio_read(), under its lock: it is not freed as long as there are any */
+    uint16_t table[];   /* table_mask + 1 queues; then the one for packets without a hash */
 };
 
 /* Room for a table of n entries, all of it still zero; NULL: no memory. */

@@ -40,7 +40,7 @@ static void stats_read_each(const struct stats *from, unsigned first, unsigned n
 
 static uint64_t stats_vm_bytes(const struct flowq_vm *vm)
 {
-    return vm->bytes + u64_load_relaxed(&vm->table.grow.bytes) + u64_load_relaxed(&vm->virtio.bytes);
+    return vm->bytes + u64_load_relaxed(&vm->table.grow.bytes) + u64_load_relaxed(&vm->virtio.bytes) + vm->saved_slots_bytes;
 }
 
 /* A counter of the list that has no case here is no warning but an error. */
@@ -70,7 +70,7 @@ void stats_read(struct flowq_vm *vm, enum counter which, struct flowq_stats *s)
         stats_read_each(from, STAT_STEER, N_REASONS, s->steer);
         break;
     case COUNTER_inserted:
-        s->inserted = stats_sum(from, STAT_NOTE + FLOWQ_NOTE_BOUND);
+        s->inserted = stats_sum(from, STAT_NOTE + FLOWQ_NOTE_BOUND) + u64_load_relaxed(&vm->n_loaded);
         break;
     case COUNTER_live:
         s->live = table_live(&vm->table);
@@ -87,6 +87,9 @@ void stats_read(struct flowq_vm *vm, enum counter which, struct flowq_stats *s)
         break;
     case COUNTER_vm_bytes:
         s->vm_bytes = stats_vm_bytes(vm);
+        break;
+    case COUNTER_loaded:
+        s->loaded = u64_load_relaxed(&vm->n_loaded);
         break;
     case COUNTERS_VM_END: /* those of queues */
     case COUNTER_QUEUE_noted:

@@ -54,6 +54,8 @@ static uint32_t table_lines_for(const struct table_sizes *z)
     if (first < TABLE_MIN_SHARD_FLOWS)
         first = z->max_flows < TABLE_MIN_SHARD_FLOWS ? z->max_flows : TABLE_MIN_SHARD_FLOWS;
     uint32_t lines = table_round_up_power((first + TABLE_LINE_FLOWS - 1) / TABLE_LINE_FLOWS);
+    if (z->max_lines && lines > z->max_lines)
+        lines = z->max_lines;
     return lines < 2 ? 2 : lines > SHARD_MAX_LINES ? SHARD_MAX_LINES : lines;
 }
 
@@ -89,11 +91,14 @@ int table_init(struct table *t, const struct table_sizes *z, const struct memory
     t->only_shard = only_shard;
     table_lay_out(t, z);
     uint32_t first = z->initial_flows ? table_shards_for(z->initial_flows, t->line_mask + 1) : 0;
+    uint32_t room = z->room ? table_shards_for(z->room, t->line_mask + 1) : 0;
     uint32_t depth = 0;
     while (UINT32_C(1) << depth < first)
         depth++;
     t->grow.min_depth = depth;
     t->grow.keep_first = first != 0;
+    for (; first < room; first = UINT32_C(1) << depth)
+        depth += first != 0;
     struct directory *d = directory_make(t, depth ? depth : 1);
     if (!d)
         return -ENOMEM;
@@ -115,6 +120,16 @@ int table_init(struct table *t, const struct table_sizes *z, const struct memory
 }
 
 void table_fini(struct table *t) { table_free(t); }
+
+void table_move(struct table *to, struct table *from, atomic_ptr *only_shard)
+{
+    bool small = ptr_load_relaxed(&from->directory) == (void *)from->small_directory;
+    memcpy(to, from, sizeof(*to));
+    ptr_store_release(only_shard, ptr_load_relaxed(from->only_shard));
+    to->only_shard = only_shard;
+    if (small)
+        ptr_store_release(&to->directory, to->small_directory);
+}
 
 /* ---- Walks ----------------------------------------------------------------------------------------------------------------- */
 

@@ -424,6 +424,9 @@ struct table_sizes {
     uint32_t max_flows, initial_flows; /* initial 0: none */
     uint32_t max_queue_pairs;
     bool plane; /* rebind_min can be set */
+    /* For flows whose bindings were saved (state.h): */
+    uint32_t room;      /* for so many is made at once, whatever initial_flows says; it may be given back later */
+    uint32_t max_lines; /* a shard has no more: so far their home line is known; 0: as many as are good */
 };
 
 /* Lowest bit of the tag for so many queue pairs. */
@@ -432,6 +435,10 @@ uint64_t table_tag_low(uint32_t max_queue_pairs);
 int table_init(struct table *t, const struct table_sizes *sizes, const struct memory *memory, atomic_ptr *only_shard);
 /* Frees all, retired or not. */
 void table_fini(struct table *t);
+/* Nobody has ever seen `from`: its flows become those of `to`, which is not in use yet, or no more. */
+void table_move(struct table *to, struct table *from, atomic_ptr *only_shard);
+/* table_reclaim() of a table that nobody else has ever seen: at once. */
+void table_reclaim_unseen(struct table *t);
 
 /* Tries for locks that a call on the data path has, one packet or a burst: as long as a split takes, some tens of microseconds.
  */

@@ -44,11 +44,11 @@ void table_retire_directory(struct table *t, struct directory *d)
     u64_add_relaxed(&t->grow.retired_bytes, directory_counted(t, d));
 }
 
-/* The lists are in the order of their stamps: the first that has not passed ends the round. */
-static void table_reclaim_locked(struct table *t, struct garbage *g)
+/* The lists are in the order of their stamps: the first that has not passed ends the round. unseen: nobody ever saw the table. */
+static void table_reclaim_locked(struct table *t, struct garbage *g, bool unseen)
 {
     struct shard *s;
-    while ((s = t->grow.retired_first) && epoch_passed(shard_head(t, s)->retired_stamp)) {
+    while ((s = t->grow.retired_first) && (unseen || epoch_passed(shard_head(t, s)->retired_stamp))) {
         t->grow.retired_first = shard_head(t, s)->retired_next;
         if (!t->grow.retired_first)
             t->grow.retired_last = NULL;
@@ -58,7 +58,7 @@ static void table_reclaim_locked(struct table *t, struct garbage *g)
         u64_sub_relaxed(&t->grow.retired_bytes, t->shard_bytes);
     }
     struct directory *d;
-    while ((d = t->grow.directories_first) && epoch_passed(d->retired_stamp)) {
+    while ((d = t->grow.directories_first) && (unseen || epoch_passed(d->retired_stamp))) {
         t->grow.directories_first = d->retired_next;
         if (!t->grow.directories_first)
             t->grow.directories_last = NULL;
@@ -85,8 +85,16 @@ void table_reclaim(struct table *t)
     if (!spin_try(&t->grow.lock))
         return; /* the next note does it */
     table_free_unused(t, &garbage);
-    table_reclaim_locked(t, &garbage);
+    table_reclaim_locked(t, &garbage, false);
     spin_unlock(&t->grow.lock);
+    garbage_free(t, &garbage);
+}
+
+void table_reclaim_unseen(struct table *t)
+{
+    struct garbage garbage = {NULL, NULL};
+    table_free_unused(t, &garbage);
+    table_reclaim_locked(t, &garbage, true);
     garbage_free(t, &garbage);
 }
 

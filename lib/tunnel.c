@@ -36,3 +36,18 @@ uint32_t tunnel_of_hash_types(uint32_t types)
     TUNNEL_LIST(TUNNEL_ADD_KIND, TUNNEL_ADD_KIND, TUNNEL_ADD_KIND)
     return tunnels;
 }
+
+#define TUNNEL_ADD_TYPE(kind, virtio, ...) types |= tunnels & FLOWQ_TUNNEL_##kind ? (virtio) : 0;
+uint32_t tunnel_hash_types(uint32_t tunnels)
+{
+    uint32_t types = 0;
+    TUNNEL_LIST(TUNNEL_ADD_TYPE, TUNNEL_ADD_TYPE, TUNNEL_ADD_TYPE)
+    return types;
+}
+
+#define TUNNEL_KIND_OF_PORT(kind, virtio, place, setting, reader) [PARSE_PORT_##place] = FLOWQ_TUNNEL_##kind,
+uint32_t tunnel_of_port(uint32_t i)
+{
+    static const uint32_t kind[PARSE_N_PORTS] = {TUNNEL_LIST(TUNNEL_SKIP, TUNNEL_SKIP, TUNNEL_KIND_OF_PORT)};
+    return kind[i];
+}

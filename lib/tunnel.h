@@ -55,7 +55,12 @@ void tunnel_read_ports(const struct flowq_vm_config *cfg, uint16_t port[PARSE_N_
 /* parse_rules.udp_filter of these kinds and ports. */
 uint64_t tunnel_filter(uint32_t tunnels, const uint16_t port[PARSE_N_PORTS]);
 
+/* Whose port is at this place. */
+uint32_t tunnel_of_port(uint32_t i);
+
 /* FLOWQ_TUNNEL_* of FLOWQ_HASH_TUNNEL_*, virtio's bits. */
 uint32_t tunnel_of_hash_types(uint32_t types);
+/* And back. */
+uint32_t tunnel_hash_types(uint32_t tunnels);
 
 #endif

@@ -36,7 +36,7 @@ static void virtio_reclaim_locked(struct flowq_vm *vm)
     struct virtio *v = &vm->virtio;
     for (struct rss **at = &v->retired; *at;) {
         struct rss *r = *at;
-        if (epoch_passed(r->retired_stamp)) {
+        if (r->n_readers == 0 && epoch_passed(r->retired_stamp)) {
             *at = r->retired_next;
             v->n_retired--;
             virtio_discard_locked(vm, r);
@@ -62,6 +62,12 @@ static void virtio_replace_locked(struct flowq_vm *vm, struct rss *r, bool rules
         v->n_retired++;
     }
     virtio_reclaim_locked(vm);
+}
+
+static void virtio_set_features_locked(struct virtio *v, uint64_t features)
+{
+    v->features = features;
+    (void)ptr_xchg_seq_cst(&v->reports, features & FLOWQ_VIRTIO_F_HASH_REPORT ? v->last : NULL);
 }
 
 struct rss *virtio_new_locked(struct flowq_vm *vm, uint32_t n)
@@ -244,13 +250,53 @@ int flowq_hdr_set_hash(void *hdr, size_t size, const struct flowq_decision *deci
     return 0;
 }
 
-/* ---- Life cycle ------------------------------------------------------------------------------------------------------------ */
+/* ---- State that is saved --------------------------------------------------------------------------------------------------- */
 
-static void virtio_set_features_locked(struct virtio *v, uint64_t features)
+void virtio_read(struct flowq_vm *vm, struct virtio_state *out)
 {
-    v->features = features;
-    (void)ptr_xchg_seq_cst(&v->reports, features & FLOWQ_VIRTIO_F_HASH_REPORT ? v->last : NULL);
+    struct virtio *v = &vm->virtio;
+    mutex_lock(&v->lock);
+    *out = (struct virtio_state){.features = v->features, .tunnels = tunnel_hash_types(u32_load_relaxed(&v->tunnels))};
+    out->rss = v->last;
+    out->rss_active = v->last && ptr_load_relaxed(&v->rss_active) == v->last;
+    if (v->last)
+        v->last->n_readers++;
+    mutex_unlock(&v->lock);
 }
+
+void virtio_read_end(struct flowq_vm *vm, const struct virtio_state *state)
+{
+    mutex_lock(&vm->virtio.lock);
+    if (state->rss)
+        state->rss->n_readers--;
+    virtio_reclaim_locked(vm);
+    mutex_unlock(&vm->virtio.lock);
+}
+
+int virtio_check_load(struct flowq_vm *vm, uint32_t hash_types, uint32_t table_length)
+{
+    const struct virtio *v = &vm->virtio;
+    if (hash_types & ~v->hash_types)
+        return -ENOTSUP;
+    return table_length && virtio_check_table_locked(v, table_length) ? -ENOTSUP : 0;
+}
+
+void virtio_load(struct flowq_vm *vm, const struct virtio_state *state, const struct virtio_loads *what)
+{
+    struct virtio *v = &vm->virtio;
+    mutex_lock(&v->lock);
+    if (what->features)
+        v->features = state->features;
+    if (what->tunnels)
+        u32_store_release(&v->tunnels, tunnel_of_hash_types(state->tunnels));
+    if (what->rss)
+        virtio_replace_locked(vm, state->rss, state->rss_active);
+    else if (what->features)
+        virtio_set_features_locked(v, state->features);
+    mutex_unlock(&v->lock);
+}
+
+/* ---- Life cycle ------------------------------------------------------------------------------------------------------------ */
 
 int flowq_vm_set_features(struct flowq_vm *vm, uint64_t features)
 {

@@ -57,6 +57,26 @@ void virtio_maintain(struct flowq_vm *vm);
 /* The parser's rules for the fields of a hash. */
 struct parse_rules virtio_rules(const struct flowq_vm *vm);
 
+/* ---- State that is saved (state.h) ----------------------------------------------------------------------------------------- */
+
+/* What the guest has configured. */
+struct virtio_state {
+    uint64_t features;
+    uint32_t tunnels; /* FLOWQ_HASH_TUNNEL_* */
+    struct rss *rss;  /* hash types and key; NULL: none */
+    bool rss_active;  /* and its table chooses the queue */
+};
+/* As it is now; rss is not freed until the end of reading, whatever guests configure meanwhile. */
+void virtio_read(struct flowq_vm *vm, struct virtio_state *out);
+void virtio_read_end(struct flowq_vm *vm, const struct virtio_state *state);
+/* 0; -ENOTSUP: that was not offered. table_length 0: there is no table. */
+int virtio_check_load(struct flowq_vm *vm, uint32_t hash_types, uint32_t table_length);
+/* Takes over what is asked for; rss is from virtio_new_locked(), or NULL: nothing is configured. */
+struct virtio_loads {
+    bool features, tunnels, rss;
+};
+void virtio_load(struct flowq_vm *vm, const struct virtio_state *state, const struct virtio_loads *what);
+
 /* ---- For ctrl.c: under the lock, before anything is checked but what the length of a table needs --------------------------- */
 
 struct virtio_hash {

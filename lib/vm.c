@@ -124,6 +124,13 @@ void vm_parse_rules(const struct flowq_vm *vm, struct parse_rules *r)
     ports_load(&s->ports, r->port);
 }
 
+void vm_follow_table(struct flowq_vm *vm)
+{
+    vm->secret_v4 = vm->secret.v4;
+    vm->line_mask = vm->table.line_mask;
+    vm->queue_mask = vm->table.queue_mask;
+}
+
 /* ---- Making ---------------------------------------------------------------------------------------------------------------- */
 
 /* The block of memory: struct flowq_vm, and behind it, each at a multiple of 64 bytes: */
@@ -166,6 +173,7 @@ static int vm_make_secret(struct flowq_vm *vm, const struct flowq_vm_config *cfg
             return got < 0 ? -errno : -EIO;
     }
     hash_secret_expand(&vm->secret, seed, table_tag_low(cfg->max_queue_pairs));
+    memcpy(vm->seed, seed, sizeof(vm->seed));
     explicit_bzero(seed, sizeof(seed));
     return 0;
 }
@@ -180,6 +188,7 @@ static int vm_fill(struct flowq_vm *vm, const struct flowq_vm_config *cfg, const
     };
     char *base = (char *)vm;
     vm->bytes = p->end;
+    vm->sizes = sizes;
     vm->can_rebind_late = sizes.plane;
     vm->log = cfg->log;
     vm->log_ctx = cfg->log_ctx;
@@ -205,9 +214,7 @@ static int vm_fill(struct flowq_vm *vm, const struct flowq_vm_config *cfg, const
         r = table_init(&vm->table, &sizes, &vm->memory, &vm->only_shard);
         if (r)
             virtio_fini(vm);
-        vm->secret_v4 = vm->secret.v4;
-        vm->line_mask = vm->table.line_mask;
-        vm->queue_mask = vm->table.queue_mask;
+        vm_follow_table(vm);
     }
     if (r)
         queues_fini(&vm->queues);
@@ -266,6 +273,9 @@ void flowq_vm_destroy(struct flowq_vm *vm)
     table_fini(&vm->table);
     virtio_fini(vm);
     queues_fini(&vm->queues);
+    if (vm->saved_slots_block)
+        memory_free(&memory, vm->saved_slots_block, vm->saved_slots_bytes);
+    explicit_bzero(vm->seed, sizeof(vm->seed));
     explicit_bzero(&vm->secret, sizeof(vm->secret));
     explicit_bzero(&vm->secret_v4, sizeof(vm->secret_v4));
     memory_free(&memory, vm, vm->bytes);

@@ -63,6 +63,12 @@ struct flowq_vm {
     char name[FLOWQ_NAME_SIZE];                         /* for the log; empty: none */
     size_t bytes;                                       /* of this block */
     atomic_u64 refused_told, failed_told, delayed_told; /* refusals and their causes that the log has been told of */
+    uint8_t seed[FLOWQ_SECRET_SIZE];                    /* what secret was made from; saved with the bindings (state.h) */
+    struct table_sizes sizes;                           /* as it was made */
+    struct queue_slots saved_slots;                     /* queue.control->saved, if it is any */
+    void *saved_slots_block;                            /* NULL: none */
+    size_t saved_slots_bytes;
+    atomic_u64 n_loaded; /* bindings that flowq_vm_load() made */
     struct stats stats;
 };
 _Static_assert(offsetof(struct flowq_vm, queues) + offsetof(struct queues, in_use) <= 64, "plain IPv4 needs the first line only");
@@ -72,6 +78,9 @@ void vm_say(const struct flowq_vm *vm, int32_t level, const char *text);
 
 /* What the parser must know, from the settings as they are now. */
 void vm_parse_rules(const struct flowq_vm *vm, struct parse_rules *r);
+
+/* Copies what packets need of table and secret to where they look. Nobody uses the vm now. */
+void vm_follow_table(struct flowq_vm *vm);
 
 static inline struct note_ages vm_ages(const struct flowq_vm *vm)
 {

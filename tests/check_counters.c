@@ -122,6 +122,7 @@ START_TEST(the_walk_shows_what_the_statistics_have)
         {"flowq_retired_bytes", st.retired_bytes},
         {"flowq_vm_bytes", st.vm_bytes},
         {"flowq_rss_elsewhere", st.rss_elsewhere},
+        {"flowq_flows_loaded", st.loaded},
     };
     for (unsigned i = 0; i < sizeof(single) / sizeof(single[0]); i++)
         ck_assert_msg(value_of(s, single[i].name, NULL) == single[i].value, "%s", single[i].name);

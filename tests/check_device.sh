@@ -35,6 +35,10 @@ the guest's table:  3 rss, hashed  3 rss, hashed  3 rss, hashed  3 rss, hashed  
 automatic again:  0 bound, hashed  1 bound, hashed  2 bound, hashed  3 bound, hashed  0 bound, hashed  1 bound, hashed
   flow 0 sent on 2: off
 not learning:  0 bound  1 bound  2 bound  3 bound  0 bound  1 bound
+moved: 6 bindings
+after the move:  0 bound  1 bound  2 bound  3 bound  0 bound  1 bound
+restarted: 6 bindings
+after the restart:  0 bound  1 bound  2 bound  3 bound  0 bound  1 bound
 EOF
     echo "FAILED: device says something else"
     exit 1

@@ -46,7 +46,7 @@ static void check_counters(struct world *w, const struct flowq_stats *s)
     if (notes != w->notes || steers != w->steers)
         world_wrong(w, "%" PRIu64 " notes and %" PRIu64 " steers counted, not %" PRIu64 " and %" PRIu64, notes, steers, w->notes,
                     w->steers);
-    if (s->inserted != s->live + displaced + s->reclaimed + s->forgotten || s->inserted != s->note[FLOWQ_NOTE_BOUND])
+    if (s->inserted != s->live + displaced + s->reclaimed + s->forgotten || s->inserted != s->note[FLOWQ_NOTE_BOUND] + s->loaded)
         world_wrong(
             w, "%" PRIu64 " inserted != %" PRIu64 " live + %" PRIu64 " displaced + %" PRIu64 " reclaimed + %" PRIu64 " forgotten",
             s->inserted, s->live, displaced, s->reclaimed, s->forgotten);

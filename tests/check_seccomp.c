@@ -285,6 +285,89 @@ static void eagain(void) { making_without_getrandom(EAGAIN); }
 static void eperm(void) { making_without_getrandom(EPERM); }
 static void eio(void) { making_without_getrandom(EIO); }
 
+/* ---- State ----------------------------------------------------------------------------------------------------------------- */
+
+static uint8_t stream[64u << 10];
+static size_t stream_bytes, stream_at;
+
+static int stream_write(void *ctx, const void *data, size_t size)
+{
+    (void)ctx;
+    if (sizeof(stream) - stream_bytes < size)
+        return -ENOSPC;
+    memcpy(stream + stream_bytes, data, size);
+    stream_bytes += size;
+    return 0;
+}
+
+static int64_t stream_read(void *ctx, void *data, size_t size)
+{
+    size_t n = stream_bytes - stream_at < size ? stream_bytes - stream_at : size;
+    (void)ctx;
+    memcpy(data, stream + stream_at, n);
+    stream_at += n;
+    return (int64_t)n;
+}
+
+static void save(void)
+{
+    if (flowq_vm_save(vm, FLOWQ_STATE_ALL, FLOWQ_STATE_UNLIMITED, stream_write, NULL) != 0)
+        _exit(12);
+}
+
+/* Locks that setters have, too; no memory. */
+static void saving(void)
+{
+    create(0, false);
+    note_all(0, FLOWS);
+    allow_only(lock_calls, 0);
+    save();
+}
+
+static void load(void)
+{
+    struct flowq_loaded loaded = {.size = sizeof(loaded)};
+    if (flowq_vm_load(vm, FLOWQ_STATE_ALL, stream_read, NULL, &loaded) != 0 || loaded.bindings != FLOWS)
+        _exit(13);
+}
+
+static void loading(void)
+{
+    create(0, false);
+    note_all(0, FLOWS);
+    save();
+    create(0, false);
+    allow_only(memory_calls, 0);
+    load();
+}
+
+/* write(2), which every filter here allows. */
+static void saving_to_a_file(void)
+{
+    FILE *file = tmpfile();
+    create(0, false);
+    note_all(0, FLOWS);
+    allow_only(lock_calls, 0);
+    if (!file || flowq_vm_save_fd(vm, FLOWQ_STATE_ALL, FLOWQ_STATE_UNLIMITED, fileno(file)) != 0)
+        _exit(14);
+}
+
+static void loading_from_a_file(void)
+{
+    static const int calls[] = {SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise, SYS_futex, SYS_read, -1};
+    FILE *file = tmpfile();
+    create(0, false);
+    note_all(0, FLOWS);
+    if (!file || flowq_vm_save_fd(vm, FLOWQ_STATE_ALL, FLOWQ_STATE_UNLIMITED, fileno(file)) != 0)
+        _exit(15);
+    create(0, false);
+    if (lseek(fileno(file), 0, SEEK_SET) != 0)
+        _exit(16);
+    allow_only(calls, 0);
+    if (flowq_vm_load_fd(vm, FLOWQ_STATE_ALL, fileno(file), NULL) != 0)
+        _exit(17);
+}
+
 /* A filter that lets everything through would pass every test. */
 static void forbidden(void)
 {
@@ -306,6 +389,10 @@ static const struct {
     {"looking", looking, 0},
     {"setting", setting, 0},
     {"waiting", waiting, 0},
+    {"saving", saving, 0},
+    {"saving to a file", saving_to_a_file, 0},
+    {"loading", loading, 0},
+    {"loading from a file", loading_from_a_file, 0},
     {"making", making, 0},
     {"making with a secret", making_with_a_secret, 0},
     {"getrandom: ENOSYS", enosys, 0},

@@ -9,6 +9,7 @@
 #include "sized.h"
 
 #include "device.h"
+#include "saved.h"
 
 #define GUARD 64 /* bytes behind a struct */
 
@@ -132,6 +133,19 @@ static int write_stats(void *s) { return flowq_vm_stats(vm, s); }
 static int write_queue_stats(void *s) { return flowq_vm_queue_stats(vm, 3, s); }
 static int write_caps(void *s) { return flowq_vm_virtio_caps(vm, s); }
 
+/* Of a vm that knows one flow, into another. */
+static int write_loaded(void *s)
+{
+    const struct flowq_vm_config c = defaults();
+    struct model_stream stream = saved(vm);
+    struct reading from = {.bytes = stream.bytes, .n = stream.n};
+    struct flowq_vm *to = make_vm(&c);
+    int r = flowq_vm_load(to, FLOWQ_STATE_ALL, read_stream, &from, s);
+    flowq_vm_destroy(to);
+    model_stream_free(&stream);
+    return r;
+}
+
 static const struct written {
     const char *name;
     uint32_t size;
@@ -141,6 +155,7 @@ static const struct written {
     {"stats", sizeof(struct flowq_stats), write_stats},
     {"queue_stats", sizeof(struct flowq_queue_stats), write_queue_stats},
     {"virtio_caps", sizeof(struct flowq_virtio_caps), write_caps},
+    {"loaded", sizeof(struct flowq_loaded), write_loaded},
 };
 
 START_TEST(structs_that_are_written)

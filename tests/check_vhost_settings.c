@@ -39,6 +39,7 @@ START_TEST(nothing_is_the_default)
     s = read_text(",,");
     ck_assert(!s.off && s.max_flows == 0);
     ck_assert_str_eq(complaints, "");
+    ck_assert(s.state == NULL && s.save_every == 0);
 }
 END_TEST
 
@@ -54,6 +55,10 @@ START_TEST(every_setting_is_read)
     ck_assert(s.no_drain && s.off);
     ck_assert(settings_leave(&s, "/a/b.sock") && settings_leave(&s, "c=d"));
     ck_assert(!settings_leave(&s, "/a/b.soc") && !settings_leave(&s, "/a/b.sockx") && !settings_leave(&s, "off"));
+    s = read_text("state=/var/lib/flowq,save_every=60");
+    ck_assert(s.state_length == strlen("/var/lib/flowq") && memcmp(s.state, "/var/lib/flowq", s.state_length) == 0);
+    ck_assert_uint_eq(s.save_every, 60);
+    ck_assert_str_eq(complaints, "");
     s = read_text("drain=off,drain=on,rebind_min_us=1000,rebind_min_us=0,tunnels=none");
     ck_assert(!s.no_drain && s.rebind_min_us == 0 && s.tunnels == FLOWQ_TUNNEL_NONE);
     ck_assert_str_eq(complaints, "");
@@ -81,6 +86,11 @@ START_TEST(wrong_ones_are_named_and_ignored)
         "ordered=maybe",
         "drain",
         "drain=2",
+        "state=",
+        "state=var/lib",
+        "save_every=0",
+        "save_every=86401",
+        "save_every=1m",
         "leave=",
         "OFF",
         "off=1",
@@ -103,8 +113,8 @@ END_TEST
 /* Any text at all; AddressSanitizer watches. */
 START_TEST(any_text_is_safe)
 {
-    static const char *const parts[] = {"max_flows", "=",   ",",     "+", "tunnels",    "vxlan",
-                                        "leave",     "off", "drain", "1", "4294967296", ""};
+    static const char *const parts[] = {"max_flows", "=", ",",          "+", "tunnels", "vxlan",      "leave", "off",
+                                        "drain",     "1", "4294967296", "",  "state",   "save_every", "/"};
     struct rng rng = {seed_get("check_vhost_settings")};
     for (uint32_t round = 0; round < 20000; round++) {
         char *text = calloc(1, 256);

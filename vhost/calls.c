@@ -9,10 +9,12 @@
  *   port.c       sockets and connections come and go
  *   messages.c   transmit rings are switched off and on
  *   telemetry.c  what can be seen from outside
+ *   state.c      flows that outlive the process
  *   settings.c   FLOWQ_VHOST
  *   real.c       where librte_vhost's own functions are
  *
- * No thread is started, nothing is waited for, nothing is printed. Whatever fails, the program's call is handed on as it came.
+ * No thread is started, but one that saves now and then if that is asked for, nothing is waited for, nothing is printed. Whatever
+ * fails, the program's call is handed on as it came.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */

@@ -5,7 +5,8 @@
  *   new_connection                         the device belongs to the port. All queues are off; what was learned stays, as the
  *                                          same guest may be back, and stale bindings only say where nobody else would know
  *   vring_state_changed                    even rings are the guest's receive queues; they go on and off by this
- *   destroy_connection                     all queues off, the device is nobody's
+ *   destroy_connection                     what was learned is saved, if that is asked for (state.c); all queues off, the device
+ *                                          is nobody's
  *   rte_vhost_driver_unregister()          ends the devices of the path without a destroy_connection: it is made up for
  *
  * destroy_device is none of ours: it may leave rings that are on, which come back with no other word.
@@ -162,6 +163,7 @@ static struct port *make_port(const char *path)
     }
     atomic_store(&port->drainer, NO_RING);
     port->vid = NO_DEVICE;
+    state_load(port->vm, path);
     return port;
 }
 
@@ -314,10 +316,26 @@ static int new_connection(int vid)
     return result;
 }
 
+/* The port that steers this device. It is never freed. */
+static struct port *steered(int vid)
+{
+    if (vid < 0 || vid >= MAX_DEVICES)
+        return NULL;
+    pthread_mutex_lock(&ports_lock);
+    struct port *port = devices[vid].owner;
+    if (port != NULL && port->vid != vid)
+        port = NULL;
+    pthread_mutex_unlock(&ports_lock);
+    return port;
+}
+
 static void destroy_connection(int vid)
 {
     const struct rte_vhost_device_ops *app = app_of(vid);
+    struct port *port = steered(vid);
 
+    if (port != NULL) /* while the queues of unbound flows are what they were */
+        (void)state_save(port);
     release(vid);
     if (app != NULL && app->destroy_connection != NULL)
         app->destroy_connection(vid);
@@ -430,6 +448,7 @@ int port_register(const char *path, const struct rte_vhost_device_ops *ops)
         return real.callback_register(path, ops);
     }
     telemetry_start();
+    state_start();
     const struct rte_vhost_device_ops *ours = take(path, ops);
     int result = real.callback_register(path, ours == NULL ? ops : ours);
     if (ours != NULL && result != 0)
@@ -443,8 +462,14 @@ int port_unregister(const char *path)
 {
     int result = real.unregister(path);
 
-    if (path != NULL && result == 0)
-        drop(path);
+    if (path == NULL || result != 0)
+        return result;
+    pthread_mutex_lock(&ports_lock);
+    struct port *port = find_locked(path);
+    pthread_mutex_unlock(&ports_lock);
+    if (port != NULL)
+        (void)state_save(port);
+    drop(path);
     return result;
 }
 

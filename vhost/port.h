@@ -151,6 +151,17 @@ bool transmit_ready_locked(struct port *port, uint32_t pair, bool ready);
 /* No connection: nothing is hidden. ports_lock is held. */
 void transmit_forget_locked(struct port *port);
 
+/* ---- state.c ---- */
+
+/* The flows of this path, if any were saved, into a vm that nobody else has seen. */
+void state_load(struct flowq_vm *vm, const char *path);
+/* Where a folder is set; nobody holds ports_lock. False: it is not saved. */
+bool state_save(struct port *port);
+/* All that are registered. False: no folder is set. */
+bool state_save_all(uint32_t *saved, uint32_t *failed);
+/* Once: saves now and then, if that is set. */
+void state_start(void);
+
 /* ---- telemetry.c ---- */
 
 /* Once; without DPDK's telemetry it does nothing. */

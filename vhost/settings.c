@@ -124,6 +124,15 @@ static const char *read_rebind(struct word word, uint32_t *value)
     return NULL;
 }
 
+static const char *read_state(struct settings *settings, struct word word)
+{
+    if (word.length == 0 || word.at[0] != '/')
+        return "names no folder from / on";
+    settings->state = word.at;
+    settings->state_length = word.length;
+    return NULL;
+}
+
 /* Moves in order need positions of rings, which are not looked at here. */
 static const char *read_ordered(struct word word)
 {
@@ -152,6 +161,10 @@ static const char *read_word(struct settings *settings, struct word word)
         why = read_ordered(value);
     else if (equals(name, "drain"))
         why = read_off(value, &settings->no_drain);
+    else if (equals(name, "state"))
+        why = read_state(settings, value);
+    else if (equals(name, "save_every"))
+        why = read_number(value, 1, 86400, &settings->save_every);
     else if (equals(name, "leave"))
         why = value.length == 0 ? "names no socket" : NULL;
     else

@@ -7,6 +7,7 @@
 #define FLOWQ_VHOST_SETTINGS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct settings {
@@ -15,7 +16,10 @@ struct settings {
     uint32_t tunnels;       /* FLOWQ_TUNNEL_*; 0: the library's default */
     bool off;               /* every call is handed on */
     bool no_drain;          /* transmit rings that are switched off are left to librte_vhost */
-    const char *leave;      /* the text of the variable, in which "leave=PATH" is looked for; or NULL */
+    const char *state;      /* the folder of saved flows, state_length bytes of the text; NULL: none are saved */
+    size_t state_length;
+    uint32_t save_every; /* seconds; 0: only when there is a reason */
+    const char *leave;   /* the text of the variable, in which "leave=PATH" is looked for; or NULL */
 };
 
 /*

@@ -4,6 +4,7 @@
  *   /flowq/ports,FIRST          the sockets, by their number
  *   /flowq/port,N               one of them: what is learned, and why packets went where they went
  *   /flowq/queues,N,FIRST       its queues: those that are on, or ever carried anything
+ *   /flowq/save                 the flows of all are saved, where a folder is set
  *
  * A reply has 16 KiB and 256 entries at most, so lists come in pages: "next" tells where to go on, and is left out at the end.
  * Names of entries are letters, digits and underscores.
@@ -228,6 +229,23 @@ static int show_queues(const char *command, const char *params, struct rte_tel_d
     return 0;
 }
 
+/* ---- /flowq/save ---- */
+
+static int save_all(const char *command, const char *params, struct rte_tel_data *reply)
+{
+    uint32_t saved, failed;
+
+    (void)command;
+    if (params != NULL && *params != '\0')
+        return -EINVAL;
+    if (!state_save_all(&saved, &failed))
+        return -ENOTSUP;
+    real.telemetry_start(reply);
+    add(reply, "", "saved", saved);
+    add(reply, "", "failed", failed);
+    return 0;
+}
+
 /* ---- Start ---- */
 
 /* RTE_PROC_PRIMARY is 0. A secondary process has no telemetry of its own that would be read. */
@@ -247,6 +265,8 @@ static void start(void)
         error = real.telemetry_register("/flowq/port", show_port, "What flowq knows of one. Parameter: its number");
     if (error == 0)
         error = real.telemetry_register("/flowq/queues", show_queues, "Its queues. Parameters: its number, first queue");
+    if (error == 0)
+        error = real.telemetry_register("/flowq/save", save_all, "Saves the flows of all, where FLOWQ_VHOST has state=FOLDER");
     if (error != 0)
         say(RTE_LOG_WARNING, "no telemetry: %s", strerror(-error));
 }
