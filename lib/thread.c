@@ -223,6 +223,7 @@ struct thread *thread_register_slow(void)
         return NULL;
     t->depth = 0;
     t->held = 0;
+    epoch_own(t->record, (uintptr_t)pthread_self());
     if (!thread_watch_end()) {
         thread_unregister(t);
         return NULL;
