@@ -47,6 +47,7 @@ static const char help_text[] =
     "\n"
     "  --workers N          threads that forward, 1 to 16; default 1\n"
     "  --json               statistics as JSON, one object on a line\n"
+    "  --every MS           statistics every so many milliseconds; --json --every 1000 is what flowq-top reads\n"
     "  --verbose            lets DPDK say what it does\n"
     "  --help, --version\n"
     "\n"
@@ -133,18 +134,23 @@ static void stop_dpdk(void)
 
 /* ---- Start and stop ---- */
 
-static void run(const sigset_t *signals, bool json)
+/* every_ms: 0: only when asked to. */
+static void run(const sigset_t *signals, bool json, uint32_t every_ms)
 {
+    const struct timespec every = {.tv_sec = every_ms / 1000, .tv_nsec = (long)(every_ms % 1000) * 1000000};
     void (*report)(FILE *) = json ? report_json : report_text;
     int signal;
 
-    while (sigwait(signals, &signal) == 0 && signal == SIGUSR1)
-        report(stdout);
+    do {
+        signal = sigtimedwait(signals, NULL, every_ms > 0 ? &every : NULL);
+        if (signal == SIGUSR1 || (signal < 0 && errno == EAGAIN))
+            report(stdout);
+    } while (signal == SIGUSR1 || signal < 0);
     workers_stop();
     report(stdout);
 }
 
-static int run_ports(char **ports, int n, uint32_t workers, bool json, bool verbose)
+static int run_ports(char **ports, int n, uint32_t workers, bool json, uint32_t every_ms, bool verbose)
 {
     sigset_t signals = block_signals(); /* DPDK starts threads, too */
     int result = 0;
@@ -158,26 +164,31 @@ static int run_ports(char **ports, int n, uint32_t workers, bool json, bool verb
     if (result == 0)
         result = workers_start(workers);
     if (result == 0)
-        run(&signals, json);
+        run(&signals, json, every_ms);
     ports_close();
     stop_dpdk();
     return result == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-enum { OPT_WORKERS = 256, OPT_JSON, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
+enum { OPT_WORKERS = 256, OPT_JSON, OPT_EVERY, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
 
 static const struct option long_options[] = {
-    {"workers", required_argument, NULL, OPT_WORKERS}, {"json", no_argument, NULL, OPT_JSON},
-    {"verbose", no_argument, NULL, OPT_VERBOSE},       {"help", no_argument, NULL, OPT_HELP},
-    {"version", no_argument, NULL, OPT_VERSION},       {NULL, 0, NULL, 0},
+    {"workers", required_argument, NULL, OPT_WORKERS},
+    {"json", no_argument, NULL, OPT_JSON},
+    {"every", required_argument, NULL, OPT_EVERY},
+    {"verbose", no_argument, NULL, OPT_VERBOSE},
+    {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {NULL, 0, NULL, 0},
 };
 
 int main(int argc, char **argv)
 {
     bool json = false, verbose = false;
-    uint32_t workers = 1;
+    uint32_t workers = 1, every_ms = 0;
     int option;
 
+    signal(SIGPIPE, SIG_IGN); /* who reads the reports may go */
     while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
         switch (option) {
         case OPT_WORKERS:
@@ -185,6 +196,9 @@ int main(int argc, char **argv)
             break;
         case OPT_JSON:
             json = true;
+            break;
+        case OPT_EVERY:
+            every_ms = number("--every", optarg, 1, 3600000);
             break;
         case OPT_VERBOSE:
             verbose = true;
@@ -202,5 +216,5 @@ int main(int argc, char **argv)
     }
     if (argc - optind < 2)
         bad_usage("it takes at least two ports", NULL);
-    return run_ports(argv + optind, argc - optind, workers, json, verbose);
+    return run_ports(argv + optind, argc - optind, workers, json, every_ms, verbose);
 }
