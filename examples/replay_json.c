@@ -6,6 +6,7 @@
 #include "replay.h"
 
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* jansson's "new" setters take over the value, NULL included, and then fail; one flag remembers whether any did. */
@@ -89,6 +90,24 @@ static json_t *notes(bool *ok, struct flowq_vm *vm)
     return object;
 }
 
+/* All of the vm's counters, with the names that all of flowq's formats have. */
+static json_t *counters(bool *ok, struct flowq_vm *vm)
+{
+    int64_t length = flowq_counters_print(NULL, 0, &vm, 1, FLOWQ_FORMAT_JSON);
+    size_t room = length < 0 ? 0 : 2 * (size_t)length + 1; /* they may grow meanwhile */
+    char *text = calloc(1, room + 1);
+    json_t *all = NULL, *of_vm;
+
+    if (text != NULL && flowq_counters_print(text, room + 1, &vm, 1, FLOWQ_FORMAT_JSON) <= (int64_t)room)
+        all = json_loads(text, 0, NULL);
+    free(text);
+    of_vm = json_incref(json_array_get(json_object_get(all, "vms"), 0));
+    json_decref(all);
+    if (json_object_del(of_vm, "vm") != 0)
+        *ok = false;
+    return of_vm;
+}
+
 static json_t *flow_row(bool *ok, const struct guest *guest, uint32_t number, struct flowq_vm *vm)
 {
     const struct flow *flow = &guest->flows[number];
@@ -168,6 +187,7 @@ bool report_json(FILE *out, const struct results *results, const struct guest *g
     put(&ok, top, "queues", queues(&ok, results, guest->options->vcpus));
     put(&ok, top, "reasons", reasons(&ok, results));
     put(&ok, top, "notes", notes(&ok, vm));
+    put(&ok, top, "counters", counters(&ok, vm));
     for (uint32_t i = 1; i < N_UNJUDGED; i++)
         put(&ok, unjudged, unjudged_members[i], count(results->unjudged[i]));
     put(&ok, top, "not_judged", unjudged);

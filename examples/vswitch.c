@@ -53,6 +53,7 @@ static const char help_text[] =
     "  --save-every N       and every N seconds, in case it is killed; 1 to 86400\n"
     "  --workers N          threads that forward, 1 to 16; default 1\n"
     "  --json               statistics as JSON, one object on a line\n"
+    "  --every MS           statistics every so many milliseconds; --json --every 1000 is what flowq-top reads\n"
     "  --verbose            lets DPDK say what it does\n"
     "  --help, --version\n"
     "\n"
@@ -146,31 +147,45 @@ static void stop_dpdk(void)
 struct options {
     uint32_t workers;
     bool json, verbose;
+    uint32_t every_ms;   /* between reports; 0: only when asked to */
     const char *folder;  /* of state; NULL: none is kept */
     uint32_t save_every; /* seconds; 0: only at the end */
 };
 
-/* 0: it is time to save. */
-static int next_signal(const sigset_t *signals, const struct options *o)
-{
-    const struct timespec while_waiting = {.tv_sec = o->save_every ? o->save_every : 86400};
-    int signal;
+#define NEVER INT64_MAX
 
-    do
-        signal = sigtimedwait(signals, NULL, &while_waiting);
-    while (signal < 0 && (errno == EINTR || (errno == EAGAIN && o->save_every == 0)));
-    return signal < 0 ? 0 : signal;
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int64_t after(uint64_t ms) { return ms > 0 ? now_ms() + (int64_t)ms : NEVER; }
+
+/* The next signal; negative: it is `when`, or nearly. */
+static int next_signal(const sigset_t *signals, int64_t when)
+{
+    int64_t ms = when - now_ms();
+    const struct timespec left = {.tv_sec = ms > 0 ? ms / 1000 : 0, .tv_nsec = ms > 0 ? ms % 1000 * 1000000 : 0};
+    return when == NEVER ? sigwaitinfo(signals, NULL) : sigtimedwait(signals, NULL, &left);
 }
 
 static void run(const sigset_t *signals, const struct options *o)
 {
     void (*report)(FILE *) = o->json ? report_json : report_text;
+    const uint64_t save_ms = o->folder != NULL ? o->save_every * UINT64_C(1000) : 0;
+    int64_t report_at = after(o->every_ms), save_at = after(save_ms);
 
-    for (int signal; (signal = next_signal(signals, o)) == SIGUSR1 || signal == 0;) {
-        if (signal == SIGUSR1)
+    for (int signal; (signal = next_signal(signals, report_at < save_at ? report_at : save_at)) == SIGUSR1 || signal < 0;) {
+        if (signal == SIGUSR1 || now_ms() >= report_at)
             report(stdout);
-        else if (o->folder != NULL)
+        if (now_ms() >= report_at)
+            report_at = after(o->every_ms);
+        if (now_ms() >= save_at) {
             state_save(o->folder);
+            save_at = after(save_ms);
+        }
     }
     workers_stop();
     if (o->folder != NULL)
@@ -200,13 +215,18 @@ static int run_ports(char **ports, int n, const struct options *o)
     return result == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-enum { OPT_STATE = 256, OPT_SAVE_EVERY, OPT_WORKERS, OPT_JSON, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
+enum { OPT_STATE = 256, OPT_SAVE_EVERY, OPT_WORKERS, OPT_JSON, OPT_EVERY, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
 
 static const struct option long_options[] = {
-    {"state", required_argument, NULL, OPT_STATE},     {"save-every", required_argument, NULL, OPT_SAVE_EVERY},
-    {"workers", required_argument, NULL, OPT_WORKERS}, {"json", no_argument, NULL, OPT_JSON},
-    {"verbose", no_argument, NULL, OPT_VERBOSE},       {"help", no_argument, NULL, OPT_HELP},
-    {"version", no_argument, NULL, OPT_VERSION},       {NULL, 0, NULL, 0},
+    {"state", required_argument, NULL, OPT_STATE},
+    {"save-every", required_argument, NULL, OPT_SAVE_EVERY},
+    {"workers", required_argument, NULL, OPT_WORKERS},
+    {"json", no_argument, NULL, OPT_JSON},
+    {"every", required_argument, NULL, OPT_EVERY},
+    {"verbose", no_argument, NULL, OPT_VERBOSE},
+    {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {NULL, 0, NULL, 0},
 };
 
 int main(int argc, char **argv)
@@ -214,6 +234,7 @@ int main(int argc, char **argv)
     struct options o = {.workers = 1};
     int option;
 
+    signal(SIGPIPE, SIG_IGN); /* who reads the reports may go */
     while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
         switch (option) {
         case OPT_STATE:
@@ -227,6 +248,9 @@ int main(int argc, char **argv)
             break;
         case OPT_JSON:
             o.json = true;
+            break;
+        case OPT_EVERY:
+            o.every_ms = number("--every", optarg, 1, 3600000);
             break;
         case OPT_VERBOSE:
             o.verbose = true;

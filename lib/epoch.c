@@ -69,6 +69,7 @@ struct epoch_record {
     ck_epoch_record_t ck;
     atomic_u64 since;
     struct epoch_record *next; /* in epoch.records */
+    atomic_ptr owner;          /* a name, never followed */
 };
 
 static struct {
@@ -100,6 +101,14 @@ void epoch_register(struct epoch_record *record)
     ck_epoch_register(&epoch.domain, &record->ck, NULL);
     record->next = ptr_load_relaxed(&epoch.records);
     ptr_store_release(&epoch.records, record);
+}
+
+void epoch_own(struct epoch_record *record, uintptr_t owner) { ptr_store_relaxed(&record->owner, (void *)owner); }
+
+uintptr_t epoch_blocker_owner(void)
+{
+    struct epoch_record *r = ptr_load_relaxed(&epoch.blocker);
+    return r != NULL ? (uintptr_t)ptr_load_relaxed(&r->owner) : 0;
 }
 
 /* G1, G5 */

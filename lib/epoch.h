@@ -50,6 +50,11 @@ uint64_t epoch_stamp(void);
  */
 bool epoch_passed(uint64_t stamp);
 
+/* For tracers: whose section held up the last look, as the thread that registered the record calls itself (pthread_self()); 0:
+   nobody's. */
+void epoch_own(struct epoch_record *record, uintptr_t owner);
+uintptr_t epoch_blocker_owner(void);
+
 /* In the child of fork(), with the lock of registrations held: all sections count as closed, all stamps as passed. */
 void epoch_fork_child(void);
 

@@ -3,6 +3,7 @@
 #include "note.h"
 
 #include "find.h"
+#include "probes.h"
 
 /* Besides FLOWQ_NOTE_*: */
 enum {
@@ -148,6 +149,7 @@ static __attribute__((noinline)) uint32_t note_update_timed(const struct note_co
     if (binds && !anew && ticks && queue_in_use(c->queues, queue) && note_stamp_within(c, word, seen, ticks)) {
         outcome = FLOWQ_NOTE_SUPPRESSED;
         binds = false;
+        PROBE(flow__held, PROBE_TABLE(t), PROBE_FLOW(t, hash), queue, c->qid);
     }
     uint64_t fresh = word_make(word & (t->tag_mask | WORD_SECONDARY), outcome == FLOWQ_NOTE_MOVED ? c->qid : queue, note_tick(c),
                                note_class[kind][word_class(word)]);
@@ -162,6 +164,8 @@ static __attribute__((noinline)) uint32_t note_update_timed(const struct note_co
     }
     if (!u64_cas_seq_cst(p->slot, &word, fresh))
         return NOTE_AGAIN;
+    if (outcome == FLOWQ_NOTE_MOVED)
+        PROBE(flow__moved, PROBE_TABLE(t), PROBE_FLOW(t, hash), queue, c->qid);
     if (binds) /* a time that is later than ours stays */
         note_bind_at(t, *p, hash, seen, seen != 0 && note_stamp_ahead(c, seen) ? seen : note_bind_stamp(c));
     return outcome;
@@ -180,7 +184,11 @@ static uint32_t note_update(const struct note_context *c, const struct place *p,
     uint32_t outcome = word_queue(t, word) == c->qid ? FLOWQ_NOTE_REFRESHED : FLOWQ_NOTE_MOVED;
     if (fresh == word)
         return outcome;
-    return u64_cas(p->slot, &word, fresh) ? outcome : NOTE_AGAIN;
+    if (!u64_cas(p->slot, &word, fresh))
+        return NOTE_AGAIN;
+    if (outcome == FLOWQ_NOTE_MOVED)
+        PROBE(flow__moved, PROBE_TABLE(t), PROBE_FLOW(t, hash), word_queue(t, word), c->qid);
+    return outcome;
 }
 
 /* ---- A flow that is not ---------------------------------------------------------------------------------------------------- */
@@ -214,6 +222,8 @@ static void note_write_off(const struct note_context *c, const struct place *p, 
 {
     const struct table *t = c->table;
     tally_add(&c->tally, rank >> 16 == NOTE_RANK_STALE ? STAT_RECLAIMED : STAT_DISPLACED + word_class(p->word), 1);
+    if (rank >> 16 != NOTE_RANK_STALE)
+        PROBE(flow__displaced, PROBE_TABLE(t), PROBE_FLOW(t, p->word), word_queue(t, p->word), word_class(p->word));
     if (p->word & WORD_SECONDARY) {
         uint32_t line = (uint32_t)(p->line - shard_line(p->shard, 0));
         line_uncount_second(shard_line(p->shard, line_other(t->line_mask, p->word, line)));
@@ -299,6 +309,7 @@ static uint32_t note_grown_outcome(const struct note_context *c, enum table_grow
         return NOTE_GET_HALVES;
     case TABLE_DELAYED:
         tally_add(&c->tally, STAT_GROW_DELAYED, 1);
+        PROBE(section__stalled, PROBE_TABLE(c->table), epoch_blocker_owner());
         break;
     case TABLE_AT_LIMIT:
         break;
@@ -313,6 +324,7 @@ static uint32_t note_grow(const struct note_context *c, struct shard *s, uint64_
     enum table_grown grown = table_grow(c->table, s, hash, g->halves, &g->want, c->tries_left);
     if (grown == TABLE_GROWN) {
         tally_add(&c->tally, STAT_GROWN, 1);
+        PROBE(table__grown, PROBE_TABLE(c->table), u32_load_relaxed(&c->table->grow.n_shards));
         g->splits -= s != shard_nowhere();
     }
     return note_grown_outcome(c, grown);
@@ -527,7 +539,13 @@ static uint32_t note_insert(const struct note_context *c, uint64_t hash, uint32_
 {
     struct shard *s = table_shard(c->table, hash);
     uint32_t outcome = s == shard_nowhere() ? note_grow(c, s, hash, g) : note_insert_in(c, s, hash, cls, g);
-    return outcome == NOTE_GET_HALVES || outcome == NOTE_GET_MEMORY ? note_insert_more(c, s, hash, cls, g, outcome) : outcome;
+    if (outcome == NOTE_GET_HALVES || outcome == NOTE_GET_MEMORY)
+        outcome = note_insert_more(c, s, hash, cls, g, outcome);
+    if (outcome == FLOWQ_NOTE_BOUND)
+        PROBE(flow__bound, PROBE_TABLE(c->table), PROBE_FLOW(c->table, hash), c->qid);
+    else if (outcome == FLOWQ_NOTE_REFUSED)
+        PROBE(flow__refused, PROBE_TABLE(c->table), PROBE_FLOW(c->table, hash), c->qid);
+    return outcome;
 }
 
 /* ---- One note -------------------------------------------------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
 #include "queue.h"
 
 #include "memory.h"
+#include "probes.h"
 
 #include <errno.h>
 #include <string.h>
@@ -186,12 +187,30 @@ static bool queues_restore_if_due_locked(struct queues *q, uint32_t n)
 
 /* ---- The set --------------------------------------------------------------------------------------------------------------- */
 
-/* Q-B */
-static void queues_publish_states(struct queue_control *c, uint32_t w, uint64_t in_use)
+/* Tells tracers of each queue whose state changes; a half: QUEUES_A_STATE queues. */
+static void queues_trace(const struct queues *q, uint32_t half, uint64_t states)
 {
+    uint64_t before = atomic_load_explicit(&q->control->states[half], memory_order_relaxed); /* no step: our own */
+    uint64_t changed = (before ^ states) | (before ^ states) >> QUEUES_A_STATE;
+    for (changed &= UINT32_MAX; PROBES && changed; changed &= changed - 1) {
+        uint32_t at = (uint32_t)__builtin_ctzll(changed), qid = half * QUEUES_A_STATE + at;
+        uint32_t state = states >> (QUEUES_A_STATE + at) & 1 ? QUEUE_RESETTING : states >> at & 1;
+        if (qid < q->max)
+            PROBE(queue__state, PROBE_QUEUES(q), qid, state);
+    }
+}
+
+/* Q-B */
+static void queues_publish_states(const struct queues *q, uint32_t w, uint64_t in_use)
+{
+    struct queue_control *c = q->control;
     const uint64_t resetting = c->resetting[w], half = UINT32_MAX;
-    u64_store_release(&c->states[2 * w], (in_use & half) | (resetting & half) << QUEUES_A_STATE);
-    u64_store_release(&c->states[2 * w + 1], in_use >> QUEUES_A_STATE | (resetting & ~half));
+    const uint64_t low = (in_use & half) | (resetting & half) << QUEUES_A_STATE;
+    const uint64_t high = in_use >> QUEUES_A_STATE | (resetting & ~half);
+    queues_trace(q, 2 * w, low);
+    queues_trace(q, 2 * w + 1, high);
+    u64_store_release(&c->states[2 * w], low);
+    u64_store_release(&c->states[2 * w + 1], high);
 }
 
 /* Makes in_use, states, slot and summary follow from pairs, named, enabled and resetting. Under lock. */
@@ -204,7 +223,7 @@ static void queues_publish_locked(struct queues *q)
         uint32_t first = w * 64;
         uint64_t paired = c->pairs >= first + 64 ? UINT64_MAX : c->pairs > first ? (UINT64_C(1) << (c->pairs - first)) - 1 : 0;
         uint64_t in_use = (paired | c->named[w]) & c->enabled[w] & ~c->resetting[w];
-        queues_publish_states(c, w, in_use);
+        queues_publish_states(q, w, in_use);
         u64_store_release(&q->in_use[w], in_use);
         if (n == 0 && in_use)
             lowest = (uint16_t)(first + (uint32_t)__builtin_ctzll(in_use));

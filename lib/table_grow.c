@@ -11,6 +11,7 @@
 #include "table.h"
 
 #include "find.h"
+#include "probes.h"
 #include "table_impl.h"
 
 /* ---- What has been superseded (T-E) ---------------------------------------------------------------------------------------- */
@@ -56,6 +57,7 @@ static void table_reclaim_locked(struct table *t, struct garbage *g, bool unseen
         t->grow.n_retired--;
         u32_sub_relaxed(&t->grow.pending, 1);
         u64_sub_relaxed(&t->grow.retired_bytes, t->shard_bytes);
+        PROBE(table__reclaimed, PROBE_TABLE(t), t->shard_bytes, u64_load_relaxed(&t->grow.retired_bytes));
     }
     struct directory *d;
     while ((d = t->grow.directories_first) && (unseen || epoch_passed(d->retired_stamp))) {

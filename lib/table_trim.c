@@ -6,6 +6,7 @@
  * of one shard become one. A shard splits at about 3/4 full, so one that was just split is not merged again before half of its
  * flows are gone.
  */
+#include "probes.h"
 #include "table_impl.h"
 
 /* Shards looked at, lines read for it, merges done in one step: some 50 us. */
@@ -100,6 +101,7 @@ static bool trim_merge_locked(struct table *t, struct trim_step *step, struct sh
     shard_arrived(t, one);
     u32_sub_relaxed(&t->grow.n_shards, 1);
     trim->n_merged++;
+    PROBE(table__shrunk, PROBE_TABLE(t), u32_load_relaxed(&t->grow.n_shards));
     return true;
 }
 
@@ -172,6 +174,7 @@ static void trim_drop_last(struct table *t, struct table_trim *trim)
         t->grow.dropped = head->retired_stamp;
         u32_store_relaxed(&t->grow.n_shards, 0);
         trim->n_merged++;
+        PROBE(table__shrunk, PROBE_TABLE(t), 0);
     }
     shard_unlock(head);
 }

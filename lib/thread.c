@@ -224,6 +224,7 @@ struct thread *thread_register_slow(void)
     t->depth = 0;
     t->held = 0;
     t->lately_left = 0;
+    epoch_own(t->record, (uintptr_t)pthread_self());
     if (!thread_watch_end()) {
         thread_unregister(t);
         return NULL;

@@ -16,6 +16,7 @@
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "loops.h"
+#include "probes.h"
 #include "require.h"
 
 static uint32_t tx_one(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_t qid);
@@ -149,7 +150,10 @@ static inline __attribute__((always_inline)) uint32_t tx_note(const struct flowq
         return FLOWQ_NOTE_REFRESHED;
     if (!u64_cas(s->slot, &word, word ^ change))
         return tx_note_general(vm, c, pkt, s);
-    return change >> WORD_QUEUE_SHIFT ? FLOWQ_NOTE_MOVED : FLOWQ_NOTE_REFRESHED;
+    if (!(change >> WORD_QUEUE_SHIFT))
+        return FLOWQ_NOTE_REFRESHED;
+    PROBE(flow__moved, PROBE_TABLE(c->table), PROBE_FLOW(c->table, word), word_queue(c->table, word), c->qid);
+    return FLOWQ_NOTE_MOVED;
 }
 
 /* In order, from the first packet on that changes something: what one changes in the table the next one finds. */

@@ -12,7 +12,7 @@ trap 'rm -rf "$work"' EXIT
 # fuzzer's seeds and NEWS, which have no comments; minimal.c, of which the README shows every line; links of the manual, one line
 # each; others' macros.
 tree_files "$work/git" |
-    grep -v -E '^(bench/results/|m4/ax_)|\.(svg|seeds)$|^tests/data/.*\.(pcap|pcapng|out|bin)$|^(NEWS|examples/minimal\.c)$' >"$work/files"
+    grep -v -E '^(bench/results/|m4/ax_)|\.(svg|seeds|json)$|^tests/data/.*\.(pcap|pcapng|out|bin)$|^(NEWS|examples/minimal\.c)$' >"$work/files"
 while IFS= read -r file; do
     case $file in man/*) ! grep -q '^\.so ' "$file" || continue ;; esac
     grep -q 'SPDX-License-Identifier: BSD-2-Clause' "$file" || { echo "FAILED: $file has no line SPDX-License-Identifier"; failed=1; }

@@ -107,6 +107,10 @@ assert report["vm"] == "10.0.0.5" and report["packets"] == report["sent"] + repo
 assert report["right"]["flowq"] >= 0.995 * report["judged"] > 0
 assert sum(q["methods"]["flowq"]["landed"] for q in report["queues"]) == report["judged"]
 assert sum(report["not_judged"].values()) + report["judged"] == report["received"]
+counters = report["counters"]
+assert counters["flowq_notes"]["bound"] == counters["flowq_flows_inserted"] > 0
+assert {k: v for k, v in counters["flowq_notes"].items() if v} == report["notes"]
+assert sum(counters["flowq_steered"].values()) == report["received"] and counters["flowq_queues_in_use"] == 4
 assert len(report["flow_list"]) == report["guest"]["flows"] == 24
 END
 fi

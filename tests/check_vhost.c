@@ -252,15 +252,81 @@ START_TEST(packets_count_when_they_are_enqueued)
     ck_assert_int_eq(telemetry("/flowq/port", "0", "to_guest"), 8);
     ck_assert_int_eq(telemetry("/flowq/port", "0", "refused"), 10);
     ck_assert_int_eq(telemetry("/flowq/port", "0", "from_guest"), 1);
-    ck_assert_int_eq(telemetry("/flowq/port", "0", "queues_in_use"), 4);
+    ck_assert_int_eq(telemetry("/flowq/port", "0", "flowq_queues_in_use"), 4);
     ck_assert_int_eq(telemetry("/flowq/queues", "0", "q2_to_guest"), 8);
     ck_assert_int_eq(telemetry("/flowq/queues", "0", "q2_bound"), 8);
     ck_assert_int_eq(telemetry("/flowq/queues", "0", "q2_from_guest"), 1);
     ck_assert_int_eq(telemetry("/flowq/queues", "0", "q1_to_guest"), 0);
     ck_assert_int_eq(telemetry("/flowq/queues", "0,3", "q2_to_guest"), -1);
-    ck_assert_int_eq(telemetry("/flowq/queues", "0,3", "q3_on"), 1);
+    ck_assert_int_eq(telemetry("/flowq/queues", "0,3", "q3_flowq_queue_in_use"), 1);
     for (uint32_t i = 0; i < 8; i++)
         stub_free(packets[i]);
+}
+END_TEST
+
+static int is_in_telemetry(void *ctx, const struct flowq_counter *c)
+{
+    char name[72];
+    uint32_t *n = ctx;
+    if (c->label && strcmp(c->label, "queue") == 0)
+        return 0;
+    snprintf(name, sizeof(name), "%s%s%s", c->name, c->label ? "_" : "", c->label ? c->label_value : "");
+    for (char *at = name; (at = strpbrk(at, "- ")) != NULL;)
+        *at = '_';
+    ck_assert_msg(telemetry("/flowq/port", "0", name) >= 0, "%s", name);
+    ++*n;
+    return 0;
+}
+
+START_TEST(telemetry_has_all_counters_by_their_names)
+{
+    struct flowq_vm *vm;
+    uint32_t n = 0;
+    open_port(PATH);
+    int vid = guest_comes(PATH, 4);
+    for (uint32_t i = 1; i <= 20; i++)
+        guest_sends(vid, i % 4, i);
+    guest_sends(vid, 0, 3);
+    ck_assert_int_eq(flowq_vm_create(NULL, &vm), 0);
+    ck_assert_int_eq(flowq_vm_counters(vm, is_in_telemetry, &n), 0);
+    ck_assert_uint_gt(n, 30);
+    flowq_vm_destroy(vm);
+    ck_assert_uint_lt(stub_telemetry_entries(), 200); /* of 256 */
+    ck_assert_int_eq(telemetry("/flowq/port", "0", "flowq_notes_moved"), 1);
+    stub_disconnect(vid);
+}
+END_TEST
+
+/* Only what is found elsewhere than the last time counts, and what moved most comes first. */
+START_TEST(flows_that_move_most_come_first)
+{
+    enum { MANY = 40 };
+    open_port(PATH);
+    int vid = guest_comes(PATH, 4);
+    for (uint32_t turn = 0; turn <= 20; turn++) {
+        for (uint32_t i = 0; i < MANY; i++) /* twice on the same queue: then there is a binding, wherever it would have gone */
+            for (uint32_t times = 0; times < 2; times++)
+                guest_sends(vid, i >= 20 && i - 20 >= turn ? turn % 4 : 1, 100 + i);
+        ck_assert_ptr_nonnull(stub_telemetry("/flowq/moves", "0"));
+        if (turn == 0)
+            ck_assert_int_eq(telemetry("/flowq/moves", "0", "f0_moves"), -1);
+    }
+    ck_assert_int_eq(telemetry("/flowq/moves", "0", "watched"), MANY);
+    ck_assert_int_eq(telemetry("/flowq/moves", "0", "unwatched"), 0);
+    for (uint32_t i = 0; i < 16; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "f%u_moves", i);
+        long long moves = telemetry("/flowq/moves", "0", name);
+        ck_assert_int_ge(moves, 4);
+        ck_assert_int_le(moves, 20);
+        snprintf(name, sizeof(name), "f%u_moves", i + 1);
+        ck_assert_int_le(telemetry("/flowq/moves", "0", name), moves);
+    }
+    ck_assert_int_ge(telemetry("/flowq/moves", "0", "f0_moves"), 19);
+    ck_assert_int_eq(telemetry("/flowq/moves", "0", "f16_moves"), -1);
+    ck_assert_ptr_null(stub_telemetry("/flowq/moves", "1"));
+    ck_assert_ptr_null(stub_telemetry("/flowq/moves", "x"));
+    stub_disconnect(vid);
 }
 END_TEST
 
@@ -291,6 +357,8 @@ int main(void)
     tcase_add_test(tc, what_is_no_business_of_ours_is_handed_on);
     tcase_add_loop_test(tc, a_call_keeps_its_meaning, 0, 8);
     tcase_add_test(tc, packets_count_when_they_are_enqueued);
+    tcase_add_test(tc, telemetry_has_all_counters_by_their_names);
+    tcase_add_test(tc, flows_that_move_most_come_first);
     tcase_add_test(tc, telemetry_refuses_what_is_no_number);
     suite_add_tcase(s, tc);
     return suite_run(s);

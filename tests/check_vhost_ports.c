@@ -62,9 +62,9 @@ START_TEST(rings_go_off_with_the_connection)
     int vid = guest_comes(PATH, 4);
     /* As QEMU stops a device: the other rings stay on, and nothing is said of them. */
     stub_message(vid, STUB_GET_VRING_BASE, 0, 0);
-    ck_assert_int_eq(telemetry("/flowq/port", "0", "queues_in_use"), 3);
+    ck_assert_int_eq(telemetry("/flowq/port", "0", "flowq_queues_in_use"), 3);
     stub_disconnect(vid);
-    ck_assert_int_eq(telemetry("/flowq/port", "0", "queues_in_use"), 0);
+    ck_assert_int_eq(telemetry("/flowq/port", "0", "flowq_queues_in_use"), 0);
 }
 END_TEST
 
@@ -206,7 +206,7 @@ START_TEST(ports_are_used_again)
             if (reply != NULL && strstr(reply, key) != NULL) {
                 most = at > most ? at : most;
                 ck_assert_int_eq(telemetry("/flowq/port", number, "from_guest"), 4);
-                ck_assert_int_eq(telemetry("/flowq/port", number, "flows") <= 4, 1);
+                ck_assert_int_eq(telemetry("/flowq/port", number, "flowq_flows_live") <= 4, 1);
             }
         }
         ck_assert_int_eq(rte_vhost_driver_unregister(path), 0);

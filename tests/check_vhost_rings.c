@@ -123,7 +123,8 @@ START_TEST(late_packets_bind_nothing)
     while (receive(0, 3, 7, &next) != 0)
         ;
     ck_assert_uint_eq(next, 10);
-    ck_assert_int_eq(telemetry("/flowq/port", "0", "noted_bound") + telemetry("/flowq/port", "0", "noted_implied"), 2);
+    ck_assert_int_eq(telemetry("/flowq/port", "0", "flowq_notes_bound") + telemetry("/flowq/port", "0", "flowq_notes_implied"),
+                     2);
 }
 END_TEST
 

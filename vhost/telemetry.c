@@ -4,13 +4,15 @@
  *   /flowq/ports,FIRST          the sockets, by their number
  *   /flowq/port,N               one of them: what is learned, and why packets went where they went
  *   /flowq/queues,N,FIRST       its queues: those that are on, or ever carried anything
+ *   /flowq/moves,N              its flows that were found on other queues most often, from question to question (moves.c)
  *   /flowq/save                 the flows of all are saved, where a folder is set
  *
- * A reply has 16 KiB and 256 entries at most, so lists come in pages: "next" tells where to go on, and is left out at the end.
- * Names of entries are letters, digits and underscores.
+ * What flowq_vm_counters() shows has the name that it has there. A reply has 16 KiB and 256 entries at most, so lists come in
+ * pages: "next" tells where to go on, and is left out at the end. Names of entries are letters, digits and underscores.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
+#include "moves.h"
 #include "port.h"
 #include "real.h"
 
@@ -125,19 +127,17 @@ static void add_sums(struct rte_tel_data *reply, const char *prefix, const struc
     add(reply, prefix, "discarded", sums->discarded);
 }
 
-static void add_learned(struct rte_tel_data *reply, const struct port *port)
+/* A counter by its name; where numbers of one name have a label, with its value behind it. Of queues: /flowq/queues. */
+static int add_counter(void *ctx, const struct flowq_counter *counter)
 {
-    struct flowq_stats stats = {.size = sizeof(stats)};
+    char name[NAME_SIZE];
 
-    if (flowq_vm_stats(port->vm, &stats) != 0)
-        return;
-    add(reply, "", "queues_in_use", stats.queues_in_use);
-    add(reply, "", "flows", stats.live);
-    add(reply, "", "memory_bytes", stats.vm_bytes);
-    for (uint32_t note = 0; note <= FLOWQ_NOTE_UNREGISTERED; note++)
-        add(reply, "noted_", flowq_note_name(note), stats.note[note]);
-    add(reply, "", "displaced", stats.displaced_embryonic + stats.displaced_closing + stats.displaced_established);
-    add(reply, "", "bound_elsewhere", stats.bound_elsewhere);
+    if (counter->label != NULL && strcmp(counter->label, "queue") == 0)
+        return 0;
+    snprintf(name, sizeof(name), "%s%s%s", counter->name, counter->label == NULL ? "" : "_",
+             counter->label == NULL ? "" : counter->label_value);
+    add(ctx, "", name, counter->value);
+    return 0;
 }
 
 /* Not while ports_lock is held: a port is never freed. */
@@ -176,7 +176,7 @@ static int show_port(const char *command, const char *params, struct rte_tel_dat
     real.telemetry_string(reply, "steered", port_of(device) == port ? "yes" : device < 0 ? "no connection" : "left alone");
     add(reply, "", "connections", connections);
     add_sums(reply, "", &sums);
-    add_learned(reply, port);
+    flowq_vm_counters(port->vm, add_counter, reply); /* fails where memory is short: then there are none */
     return 0;
 }
 
@@ -197,7 +197,7 @@ static void add_queue(struct rte_tel_data *reply, const struct port *port, uint3
     char prefix[NAME_SIZE];
 
     snprintf(prefix, sizeof(prefix), "q%" PRIu32 "_", q);
-    add(reply, prefix, "on", on);
+    add(reply, prefix, "flowq_queue_in_use", on);
     add(reply, prefix, "hidden", atomic_load(&port->transmit[q].state) != RING_OPEN);
     add_sums(reply, prefix, sums);
 }
@@ -246,6 +246,42 @@ static int save_all(const char *command, const char *params, struct rte_tel_data
     return 0;
 }
 
+/* ---- /flowq/moves ---- */
+
+static int show_moves(const char *command, const char *params, struct rte_tel_data *reply)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* each connection to telemetry has a thread */
+    static struct moves *moves;
+    uint32_t index = 0, connections;
+    int device;
+    char path[LINE_SIZE];
+
+    (void)command;
+    if (!read_numbers(params, &index, 1))
+        return -EINVAL;
+    struct port *port = find(index, path, &device, &connections);
+    if (port == NULL)
+        return -ENOENT;
+    pthread_mutex_lock(&lock);
+    int error = moves_look(&moves, port->vm);
+    if (error == 0) {
+        real.telemetry_start(reply);
+        add(reply, "", "watched", moves->n_watched);
+        add(reply, "", "unwatched", moves->n_unwatched);
+        for (uint32_t i = 0; i < moves->n_most; i++) {
+            char prefix[NAME_SIZE], id[NAME_SIZE], name[NAME_SIZE];
+            snprintf(prefix, sizeof(prefix), "f%" PRIu32 "_", i);
+            snprintf(name, sizeof(name), "f%" PRIu32 "_id", i);
+            snprintf(id, sizeof(id), "0x%016" PRIx64, moves->most[i].id);
+            real.telemetry_string(reply, name, id);
+            add(reply, prefix, "queue", moves->most[i].queue);
+            add(reply, prefix, "moves", moves->most[i].moves);
+        }
+    }
+    pthread_mutex_unlock(&lock);
+    return error;
+}
+
 /* ---- Start ---- */
 
 /* RTE_PROC_PRIMARY is 0. A secondary process has no telemetry of its own that would be read. */
@@ -265,6 +301,8 @@ static void start(void)
         error = real.telemetry_register("/flowq/port", show_port, "What flowq knows of one. Parameter: its number");
     if (error == 0)
         error = real.telemetry_register("/flowq/queues", show_queues, "Its queues. Parameters: its number, first queue");
+    if (error == 0)
+        error = real.telemetry_register("/flowq/moves", show_moves, "Its flows that change queues most. Parameter: its number");
     if (error == 0)
         error = real.telemetry_register("/flowq/save", save_all, "Saves the flows of all, where FLOWQ_VHOST has state=FOLDER");
     if (error != 0)
