@@ -121,7 +121,7 @@ static const char *explain_end_text(uint8_t end)
         [FLOWQ_END_CUT] = "the packet ends within the next header",
         [FLOWQ_END_WINDOW] = "the next header does not end within the bytes that are looked at",
         [FLOWQ_END_MALFORMED] = "the next header contradicts itself",
-        [FLOWQ_END_UNKNOWN] = "what comes next is not read",
+        [FLOWQ_END_UNREAD] = "what comes next is not read",
         [FLOWQ_END_UNLIKE] = "what comes next looks neither like IP nor like a frame",
         [FLOWQ_END_LIMIT] = "there are too many headers to pass over",
         [FLOWQ_END_FLAGS] = "the packet's flags are not known",

@@ -80,7 +80,7 @@
     each(prefix, CUT, "cut")                \
     each(prefix, WINDOW, "window")          \
     each(prefix, MALFORMED, "malformed")    \
-    each(prefix, UNKNOWN, "unknown")        \
+    each(prefix, UNREAD, "unread")          \
     each(prefix, UNLIKE, "unlike")          \
     each(prefix, LIMIT, "limit")            \
     each(prefix, FLAGS, "flags")

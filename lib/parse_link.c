@@ -286,13 +286,13 @@ static void link_pppoe(struct walk *w, struct cursor at)
     if (!cursor_take(&at, 6, &h))
         return;
     if (cursor_u8(h) != PPPOE_VERSION_TYPE || cursor_u8(h + 1) != PPPOE_SESSION_DATA) {
-        WALK_ENDS(w, FLOWQ_END_UNKNOWN);
+        WALK_ENDS(w, FLOWQ_END_UNREAD);
         return;
     }
     if (!link_take_ppp_protocol(&at, &protocol))
         return;
     WALK_LAYER(w, FLOWQ_LAYER_PPPOE, h, at.at, protocol);
-    WALK_ENDS(w, FLOWQ_END_UNKNOWN);
+    WALK_ENDS(w, FLOWQ_END_UNREAD);
     if (protocol == PPP_IPV4)
         ip_packet(w, at, 4);
     else if (protocol == PPP_IPV6)
@@ -301,7 +301,7 @@ static void link_pppoe(struct walk *w, struct cursor at)
 
 static inline void link_ethertype(struct walk *w, struct cursor at, unsigned type)
 {
-    WALK_ENDS(w, FLOWQ_END_UNKNOWN);
+    WALK_ENDS(w, FLOWQ_END_UNREAD);
     switch (type) {
     case ETHERTYPE_IPV4:
         ip_packet(w, at, 4);
@@ -334,13 +334,13 @@ static void link_llc(struct walk *w, struct cursor at)
         return;
     cursor_copy(points, h, sizeof(points));
     bool is_snap = memcmp(points, snap, sizeof(points)) == 0;
-    WALK_ENDS(w, is_snap ? FLOWQ_END_CUT : FLOWQ_END_UNKNOWN);
+    WALK_ENDS(w, is_snap ? FLOWQ_END_CUT : FLOWQ_END_UNREAD);
     if (memcmp(points, ip_sap, sizeof(points)) == 0) {
         WALK_LAYER(w, FLOWQ_LAYER_LLC, h, at.at, points[0]);
         ip_packet(w, at, 4); /* the access point is IPv4's (RFC 1042); IPv6 has none */
     } else if (is_snap && cursor_take(&at, 5, &s)) {
         WALK_LAYER(w, FLOWQ_LAYER_LLC, h, at.at, points[0]);
-        WALK_ENDS(w, FLOWQ_END_UNKNOWN);
+        WALK_ENDS(w, FLOWQ_END_UNREAD);
         cursor_copy(organisation, s, sizeof(organisation));
         if (memcmp(organisation, rfc1042, sizeof(rfc1042)) == 0)
             link_ethertype(w, at, cursor_be16(s + 3));

@@ -28,7 +28,7 @@ static inline void tunnel_take_vni(struct walk *w, const uint8_t *id, unsigned s
 /* The payload of a tunnel that names it by ethertype. */
 static void tunnel_payload(struct walk *w, struct cursor at, unsigned ethertype)
 {
-    WALK_ENDS(w, FLOWQ_END_UNKNOWN);
+    WALK_ENDS(w, FLOWQ_END_UNREAD);
     if (ethertype == ETHERTYPE_TEB)
         link_ethernet(w, at);
     else if (ethertype == ETHERTYPE_IPV4)
@@ -157,7 +157,7 @@ static void tunnel_erspan_2(struct walk *w, struct cursor at, unsigned gre_flags
         if (!cursor_take(&at, ERSPAN_2_BYTES, &h))
             return;
         if (cursor_u8(h) >> 4 != ERSPAN_2_VERSION) {
-            WALK_ENDS(w, FLOWQ_END_UNKNOWN);
+            WALK_ENDS(w, FLOWQ_END_UNREAD);
             return;
         }
         WALK_LAYER(w, FLOWQ_LAYER_ERSPAN, h, at.at, 2);
@@ -171,14 +171,14 @@ static void tunnel_erspan_3(struct walk *w, struct cursor at)
     if (!cursor_take(&at, ERSPAN_3_BYTES, &h))
         return;
     if (cursor_u8(h) >> 4 != ERSPAN_3_VERSION) {
-        WALK_ENDS(w, FLOWQ_END_UNKNOWN);
+        WALK_ENDS(w, FLOWQ_END_UNREAD);
         return;
     }
     unsigned word = cursor_be16(h + ERSPAN_3_WORD_AT);
     if (!cursor_skip(&at, word & ERSPAN_3_PLATFORM ? ERSPAN_3_PLATFORM_BYTES : 0))
         return;
     WALK_LAYER(w, FLOWQ_LAYER_ERSPAN, h, at.at, 3);
-    WALK_ENDS(w, FLOWQ_END_UNKNOWN);
+    WALK_ENDS(w, FLOWQ_END_UNREAD);
     unsigned frame = word >> ERSPAN_3_FRAME_SHIFT & ERSPAN_3_FRAME_MASK;
     if (frame == ERSPAN_FRAME_ETHERNET)
         link_ethernet(w, at);
@@ -239,7 +239,7 @@ static void tunnel_gre_in_udp(struct walk *w, struct cursor at, struct ip_header
         return;
     uint32_t kind = tunnel_gre_kind(&gre, outer);
     if (kind == 0 || (kind & TUNNELS_IN_GRE && !(w->rules->tunnels & kind))) {
-        WALK_ENDS(w, FLOWQ_END_UNKNOWN);
+        WALK_ENDS(w, FLOWQ_END_UNREAD);
         return;
     }
     if (tunnel_take_gre_options(w, &at, gre.flags, 0))
@@ -290,7 +290,7 @@ static void tunnel_vxlan(struct walk *w, struct cursor at, struct ip_header oute
     if (!cursor_take(&at, 8, &h))
         return;
     if (!(cursor_u8(h) & VXLAN_VNI_VALID)) {
-        WALK_ENDS(w, FLOWQ_END_UNKNOWN);
+        WALK_ENDS(w, FLOWQ_END_UNREAD);
         return;
     }
     WALK_LAYER(w, FLOWQ_LAYER_VXLAN, h, at.at, cursor_be32(h + TUNNEL_VNI_AT) >> TUNNEL_VNI_SHIFT);
@@ -305,11 +305,11 @@ static void tunnel_vxlan_gpe(struct walk *w, struct cursor at, struct ip_header 
     if (!cursor_take(&at, 8, &h))
         return;
     size_t flags = cursor_u8(h);
-    WALK_ENDS(w, FLOWQ_END_UNKNOWN);
+    WALK_ENDS(w, FLOWQ_END_UNREAD);
     if (!(flags & VXLAN_VNI_VALID) || flags & VXLAN_GPE_VERSION)
         return;
     WALK_LAYER(w, FLOWQ_LAYER_VXLAN_GPE, h, at.at, cursor_be32(h + TUNNEL_VNI_AT) >> TUNNEL_VNI_SHIFT);
-    WALK_ENDS(w, FLOWQ_END_UNKNOWN);
+    WALK_ENDS(w, FLOWQ_END_UNREAD);
     size_t next = flags & VXLAN_GPE_NEXT_VALID ? cursor_u8(h + 3) : VXLAN_GPE_ETHERNET;
     tunnel_take_vni(w, h + TUNNEL_VNI_AT, TUNNEL_VNI_SHIFT);
     if (next == VXLAN_GPE_ETHERNET)
@@ -331,7 +331,7 @@ static void tunnel_geneve(struct walk *w, struct cursor at, struct ip_header out
         return;
     size_t first = cursor_u8(h);
     if (first & GENEVE_VERSION || !cursor_skip(&at, 4 * (first & GENEVE_OPTION_WORDS))) {
-        WALK_ENDS(w, first & GENEVE_VERSION ? FLOWQ_END_UNKNOWN : FLOWQ_END_CUT);
+        WALK_ENDS(w, first & GENEVE_VERSION ? FLOWQ_END_UNREAD : FLOWQ_END_CUT);
         return;
     }
     WALK_LAYER(w, FLOWQ_LAYER_GENEVE, h, at.at, cursor_be32(h + TUNNEL_VNI_AT) >> TUNNEL_VNI_SHIFT);
@@ -379,7 +379,7 @@ static void tunnel_gtpu(struct walk *w, struct cursor at, struct ip_header outer
         return;
     size_t first = cursor_u8(h);
     if ((first & GTPU_KIND_MASK) != GTPU_KIND || cursor_u8(h + 1) != GTPU_G_PDU) {
-        WALK_ENDS(w, FLOWQ_END_UNKNOWN);
+        WALK_ENDS(w, FLOWQ_END_UNREAD);
         return;
     }
     bool has_optional = first & GTPU_OPTIONAL;
@@ -424,7 +424,7 @@ static void tunnel_gue_payload(struct walk *w, struct cursor at, struct ip_heade
     else if (protocol == PROTO_GRE)
         tunnel_gre_in_udp(w, at, outer);
     else if (!tunnel_has_ports(protocol))
-        WALK_ENDS(w, FLOWQ_END_UNKNOWN);
+        WALK_ENDS(w, FLOWQ_END_UNREAD);
     else if (!w->fields) /* what virtio's hashes know of has an inner IP header */
         ip_transport(w, at, ip);
 }
@@ -437,7 +437,7 @@ static void tunnel_gue(struct walk *w, struct cursor at, struct ip_header outer)
     if (first >> GUE_VARIANT_SHIFT == GUE_VARIANT_IP) {
         link_guess_ip(w, at);
     } else if (first & GUE_NOT_DATA) {
-        WALK_ENDS(w, at.left ? FLOWQ_END_UNKNOWN : FLOWQ_END_CUT);
+        WALK_ENDS(w, at.left ? FLOWQ_END_UNREAD : FLOWQ_END_CUT);
     } else if (cursor_take(&at, GUE_BYTES, &h) && cursor_skip(&at, 4 * (first & GUE_OPTION_WORDS))) {
         WALK_LAYER(w, FLOWQ_LAYER_GUE, h, at.at, cursor_u8(h + 1));
         tunnel_gue_payload(w, at, outer, cursor_u8(h + 1));

@@ -393,7 +393,7 @@ static struct found ethertype_at(const struct bytes *p, int at, long long type, 
         if (protocol == 0x57)
             return model_ip_at(p, at, 6, w);
     }
-    return nothing_as(FLOWQ_END_UNKNOWN);
+    return nothing_as(FLOWQ_END_UNREAD);
 }
 
 /* From the type of an Ethernet frame on, tags included. */
@@ -426,7 +426,7 @@ static struct found frame_type_at(const struct bytes *p, int at, struct where w)
         model_saw(p, FLOWQ_LAYER_LLC, at + 2, at + 10, 0xaa, w);
     if (llc == 0xaaaa03 && number(p, at + 5, 3) == 0)
         return ethertype_at(p, at + 10, number(p, at + 8, 2), w);
-    return nothing_as(FLOWQ_END_UNKNOWN);
+    return nothing_as(FLOWQ_END_UNREAD);
 }
 
 struct found model_frame_at(const struct bytes *p, int at, struct where w)

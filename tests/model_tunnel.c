@@ -49,7 +49,7 @@ static struct found typed_at(const struct bytes *p, int at, long long type, stru
         return model_ip_at(p, at, 4, w);
     if (type == 0x86dd)
         return model_ip_at(p, at, 6, w);
-    return nothing_as(FLOWQ_END_UNKNOWN);
+    return nothing_as(FLOWQ_END_UNREAD);
 }
 
 /* What a tunnel that is no UDP tunnel shows: the inner packet, or itself. */
@@ -132,14 +132,14 @@ static struct found erspan_at(const struct bytes *p, int at, long long flags, lo
         if (at + 8 > p->n)
             return cut();
         if (version != 1)
-            return nothing_as(FLOWQ_END_UNKNOWN);
+            return nothing_as(FLOWQ_END_UNREAD);
         model_saw(p, FLOWQ_LAYER_ERSPAN, at, at + 8, 2, w);
         return model_frame_at(p, at + 8, w);
     }
     if (last < 0)
         return cut();
     if (version != 2)
-        return nothing_as(FLOWQ_END_UNKNOWN);
+        return nothing_as(FLOWQ_END_UNREAD);
     int payload = at + (last % 2 != 0 ? 20 : 12);
     if (payload > p->n)
         return cut();
@@ -150,7 +150,7 @@ static struct found erspan_at(const struct bytes *p, int at, long long flags, lo
     case 2:
         return model_ip_at(p, payload, 0, w);
     default:
-        return nothing_as(FLOWQ_END_UNKNOWN);
+        return nothing_as(FLOWQ_END_UNREAD);
     }
 }
 
@@ -203,9 +203,9 @@ static struct found gre_over_udp_at(const struct bytes *p, int at, int outer_ver
     if (type < 0)
         return cut();
     if (!gre_is_for_us(flags, type))
-        return nothing_as(FLOWQ_END_UNKNOWN);
+        return nothing_as(FLOWQ_END_UNREAD);
     if (gre_payload_bit(type) != 0 && (w.rules->tunnels & gre_payload_bit(type)) == 0)
-        return nothing_as(FLOWQ_END_UNKNOWN);
+        return nothing_as(FLOWQ_END_UNREAD);
     return gre_payload_at(p, at, outer_version, true, w);
 }
 
@@ -223,7 +223,7 @@ static struct found vxlan_gpe_at(const struct bytes *p, int at, struct where w)
     if (number(p, at + 4, 4) < 0)
         return cut();
     if ((flags & 0x38) != 0x08)
-        return nothing_as(FLOWQ_END_UNKNOWN);
+        return nothing_as(FLOWQ_END_UNREAD);
     model_saw(p, FLOWQ_LAYER_VXLAN_GPE, at, at + 8, number(p, at + 4, 3), w);
     w = with_vni(w, number(p, at + 4, 3));
     if ((flags & 0x04) == 0 || next == 3)
@@ -232,7 +232,7 @@ static struct found vxlan_gpe_at(const struct bytes *p, int at, struct where w)
         return model_ip_at(p, at + 8, 4, w);
     if (next == 2)
         return model_ip_at(p, at + 8, 6, w);
-    return nothing_as(FLOWQ_END_UNKNOWN);
+    return nothing_as(FLOWQ_END_UNREAD);
 }
 
 static struct found gtpu_at(const struct bytes *p, int at, struct where w)
@@ -241,7 +241,7 @@ static struct found gtpu_at(const struct bytes *p, int at, struct where w)
     if (number(p, at + 4, 4) < 0)
         return cut();
     if ((flags & 0xf0) != 0x30 || number(p, at + 1, 1) != 255)
-        return nothing_as(FLOWQ_END_UNKNOWN);
+        return nothing_as(FLOWQ_END_UNREAD);
     long long next = number(p, at + 11, 1), id = number(p, at + 4, 4);
     if ((flags & 0x07) != 0 && next < 0)
         return cut();
@@ -269,7 +269,7 @@ static struct found gue_at(const struct bytes *p, int at, struct flow outer, str
     if (first / 64 == 1)
         return model_ip_is_likely(p, at, w.rules) ? model_ip_at(p, at, 0, w) : nothing_as(FLOWQ_END_UNLIKE);
     if (first / 32 != 0)
-        return nothing_as(FLOWQ_END_UNKNOWN);
+        return nothing_as(FLOWQ_END_UNREAD);
     if (number(p, at, 4) < 0 || at + 4 + 4 * (int)(first % 32) > p->n)
         return cut();
     model_saw(p, FLOWQ_LAYER_GUE, at, at + 4 + 4 * (int)(first % 32), protocol, w);
@@ -281,7 +281,7 @@ static struct found gue_at(const struct bytes *p, int at, struct flow outer, str
     outer.protocol = (int)protocol;
     if (protocol == 6 || protocol == 17 || protocol == 33 || protocol == 132 || protocol == 136)
         return model_transport_at(p, at, outer, w);
-    return nothing_as(FLOWQ_END_UNKNOWN);
+    return nothing_as(FLOWQ_END_UNREAD);
 }
 
 const uint32_t model_port_bit[PARSE_N_PORTS] = {FLOWQ_TUNNEL_VXLAN,  FLOWQ_TUNNEL_VXLAN,   FLOWQ_TUNNEL_VXLAN_GPE,
@@ -298,7 +298,7 @@ static struct found payload_at(const struct bytes *p, int at, enum parse_port po
         if (number(p, at + 4, 4) < 0)
             return cut();
         if ((first & 0x08) == 0)
-            return nothing_as(FLOWQ_END_UNKNOWN);
+            return nothing_as(FLOWQ_END_UNREAD);
         model_saw(p, FLOWQ_LAYER_VXLAN, at, at + 8, number(p, at + 4, 3), w);
         return model_frame_at(p, at + 8, with_vni(w, number(p, at + 4, 3)));
     case PARSE_PORT_VXLAN_GPE:
@@ -307,7 +307,7 @@ static struct found payload_at(const struct bytes *p, int at, enum parse_port po
         if (number(p, at + 4, 4) < 0)
             return cut();
         if ((first & 0xc0) != 0)
-            return nothing_as(FLOWQ_END_UNKNOWN);
+            return nothing_as(FLOWQ_END_UNREAD);
         if (at + 8 + 4 * (int)(first & 0x3f) > p->n)
             return cut();
         model_saw(p, FLOWQ_LAYER_GENEVE, at, at + 8 + 4 * (int)(first & 0x3f), number(p, at + 4, 3), w);
