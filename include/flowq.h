@@ -819,7 +819,7 @@ enum flowq_end {
     FLOWQ_END_CUT = 2,       /* the packet, or as much of it as was given, ends within the next header */
     FLOWQ_END_WINDOW = 3,    /* the next header does not end within FLOWQ_HEADER_MAX bytes */
     FLOWQ_END_MALFORMED = 4, /* the next header contradicts itself, or is of another IP version than the one before it says */
-    FLOWQ_END_UNREAD = 5,   /* the next header, or this kind or version of it, is not read */
+    FLOWQ_END_UNREAD = 5,    /* the next header, or this kind or version of it, is not read */
     FLOWQ_END_UNLIKE = 6,    /* nothing says what comes next, and it looks neither like IP nor like a frame */
     FLOWQ_END_LIMIT = 7,     /* more headers to pass over than a packet may have */
     FLOWQ_END_FLAGS = 8      /* flowq_pkt.flags has a bit that is not known */
