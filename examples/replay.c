@@ -21,7 +21,7 @@ enum { EXIT_PARTIAL = 1, EXIT_USAGE = 2 };
 static const char usage_line[] = "usage: " PROGRAM " [OPTION]... CAPTURE...\n";
 
 static const char help_text[] =
-    "Replays captured traffic (pcap or pcapng, Ethernet or raw IP; - is standard input) through flowq.\n"
+    "Replays captured traffic (pcap or pcapng, packed by gzip or not; - is standard input) through flowq.\n"
     "One host of the capture plays a multiqueue virtual machine: what it sends teaches flowq, what it receives is\n"
     "steered, and compared with the queue on which the guest last sent for that flow.\n"
     "\n"
@@ -36,12 +36,20 @@ static const char help_text[] =
     "  --seed N             of all lots that are drawn; default 1\n"
     "flowq:\n"
     "  --max-flows N        flows it may learn at once; default 65536\n"
+    "The packets:\n"
+    "  --filter EXPRESSION  only those that it matches (pcap-filter(7))\n"
+    "  --from S, --to S     only those from so many seconds on after the first one, and up to so many\n"
+    "  --max-named N        flows that the guest knows; packets of others are not judged; default 4000000\n"
     "The report:\n"
     "  --flows              lists every flow, too\n"
     "  --json               for programs\n"
+    "  --csv                the flows as a table, instead\n"
+    "  --explain N          instead: packet N (from 1 on, over all captures) and why it goes where it goes\n"
+    "  --scenario N         instead: the flow of packet N for a bug report, its addresses and payload replaced\n"
     "  --help, --version\n"
     "\n"
-    "Exit status: 0 all was read; 1 something was not, or an error, with what was done before that reported; 2 wrong usage.\n";
+    "Exit status: 0 all was read; 1 something was not, an interrupt, or an error, with what was done before that\n"
+    "reported; 2 wrong usage.\n";
 
 /* ---- Options ---- */
 
@@ -53,6 +61,13 @@ enum {
     OPT_MOVE_EVERY,
     OPT_SEED,
     OPT_MAX_FLOWS,
+    OPT_MAX_NAMED,
+    OPT_FILTER,
+    OPT_FROM,
+    OPT_TO,
+    OPT_EXPLAIN,
+    OPT_SCENARIO,
+    OPT_CSV,
     OPT_FLOWS,
     OPT_JSON,
     OPT_HELP,
@@ -67,6 +82,13 @@ static const struct option long_options[] = {
     {"move-every", required_argument, NULL, OPT_MOVE_EVERY},
     {"seed", required_argument, NULL, OPT_SEED},
     {"max-flows", required_argument, NULL, OPT_MAX_FLOWS},
+    {"max-named", required_argument, NULL, OPT_MAX_NAMED},
+    {"filter", required_argument, NULL, OPT_FILTER},
+    {"from", required_argument, NULL, OPT_FROM},
+    {"to", required_argument, NULL, OPT_TO},
+    {"explain", required_argument, NULL, OPT_EXPLAIN},
+    {"scenario", required_argument, NULL, OPT_SCENARIO},
+    {"csv", no_argument, NULL, OPT_CSV},
     {"flows", no_argument, NULL, OPT_FLOWS},
     {"json", no_argument, NULL, OPT_JSON},
     {"help", no_argument, NULL, OPT_HELP},
@@ -77,7 +99,7 @@ static const struct option long_options[] = {
 _Noreturn static void bad_usage(const char *what, const char *text)
 {
     fprintf(stderr, PROGRAM ": %s%s%s; " PROGRAM " --help tells more\n", what, text == NULL ? "" : ": ",
-            text == NULL ? "" : text);
+            text == NULL ? "" : printable(text));
     exit(EXIT_USAGE);
 }
 
@@ -91,6 +113,18 @@ static uint64_t number(const char *option, const char *text, uint64_t least, uin
         return value;
     snprintf(what, sizeof(what), "--%s must be a number from %llu to %llu", option, (unsigned long long)least,
              (unsigned long long)most);
+    bad_usage(what, text);
+}
+
+/* Seconds with a fraction, in nanoseconds. */
+static uint64_t seconds(const char *option, const char *text)
+{
+    char what[128], *end;
+    double value = strtod(text, &end);
+
+    if (((text[0] >= '0' && text[0] <= '9') || text[0] == '.') && *end == '\0' && value <= 4e9)
+        return (uint64_t)(value * 1e9 + 0.5);
+    snprintf(what, sizeof(what), "--%s must be a number of seconds", option);
     bad_usage(what, text);
 }
 
@@ -128,6 +162,29 @@ static void set(struct options *options, int option, const char *text)
     case OPT_MAX_FLOWS:
         options->max_flows = (uint32_t)number("max-flows", text, 8, 1u << 27);
         break;
+    case OPT_MAX_NAMED:
+        options->max_named = number("max-named", text, 1, 1u << 30);
+        break;
+    case OPT_FILTER:
+        if (filter_error(text) != NULL)
+            bad_usage("--filter", filter_error(text));
+        options->filter = text;
+        break;
+    case OPT_FROM:
+        options->from_ns = seconds("from", text);
+        break;
+    case OPT_TO:
+        options->to_ns = seconds("to", text);
+        break;
+    case OPT_EXPLAIN:
+        options->explain = number("explain", text, 1, UINT64_MAX);
+        break;
+    case OPT_SCENARIO:
+        options->scenario = number("scenario", text, 1, UINT64_MAX);
+        break;
+    case OPT_CSV:
+        options->csv = true;
+        break;
     case OPT_FLOWS:
         options->flows = true;
         break;
@@ -139,12 +196,15 @@ static void set(struct options *options, int option, const char *text)
 
 static struct options parse_options(int argc, char **argv)
 {
-    struct options options = {.vcpus = 4, .move_every = 50, .seed = 1, .max_flows = 65536};
+    struct options options = {
+        .vcpus = 4, .move_every = 50, .seed = 1, .max_flows = 65536, .max_named = 4000000, .to_ns = UINT64_MAX};
     int option;
 
+    opterr = 0; /* it would write what it was given as it is */
     while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
         if (option == '?') {
-            fputs(usage_line, stderr); /* getopt has said what is wrong */
+            const char *word = printable(argv[optind - 1]);
+            fprintf(stderr, PROGRAM ": %s: not known, or lacks its argument\n%s", word, usage_line);
             exit(EXIT_USAGE);
         }
         if (option == OPT_HELP) {
@@ -185,6 +245,8 @@ struct replay {
     struct view views[BURST];
     enum direction direction;
     size_t n;
+    bool explained;
+    struct scenario scenario;
 };
 
 static uint64_t replay_clock(void *ctx) { return ((const struct replay *)ctx)->now_ns; }
@@ -212,11 +274,21 @@ static struct flowq_pkt as_flowq(const struct packet *packet)
     return (struct flowq_pkt){.data = packet->data, .len = packet->len, .flags = packet->flags};
 }
 
+/* The packet to be explained; it comes in a burst of its own, and ends the input. */
+static bool is_asked_for(const struct replay *replay, const struct packet *packet)
+{
+    return replay->options->explain != 0 && packet->number == replay->options->explain;
+}
+
 static void send_burst(struct replay *replay)
 {
     for (size_t i = 0; i < replay->n; i++) {
         struct flowq_pkt pkt = as_flowq(&replay->packets[i]);
         uint32_t queue = guest_send(&replay->guest, &replay->views[i], replay->packets[i].time_ns);
+        if (is_asked_for(replay, &replay->packets[i]))
+            explain_packet(stdout, &replay->packets[i], DIRECTION_SENT, queue, replay->vm);
+        if (replay->scenario.known)
+            scenario_add(&replay->scenario, stdout, &replay->packets[i], DIRECTION_SENT, queue, NULL, replay->vm);
         flowq_tx_note(replay->vm, &pkt, queue);
         replay->results.sent_on[queue]++;
     }
@@ -265,10 +337,16 @@ static void receive_burst(struct replay *replay)
 
     for (size_t i = 0; i < replay->n; i++)
         pkts[i] = as_flowq(&replay->packets[i]);
+    if (is_asked_for(replay, &replay->packets[0])) {
+        struct wish wish = guest_receive(&replay->guest, &replay->views[0], replay->packets[0].time_ns);
+        explain_packet(stdout, &replay->packets[0], DIRECTION_RECEIVED, wish.queue, replay->vm);
+    }
     flowq_rx_decide_burst(replay->vm, pkts, replay->n, decisions);
     for (size_t i = 0; i < replay->n; i++) {
         struct wish wish = guest_receive(&replay->guest, &replay->views[i], replay->packets[i].time_ns);
         judge(replay, &wish, &decisions[i], &replay->views[i]);
+        if (replay->scenario.known)
+            scenario_add(&replay->scenario, stdout, &replay->packets[i], DIRECTION_RECEIVED, NO_QUEUE, &decisions[i], replay->vm);
     }
     replay->results.received += replay->n;
 }
@@ -343,16 +421,39 @@ static void progress_end(const struct progress *progress)
         fputs("\r\033[K", stderr);
 }
 
+/* Takes the packet in packets[n] alone. */
+static void take_asked_for(struct replay *replay)
+{
+    struct packet packet = replay->packets[replay->n];
+    struct view view;
+
+    view_packet(&packet, &view);
+    enum direction direction = host_direction(replay->options, &view);
+    flush(replay);
+    replay->packets[0] = packet;
+    replay->views[0] = view;
+    replay->now_ns = packet.time_ns;
+    if (direction == DIRECTION_OTHER)
+        explain_packet(stdout, &packet, direction, NO_QUEUE, replay->vm);
+    add(replay, direction);
+    flush(replay);
+    replay->explained = true;
+}
+
 static void run(struct replay *replay)
 {
     struct results *results = &replay->results;
     struct progress progress;
 
     progress_start(&progress);
-    while (!replay->guest.out_of_memory && input_next(replay->input, &replay->packets[replay->n])) {
+    while (!replay->guest.out_of_memory && !replay->explained && input_next(replay->input, &replay->packets[replay->n])) {
         const struct packet *packet = &replay->packets[replay->n];
         results->packets++;
         results->duration_ns = packet->time_ns;
+        if (is_asked_for(replay, packet)) {
+            take_asked_for(replay);
+            continue;
+        }
         view_packet(packet, &replay->views[replay->n]);
         add(replay, host_direction(replay->options, &replay->views[replay->n]));
         if (progress.wanted && results->packets % 262144 == 0)
@@ -361,6 +462,9 @@ static void run(struct replay *replay)
     flush(replay);
     progress_end(&progress);
     results->n_files = input_files(replay->input);
+    results->n_incomplete = input_errors(replay->input);
+    results->interrupted = input_stopped();
+    results->filtered = input_packets(replay->input) - results->packets;
 }
 
 /* ---- Main ---- */
@@ -383,6 +487,8 @@ uint64_t results_right(const struct results *results, enum method method)
 
 static bool report(const struct replay *replay)
 {
+    if (replay->options->csv)
+        return report_csv(stdout, &replay->guest, replay->vm);
 #ifdef HAVE_JANSSON
     if (replay->options->json)
         return report_json(stdout, &replay->results, &replay->guest, replay->vm);
@@ -413,12 +519,20 @@ static bool replay_all(struct replay *replay, struct options *options)
         fprintf(stderr, PROGRAM ": no vm could be made: %s\n", strerror(-error));
         return false;
     }
+    if (options->scenario != 0) {
+        replay->scenario.secret = replay->hash_key ^ 0x616464726573u; /* unlike other lots of this seed */
+        if (!scenario_find(&replay->scenario, options, replay->vm))
+            return complain("--scenario: no such packet, or none of a flow of the VM's; standard input cannot be read twice");
+        scenario_open(stdout, options);
+    }
     run(replay);
     if (replay->guest.out_of_memory)
         ok = complain("out of memory; the packets before that are kept");
-    if (input_errors(replay->input) > 0)
+    if (input_errors(replay->input) > 0 || input_stopped())
         ok = false;
-    if (!report(replay) || fflush(stdout) != 0)
+    if (options->explain != 0 && !replay->explained)
+        ok = complain("there is no such packet, or it was left out");
+    if ((options->explain == 0 && options->scenario == 0 && !report(replay)) || fflush(stdout) != 0)
         ok = complain("cannot write the report");
     return ok;
 }
@@ -435,7 +549,7 @@ int main(int argc, char **argv)
     }
     replay->options = &options;
     replay->hash_key = hash40(hash_secret, 0x727373u);
-    replay->input = input_open(options.files, options.n_files);
+    replay->input = input_open(&options);
     bool ok = replay_all(replay, &options);
     flowq_vm_destroy(replay->vm);
     guest_stop(&replay->guest);

@@ -6,12 +6,14 @@
  * A capture has no queues in it, so the guest is played: N vCPUs, each with its own queue pair, and threads that own flows and
  * move to another vCPU now and then. A packet's way through the program, one file for each step:
  *
+ *   replay_stream.c  bytes of a capture, unpacked;  replay_pcapng.c, of that format;  replay_link.c, its link layers
  *   replay_input.c   captures -> packets, in order, with a clock that never goes back
  *   replay_view.c    packet -> whose flow it is (the program's own parser)
  *   replay_host.c    which host is the VM, and so which way a packet goes
  *   replay_guest.c   the guest: the queues on which it sends and wants to receive: the truth that answers are held to
  *   replay.c         sent packets are noted, received packets are steered; options and main
- *   replay_report.c  what came of it, for people;  replay_json.c, for programs
+ *   replay_report.c  what came of it, for people;  replay_json.c, for programs;  replay_csv.c, for tables
+ *   replay_explain.c one packet, and why it goes where it goes;  replay_scenario.c, its flow for a bug report
  *
  * The truth is never taken from flowq: view, host and guest do not know it, and share no code with the library. Where they cannot
  * tell whose flow a packet is, it is steered all the same but not judged.
@@ -49,7 +51,12 @@ struct options {
     uint64_t move_every; /* packets a thread sends, on average, before it moves; 0: never */
     uint64_t seed;
     uint32_t max_flows;
-    bool json, flows;
+    uint64_t max_named; /* flows that the guest knows; packets of others are not judged */
+    uint64_t explain;   /* the packet with this number; 0: none */
+    uint64_t scenario;  /* likewise: its flow */
+    uint64_t from_ns, to_ns;
+    const char *filter; /* NULL: all packets */
+    bool json, csv, flows;
     char **files;
     size_t n_files;
 };
@@ -89,14 +96,45 @@ struct tuple tuple_reverse(const struct tuple *tuple);
 /* ---- Input (replay_input.c) ---- */
 
 struct packet {
+    uint64_t number;  /* from 1, over all captures, those that are filtered out included */
     uint64_t time_ns; /* since the first packet; never goes back */
     uint32_t len;     /* bytes in data */
     uint32_t flags;   /* FLOWQ_PKT_* */
     uint8_t data[PACKET_BYTES];
 };
 
+/* A packet as a capture has it. */
+struct raw_packet {
+    int link; /* as files number it */
+    uint64_t time_ns;
+    const uint8_t *data; /* valid until the next one is read */
+    uint32_t len;
+};
+
+/* NULL, and errno. *pcapng: by its first bytes it is such a file; *fd: what it is read from. */
+FILE *stream_open(const char *path, bool *pcapng, int *fd);
+
+struct pcapng;
+struct pcapng *pcapng_open(FILE *file); /* NULL: out of memory; else the file is its own */
+bool pcapng_next(struct pcapng *pcapng, struct raw_packet *out);
+const char *pcapng_error(const struct pcapng *pcapng); /* NULL: the end has been reached, or not yet */
+void pcapng_close(struct pcapng *pcapng);
+
+/* A number that files have (pcap-linktype(7)) and libpcap has another one for. */
+enum { LINK_RAW_IN_FILES = 101 };
+
+bool link_known(int link);
+/* Fills len, flags and data. */
+void link_convert(int link, const uint8_t *data, uint32_t len, struct packet *packet);
+
+/* A text from outside, such as the name of a file, as a terminal may see it: '?' for control characters and what is not ASCII.
+   One of four static buffers in turn. */
+const char *printable(const char *text);
+
+const char *filter_error(const char *expression); /* what is wrong with it; NULL: nothing */
+
 struct input;
-struct input *input_open(char **files, size_t n_files);      /* NULL: out of memory */
+struct input *input_open(const struct options *options);     /* NULL: out of memory */
 bool input_next(struct input *input, struct packet *packet); /* false: no more */
 /* Reads up to max packets ahead; input_next gives them later. input_peek walks them, with a cursor that starts at 0. */
 size_t input_look_ahead(struct input *input, size_t max);
@@ -104,7 +142,9 @@ bool input_peek(const struct input *input, size_t *cursor, struct packet *packet
 double input_progress(const struct input *input); /* how much of the current file has been read, 0 to 1; below 0: unknown */
 uint32_t input_errors(const struct input *input); /* captures that could not be read, or not to the end */
 uint32_t input_files(const struct input *input);  /* captures that gave at least one packet */
-void input_stop(void);                            /* reads no more, on any input; for a signal handler */
+bool input_stopped(void);
+uint64_t input_packets(const struct input *input); /* read so far, those that are filtered out included */
+void input_stop(void);                             /* reads no more, on any input; for a signal handler */
 void input_close(struct input *input);
 
 /* ---- View (replay_view.c) ---- */
@@ -177,11 +217,21 @@ struct guest {
     } * first; /* of each datagram: whose it is, and since when */
     uint32_t first_room;
     uint64_t thread_moves, flow_moves;
+    uint64_t beyond; /* packets of flows beyond options->max_named */
     bool out_of_memory;
 };
 
 /* Why a received packet is not judged. */
-enum unjudged { JUDGED, UNJUDGED_SILENT, UNJUDGED_MULTICAST, UNJUDGED_FRAGMENT, UNJUDGED_QUOTE, UNJUDGED_UNKNOWN, N_UNJUDGED };
+enum unjudged {
+    JUDGED,
+    UNJUDGED_SILENT,
+    UNJUDGED_MULTICAST,
+    UNJUDGED_FRAGMENT,
+    UNJUDGED_QUOTE,
+    UNJUDGED_UNKNOWN,
+    UNJUDGED_BEYOND,
+    N_UNJUDGED
+};
 
 struct wish {
     uint32_t flow;    /* NONE: cannot tell */
@@ -209,8 +259,11 @@ struct results {
     struct {
         uint64_t received, judged, right;
     } reason[FLOWQ_REASON_SLOTS];
-    char host[256]; /* who the VM is */
-    char how[256];  /* and why; empty: the user said so */
+    bool interrupted;      /* the input was stopped before its end */
+    uint32_t n_incomplete; /* captures that could not be read, or not to the end */
+    uint64_t filtered;     /* packets that were left out */
+    char host[256];        /* who the VM is */
+    char how[256];         /* and why; empty: the user said so */
     uint32_t n_files;
 };
 
@@ -223,6 +276,21 @@ const char *protocol_name(uint8_t protocol, char *scratch, size_t size);
 void flow_tuple(const struct guest *guest, uint32_t number, struct tuple *out);
 void flow_to_flowq(const struct tuple *tuple, struct flowq_tuple *out);
 
+bool report_csv(FILE *out, const struct guest *guest, struct flowq_vm *vm);
+/* One packet, before it is given to flowq. queue: on which it is sent, or wanted; NO_QUEUE: not known. False: no more room. */
+void explain_packet(FILE *out, const struct packet *packet, enum direction direction, uint32_t queue, struct flowq_vm *vm);
+/* The flow of one packet as a scenario (replay_scenario.c). */
+struct scenario {
+    bool known;
+    struct flowq_tuple tuple;
+    uint64_t secret; /* of the addresses that replace others */
+    uint64_t n_steps, time_ns;
+};
+bool scenario_find(struct scenario *s, const struct options *options, struct flowq_vm *vm);
+void scenario_open(FILE *out, const struct options *options);
+/* One packet, if it is of the flow. queue: on which it is sent; decision: of one that is received. */
+void scenario_add(struct scenario *s, FILE *out, const struct packet *packet, enum direction direction, uint32_t queue,
+                  const struct flowq_decision *decision, struct flowq_vm *vm);
 bool report_text(FILE *out, const struct results *results, const struct guest *guest, struct flowq_vm *vm);
 bool report_json(FILE *out, const struct results *results, const struct guest *guest, struct flowq_vm *vm);
 

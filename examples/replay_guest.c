@@ -62,6 +62,10 @@ static uint32_t flow_find_or_make(struct guest *guest, const struct tuple *name)
 
     if (number != NONE)
         return number;
+    if (guest->names.n >= guest->options->max_named) {
+        guest->beyond++;
+        return NONE;
+    }
     if (guest->names.n == guest->room) {
         uint32_t room = guest->room == 0 ? 1024 : guest->room * 2;
         struct flow *flows = realloc(guest->flows, (size_t)room * sizeof(*flows));
@@ -187,6 +191,7 @@ struct wish guest_receive(struct guest *guest, const struct view *view, uint64_t
     }
     if (view->kind == VIEW_FLOW) {
         wish.flow = flow_find_or_make(guest, &view->flow);
+        wish.unjudged = UNJUDGED_BEYOND;
         if (wish.flow != NONE)
             datagrams_remember(guest, view, wish.flow, now_ns);
     } else if (view->kind == VIEW_LATER) {

@@ -26,7 +26,8 @@ static json_t *count(uint64_t n) { return json_integer((json_int_t)n); }
 
 /* Names with dashes for members: "one queue" would ask for quotes in every query language. */
 static const char *const method_members[N_METHODS] = {"flowq", "hash", "one_queue"};
-static const char *const unjudged_members[N_UNJUDGED] = {"", "not_sent_yet", "multicast", "fragment", "icmp_error", "unreadable"};
+static const char *const unjudged_members[N_UNJUDGED] = {"",           "not_sent_yet", "multicast",       "fragment",
+                                                         "icmp_error", "unreadable",   "beyond_max_named"};
 
 static json_t *methods(bool *ok, const uint64_t landed[], const uint64_t right[])
 {
@@ -162,6 +163,8 @@ static void put_guest(bool *ok, json_t *top, const struct guest *guest)
     put(ok, object, "move_every", count(options->move_every));
     put(ok, object, "seed", count(options->seed));
     put(ok, object, "flows", count(guest->names.n));
+    put(ok, object, "max_named", count(options->max_named));
+    put(ok, object, "packets_beyond", count(guest->beyond));
     put(ok, object, "thread_moves", count(guest->thread_moves));
     put(ok, object, "flow_moves", count(guest->flow_moves));
     put(ok, top, "guest", object);
@@ -174,6 +177,10 @@ bool report_json(FILE *out, const struct results *results, const struct guest *g
 
     put(&ok, top, "flowq_version", json_string(flowq_version_string()));
     put(&ok, top, "captures", count(results->n_files));
+    put(&ok, top, "complete", json_boolean(!results->interrupted && results->n_incomplete == 0));
+    put(&ok, top, "interrupted", json_boolean(results->interrupted));
+    put(&ok, top, "captures_incomplete", count(results->n_incomplete));
+    put(&ok, top, "filtered", count(results->filtered));
     put(&ok, top, "packets", count(results->packets));
     put(&ok, top, "sent", count(results->sent));
     put(&ok, top, "received", count(results->received));

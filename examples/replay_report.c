@@ -30,6 +30,7 @@ const char *unjudged_name(uint32_t why)
         "later fragment, first one not seen",
         "ICMP error about a flow not seen",
         "not IP, or cannot be read",
+        "of a flow beyond --max-named",
     };
     return names[why];
 }
@@ -136,6 +137,16 @@ static void opening(FILE *out, const struct results *results, const struct guest
 {
     const struct options *options = guest->options;
 
+    if (results->interrupted)
+        fprintf(out, "INCOMPLETE: interrupted; this is what was read before\n");
+    if (results->n_incomplete > 0)
+        fprintf(out, "INCOMPLETE: %u capture%s could not be read, or not to the end, as said on standard error\n",
+                results->n_incomplete, plural(results->n_incomplete));
+    if (guest->beyond > 0)
+        fprintf(out, "LIMITED: %u flows are known (--max-named); %llu packets of others are not judged\n", guest->names.n,
+                (ull)guest->beyond);
+    if (results->filtered > 0)
+        fprintf(out, "%llu packet%s left out by --filter, --from, --to\n", (ull)results->filtered, plural(results->filtered));
     fprintf(out, "%llu packet%s from %u capture%s, %.1f s of traffic: %llu sent by the VM, %llu received, %llu neither\n",
             (ull)results->packets, plural(results->packets), results->n_files, plural(results->n_files),
             (double)results->duration_ns / 1e9, (ull)results->sent, (ull)results->received, (ull)results->other);
@@ -220,7 +231,7 @@ static void reasons(FILE *out, const struct results *results)
             fprintf(out, "  %9llu  %s\n", (ull)results->unjudged[i], unjudged_name(i));
 }
 
-static void learned(FILE *out, struct flowq_vm *vm)
+static void learned(FILE *out, struct flowq_vm *vm, uint32_t max_flows)
 {
     struct flowq_stats stats = {.size = sizeof(stats)};
 
@@ -232,6 +243,10 @@ static void learned(FILE *out, struct flowq_vm *vm)
             fprintf(out, "  %9llu  %-12s  %s\n", (ull)stats.note[i], flowq_note_name(i), note_meaning(i));
     fprintf(out, "  %9llu  flow%s known at the end, in %.1f KiB\n", (ull)stats.live, plural(stats.live),
             (double)stats.vm_bytes / 1024);
+    uint64_t displaced = stats.displaced_embryonic + stats.displaced_closing + stats.displaced_established;
+    if (displaced + stats.note[FLOWQ_NOTE_REFUSED] > 0)
+        fprintf(out, "LIMITED: flowq may learn %u flows (--max-flows); %llu gave way to others, %llu notes were refused\n",
+                max_flows, (ull)displaced, (ull)stats.note[FLOWQ_NOTE_REFUSED]);
 }
 
 /* flowq keeps fingerprints and cannot name its flows; our own dictionary can. */
@@ -268,7 +283,7 @@ bool report_text(FILE *out, const struct results *results, const struct guest *g
     verdict(out, results);
     by_queue(out, results, guest->options->vcpus);
     reasons(out, results);
-    learned(out, vm);
+    learned(out, vm, guest->options->max_flows);
     if (guest->options->flows)
         list_flows(out, guest, vm);
     return ferror(out) == 0;

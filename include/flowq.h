@@ -766,6 +766,157 @@ int flowq_vm_lookup(struct flowq_vm *vm, const struct flowq_tuple *tuple, struct
  */
 int flowq_vm_flows(struct flowq_vm *vm, int (*fn)(void *ctx, const struct flowq_binding *binding), void *ctx);
 
+/* ---- Looking inside: one packet -------------------------------------------------------------------------------------------- */
+
+/* A header of a packet, flowq_layer.kind; and what flowq_layer.value then is. */
+enum flowq_layer_kind {
+    FLOWQ_LAYER_ETHERNET = 1,        /* ethertype, or the length of an 802.3 frame */
+    FLOWQ_LAYER_VLAN = 2,            /* VLAN id */
+    FLOWQ_LAYER_LLC = 3,             /* service access point; with SNAP where that is 0xaa */
+    FLOWQ_LAYER_MPLS = 4,            /* label */
+    FLOWQ_LAYER_CONTROL_WORD = 5,    /* of a pseudowire: 0 */
+    FLOWQ_LAYER_PPPOE = 6,           /* PPP protocol */
+    FLOWQ_LAYER_IPV4 = 7,            /* IP protocol */
+    FLOWQ_LAYER_IPV6 = 8,            /* next header */
+    FLOWQ_LAYER_HOP_BY_HOP = 9,      /* next header, as in all extension headers of IPv6: */
+    FLOWQ_LAYER_DEST_OPTIONS = 10,   /* next header */
+    FLOWQ_LAYER_ROUTING = 11,        /* next header */
+    FLOWQ_LAYER_FRAGMENT = 12,       /* next header */
+    FLOWQ_LAYER_AH = 13,             /* next header */
+    FLOWQ_LAYER_MOBILITY = 14,       /* next header */
+    FLOWQ_LAYER_TCP = 15,            /* destination port */
+    FLOWQ_LAYER_UDP = 16,            /* destination port */
+    FLOWQ_LAYER_PORTS = 17,          /* destination port: of UDP-Lite, SCTP, DCCP, of which no more than the ports are read */
+    FLOWQ_LAYER_ICMP = 18,           /* type; ICMPv6, too */
+    FLOWQ_LAYER_ICMP_OPTION = 19,    /* type of an option in a redirect of ICMPv6 */
+    FLOWQ_LAYER_GRE = 20,            /* protocol type */
+    FLOWQ_LAYER_WCCP = 21,           /* 0 */
+    FLOWQ_LAYER_ERSPAN = 22,         /* type, 2 or 3 */
+    FLOWQ_LAYER_VXLAN = 23,          /* network id */
+    FLOWQ_LAYER_VXLAN_GPE = 24,      /* network id */
+    FLOWQ_LAYER_GENEVE = 25,         /* network id */
+    FLOWQ_LAYER_GTPU = 26,           /* tunnel endpoint id */
+    FLOWQ_LAYER_GTPU_EXTENSION = 27, /* type of the next one */
+    FLOWQ_LAYER_GUE = 28             /* IP protocol */
+} FLOWQ_NARROW_;
+
+/* Bits of flowq_layer.flags. */
+enum flowq_layer_flag {
+    FLOWQ_LAYER_PASSED_OVER = 1 << 0, /* one of the eight headers that are only passed over in a packet (flowq(7), S3) */
+    FLOWQ_LAYER_IN_TUNNEL = 1 << 1,   /* of a tunnel that is looked into, or inside it */
+    FLOWQ_LAYER_IN_QUOTE = 1 << 2     /* in the packet that an ICMP error quotes */
+};
+
+/* One header. 12 bytes for ever. */
+struct flowq_layer {
+    uint8_t kind;      /* FLOWQ_LAYER_* */
+    uint8_t flags;     /* FLOWQ_LAYER_PASSED_OVER ... */
+    uint16_t offset;   /* where it begins in the packet */
+    uint16_t length;   /* bytes; of the last one as many as there are, or are looked at */
+    uint16_t reserved; /* zero */
+    uint32_t value;    /* by kind */
+};
+
+/* Why the reading of a packet ended where it did: flowq_explanation.end. */
+enum flowq_end {
+    FLOWQ_END_KEY = 1,       /* all that the key needs has been read */
+    FLOWQ_END_CUT = 2,       /* the packet, or as much of it as was given, ends within the next header */
+    FLOWQ_END_WINDOW = 3,    /* the next header does not end within FLOWQ_HEADER_MAX bytes */
+    FLOWQ_END_MALFORMED = 4, /* the next header contradicts itself, or is of another IP version than the one before it says */
+    FLOWQ_END_UNREAD = 5,    /* the next header, or this kind or version of it, is not read */
+    FLOWQ_END_UNLIKE = 6,    /* nothing says what comes next, and it looks neither like IP nor like a frame */
+    FLOWQ_END_LIMIT = 7,     /* more headers to pass over than a packet may have */
+    FLOWQ_END_FLAGS = 8      /* flowq_pkt.flags has a bit that is not known */
+} FLOWQ_NARROW_;
+
+/* What identity was found: flowq_explanation.key. */
+enum flowq_key {
+    FLOWQ_KEY_NONE = 0,        /* none */
+    FLOWQ_KEY_FLOW = 1,        /* that of a flow: `tuple` */
+    FLOWQ_KEY_LATER = 2,       /* a later fragment: `tuple` has no ports, and is the flow's only if the protocol has none */
+    FLOWQ_KEY_QUOTE = 3,       /* an ICMP error: `tuple` is the flow whose packet it quotes */
+    FLOWQ_KEY_QUOTE_LATER = 4, /* the same of a quoted later fragment: no ports */
+    FLOWQ_KEY_LABELS = 5       /* an MPLS label stack, by which the fallback spreads; no tuple */
+} FLOWQ_NARROW_;
+
+/* Bits of flowq_explanation.flags, of as much as could be read. */
+enum flowq_packet_flag {
+    FLOWQ_PACKET_MULTICAST = 1 << 0,  /* to a multicast or broadcast address of IP, or Ethernet's broadcast address */
+    FLOWQ_PACKET_FIN = 1 << 1,        /* TCP flags of the packet that gave the key */
+    FLOWQ_PACKET_SYN = 1 << 2,        /* */
+    FLOWQ_PACKET_RST = 1 << 3,        /* */
+    FLOWQ_PACKET_ICMP_ERROR = 1 << 4, /* an ICMP error, whether its quote could be read or not */
+    FLOWQ_PACKET_WHOLE_KEY = 1 << 5,  /* a later fragment of a protocol without ports: `tuple` is its flow */
+    FLOWQ_PACKET_UNREAD_TUNNEL =
+        1 << 6,                 /* to the port of a UDP tunnel, but no inner packet can be read: `tuple` is the outer one */
+    FLOWQ_PACKET_FIRST = 1 << 7 /* a first fragment: later ones go where it goes */
+};
+
+/* flowq_explanation.direction */
+enum flowq_direction {
+    FLOWQ_DIRECTION_RX = 1, /* explained as a packet that goes to the VM */
+    FLOWQ_DIRECTION_TX = 2  /* explained as one that the VM sends */
+} FLOWQ_NARROW_;
+
+/* Length of flowq_explanation.layer: more than any packet has. */
+enum flowq_layer_slots { FLOWQ_LAYER_SLOTS = 40 };
+
+/* What flowq makes of a packet, and why. */
+struct flowq_explanation {
+    uint32_t size;     /* in: sizeof(struct flowq_explanation); out: bytes written */
+    uint8_t direction; /* FLOWQ_DIRECTION_* */
+    uint8_t key;       /* FLOWQ_KEY_* */
+    uint8_t flags;     /* FLOWQ_PACKET_* */
+    uint8_t end;       /* FLOWQ_END_*: why reading ended, */
+    uint16_t end_at;   /* and after how many bytes */
+    uint8_t n_layers;  /* headers in `layer` */
+    uint8_t has_tuple; /* 1: `tuple` is there */
+    uint32_t reserved; /* zero */
+    struct flowq_tuple
+        tuple;            /* as the flow's incoming packets carry it, in either direction; it can be looked up if `id` is not 0 */
+    uint64_t id;          /* of the flow, as in struct flowq_binding, bound or not; 0: the packet has no flow's key */
+    uint8_t bound;        /* 1: the flow is bound, and these tell how: */
+    uint8_t bound_cls;    /* FLOWQ_CLASS_* */
+    uint8_t bound_in_use; /* 1: that queue is in use */
+    uint8_t reserved8;    /* zero */
+    uint16_t bound_qid;   /* the queue */
+    uint16_t fallback;    /* the queue if the flow were not bound; FLOWQ_DROP: none is in use */
+    uint32_t bound_age_ms;                       /* since the flow was last noted */
+    uint32_t note;                               /* TX: FLOWQ_NOTE_*, what a note of it would return now; RX: 0 */
+    uint32_t note_qid;                           /* TX: the queue that was named */
+    uint32_t reserved32;                         /* zero */
+    struct flowq_decision decision;              /* RX: as flowq_rx_decide_burst() would give it now; TX: all zero */
+    struct flowq_layer layer[FLOWQ_LAYER_SLOTS]; /* outermost first; behind the last one all zero */
+};
+
+/*
+ * Where would this packet go, and why? What flowq_rx_decide_burst() would say of it now, with all that led there; nothing is
+ * counted and nothing written, later fragments of it included (but in the tables of a hash key that is used for the first time,
+ * virtio). Also a way to a packet's tuple and to the id by which flowq_vm_flows() knows its flow. Beside calls that change the
+ * vm, each part is true at some instant of the call, but not all of them need be at the same.
+ *
+ * Returns 0 and fills *out up to out->size bytes, or
+ *   -EINVAL  vm, pkt or out is NULL; out->size is below 8
+ *   -ENOMEM  the thread could not be registered
+ * Thread-safe, does not allocate. Not made for the data path: it takes ten times as long as steering. Since 0.9.
+ */
+int flowq_rx_explain(struct flowq_vm *vm, const struct flowq_pkt *pkt, struct flowq_explanation *out);
+
+/*
+ * The same for a packet that the VM sends and names queue qid for: what flowq_tx_note() would return now. Whether memory to grow
+ * is to be had is not tried: it is taken to be there. Locks are not either: FLOWQ_NOTE_BUSY does not come. Returns as
+ * flowq_rx_explain(). Since 0.9.
+ */
+int flowq_tx_explain(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_t qid, struct flowq_explanation *out);
+
+/*
+ * Writes an explanation for people into a buffer, as snprintf(3) does: up to size - 1 bytes and a zero; some lines, each with its
+ * end. buffer may be NULL when size is 0. Of a struct that is shorter than the library's, what it has. Returns the length of the
+ * whole text, without the zero; or -EINVAL: buffer or explanation is NULL, or explanation->size is below 8. Thread-safe, never
+ * allocates. Since 0.9.
+ */
+int64_t flowq_explanation_print(char *buffer, size_t size, const struct flowq_explanation *explanation);
+
 /* ---- Looking inside: counters ---------------------------------------------------------------------------------------------- */
 
 /* Lengths of arrays in struct flowq_stats: room for more. */
@@ -898,6 +1049,15 @@ const char *flowq_reason_name(uint32_t reason);
 
 /* The same for the class of a binding, FLOWQ_CLASS_*: "embryonic". Since 0.9. */
 const char *flowq_class_name(uint32_t cls);
+
+/* The same for the kind of a header, FLOWQ_LAYER_*: "ethernet", "hop-by-hop". Since 0.9. */
+const char *flowq_layer_name(uint32_t kind);
+
+/* The same for the end of reading, FLOWQ_END_*: "key", "cut". Since 0.9. */
+const char *flowq_end_name(uint32_t end);
+
+/* The same for what identity was found, FLOWQ_KEY_*: "flow", "quote". Since 0.9. */
+const char *flowq_key_name(uint32_t key);
 
 /*
  * The version of the library that is linked, as FLOWQ_VERSION writes it; compare with the macro to learn of a mismatch.

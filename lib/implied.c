@@ -54,18 +54,31 @@ static void implied_remember(struct implied_set *s, uint32_t entry, uint32_t now
     u32_store_relaxed(&s->place, now << IMPLIED_NEXT_BITS | (next + 1) % IMPLIED_WAYS);
 }
 
-bool implied_again(const struct implied *f, uint64_t hash, uint64_t now_ns)
+/* What an entry holds of the hash. */
+static uint32_t implied_print(uint64_t hash)
 {
-    struct implied_set *s = &f->set[(uint32_t)hash & f->set_mask];
-    uint32_t now = (uint32_t)(now_ns >> IMPLIED_TICK_SHIFT), print = (uint32_t)(hash >> 40) << IMPLIED_TICK_BITS;
-    if (print == 0)
-        print = IMPLIED_TICK_MASK + 1;
+    uint32_t print = (uint32_t)(hash >> 40) << IMPLIED_TICK_BITS;
+    return print ? print : IMPLIED_TICK_MASK + 1;
+}
+
+bool implied_knows(const struct implied *f, uint64_t hash, uint64_t now_ns)
+{
+    const struct implied_set *s = &f->set[(uint32_t)hash & f->set_mask];
+    uint32_t now = (uint32_t)(now_ns >> IMPLIED_TICK_SHIFT), print = implied_print(hash);
     if (implied_is_recent(now, u32_load_relaxed(&s->place) >> IMPLIED_NEXT_BITS, UINT32_MAX >> IMPLIED_NEXT_BITS))
         for (unsigned i = 0; i < IMPLIED_WAYS; i++) {
             uint32_t entry = u32_load_relaxed(&s->entry[i]);
             if ((entry & ~IMPLIED_TICK_MASK) == print && implied_is_recent(now, entry & IMPLIED_TICK_MASK, IMPLIED_TICK_MASK))
                 return true;
         }
-    implied_remember(s, print | (now & IMPLIED_TICK_MASK), now);
+    return false;
+}
+
+bool implied_again(const struct implied *f, uint64_t hash, uint64_t now_ns)
+{
+    uint32_t now = (uint32_t)(now_ns >> IMPLIED_TICK_SHIFT);
+    if (implied_knows(f, hash, now_ns))
+        return true;
+    implied_remember(&f->set[(uint32_t)hash & f->set_mask], implied_print(hash) | (now & IMPLIED_TICK_MASK), now);
     return false;
 }

@@ -58,5 +58,7 @@ void implied_init(struct implied *f, uint32_t max_flows, void *mem);
 void implied_clear(const struct implied *f);
 /* Was the flow remembered within the embryonic time? If not, it is now. */
 bool implied_again(const struct implied *f, uint64_t hash, uint64_t now_ns);
+/* Was it? Nothing is written. */
+bool implied_knows(const struct implied *f, uint64_t hash, uint64_t now_ns);
 
 #endif

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* inspect: one flow by its tuple, and all of them. Reads only. */
+#include "inspect.h"
+
 #include "find.h"
 #include "sized.h"
 #include "vm.h"
@@ -47,7 +49,7 @@ static struct key inspect_key(const struct flowq_tuple *t, bool key_vlan, bool k
     return k;
 }
 
-static void inspect_describe(const struct flowq_vm *vm, uint64_t word, uint64_t now_ns, struct flowq_binding *out)
+void inspect_describe(const struct flowq_vm *vm, uint64_t word, uint64_t now_ns, struct flowq_binding *out)
 {
     const struct table *t = &vm->table;
     uint32_t queue = word_queue(t, word);

@@ -42,13 +42,7 @@ static uint64_t note_first_word(const struct note_context *c, uint64_t hash, uin
     return (hash & c->table->tag_mask) | c->idle | cls;
 }
 
-/* A new connection on old ports (S2). On an embryonic binding a SYN is a retransmission. */
-static bool note_opens_anew(uint32_t cls, enum note_kind kind) { return cls != FLOWQ_CLASS_EMBRYONIC && kind == NOTE_OPENS; }
-
-/* Who gives way first (S9): a smaller number does. An empty slot is 0; UINT32_MAX never does. Within a class the oldest. */
-enum { NOTE_RANK_EMPTY = 0, NOTE_RANK_STALE = 1, NOTE_RANK_NEVER = 0xffff };
-
-static uint32_t note_victim_rank(const struct note_context *c, uint64_t word)
+uint32_t note_victim_rank(const struct note_context *c, uint64_t word)
 {
     static const uint8_t by_class[] = {[FLOWQ_CLASS_EMBRYONIC] = NOTE_RANK_STALE + 1,
                                        [FLOWQ_CLASS_CLOSING] = NOTE_RANK_STALE + 2,
@@ -88,7 +82,7 @@ static bool note_stamp_ahead(const struct note_context *c, uint16_t stamp)
 
 /* Has a flow that has this word and this binding time been bound within so many ticks, or later than now? The time alone may have
    wrapped (note.h). */
-static bool note_stamp_within(const struct note_context *c, uint64_t word, uint16_t stamp, uint32_t ticks)
+bool note_stamp_within(const struct note_context *c, uint64_t word, uint16_t stamp, uint32_t ticks)
 {
     uint16_t age = (uint16_t)(note_bind_stamp(c) - stamp);
     return stamp != 0 && (age <= ticks || note_stamp_ahead(c, stamp)) && !note_silent_for(c, word, ticks);

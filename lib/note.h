@@ -165,4 +165,22 @@ static inline uint64_t note_in_place(const struct note_context *c)
 /* Is the flow in its second line, and would a note change nothing there? Of one that is not in its home line. */
 bool note_unchanged_second(const struct note_context *c, const struct line *home, uint64_t hash, uint32_t flags);
 
+/* ---- For note_foresee.c ---------------------------------------------------------------------------------------------------- */
+
+/* Who gives way first (S9): a smaller number does. An empty slot is 0; UINT32_MAX never does. Within a class the oldest. */
+enum { NOTE_RANK_EMPTY = 0, NOTE_RANK_STALE = 1, NOTE_RANK_NEVER = 0xffff };
+uint32_t note_victim_rank(const struct note_context *c, uint64_t word);
+
+/* Has a flow that has this word and this binding time been bound within so many ticks, or later than now? */
+bool note_stamp_within(const struct note_context *c, uint64_t word, uint16_t stamp, uint32_t ticks);
+
+/* A new connection on old ports (S2). On an embryonic binding a SYN is a retransmission. */
+static inline bool note_opens_anew(uint32_t cls, enum note_kind kind)
+{
+    return cls != FLOWQ_CLASS_EMBRYONIC && kind == NOTE_OPENS;
+}
+
+/* What note_flow() would return now if nobody else were at work and memory were to be had. Changes nothing. In a section. */
+uint32_t note_foresee(const struct note_context *c, uint64_t hash, uint32_t spread, enum note_kind kind);
+
 #endif

@@ -39,11 +39,59 @@
     each(prefix, DROP, "drop")                 \
     each(prefix, RSS, "rss")
 
-/* These begin with 1. */
+/* These, layers and ends begin with 1. */
 #define OUTCOME_CLASSES(each, prefix)   \
     each(prefix, EMBRYONIC, "embryonic")       \
     each(prefix, ESTABLISHED, "established")   \
     each(prefix, CLOSING, "closing")
+
+#define OUTCOME_LAYERS(each, prefix)                 \
+    each(prefix, ETHERNET, "ethernet")               \
+    each(prefix, VLAN, "vlan")                       \
+    each(prefix, LLC, "llc")                         \
+    each(prefix, MPLS, "mpls")                       \
+    each(prefix, CONTROL_WORD, "control-word")       \
+    each(prefix, PPPOE, "pppoe")                     \
+    each(prefix, IPV4, "ipv4")                       \
+    each(prefix, IPV6, "ipv6")                       \
+    each(prefix, HOP_BY_HOP, "hop-by-hop")           \
+    each(prefix, DEST_OPTIONS, "dest-options")       \
+    each(prefix, ROUTING, "routing")                 \
+    each(prefix, FRAGMENT, "fragment")               \
+    each(prefix, AH, "ah")                           \
+    each(prefix, MOBILITY, "mobility")               \
+    each(prefix, TCP, "tcp")                         \
+    each(prefix, UDP, "udp")                         \
+    each(prefix, PORTS, "ports")                     \
+    each(prefix, ICMP, "icmp")                       \
+    each(prefix, ICMP_OPTION, "icmp-option")         \
+    each(prefix, GRE, "gre")                         \
+    each(prefix, WCCP, "wccp")                       \
+    each(prefix, ERSPAN, "erspan")                   \
+    each(prefix, VXLAN, "vxlan")                     \
+    each(prefix, VXLAN_GPE, "vxlan-gpe")             \
+    each(prefix, GENEVE, "geneve")                   \
+    each(prefix, GTPU, "gtpu")                       \
+    each(prefix, GTPU_EXTENSION, "gtpu-extension")   \
+    each(prefix, GUE, "gue")
+
+#define OUTCOME_ENDS(each, prefix)          \
+    each(prefix, KEY, "key")                \
+    each(prefix, CUT, "cut")                \
+    each(prefix, WINDOW, "window")          \
+    each(prefix, MALFORMED, "malformed")    \
+    each(prefix, UNREAD, "unread")          \
+    each(prefix, UNLIKE, "unlike")          \
+    each(prefix, LIMIT, "limit")            \
+    each(prefix, FLAGS, "flags")
+
+#define OUTCOME_KEYS(each, prefix)              \
+    each(prefix, NONE, "none")                  \
+    each(prefix, FLOW, "flow")                  \
+    each(prefix, LATER, "later")                \
+    each(prefix, QUOTE, "quote")                \
+    each(prefix, QUOTE_LATER, "quote-later")    \
+    each(prefix, LABELS, "labels")
 /* clang-format on */
 
 /* The place of each in its list. */
@@ -51,11 +99,17 @@
 enum { OUTCOME_NOTES(OUTCOME_PLACE, NOTE_AT_) N_NOTES };
 enum { OUTCOME_REASONS(OUTCOME_PLACE, REASON_AT_) N_REASONS };
 enum { CLASS_AT_0, OUTCOME_CLASSES(OUTCOME_PLACE, CLASS_AT_) N_CLASSES };
+enum { LAYER_AT_0, OUTCOME_LAYERS(OUTCOME_PLACE, LAYER_AT_) N_LAYERS };
+enum { END_AT_0, OUTCOME_ENDS(OUTCOME_PLACE, END_AT_) N_ENDS };
+enum { OUTCOME_KEYS(OUTCOME_PLACE, KEY_AT_) N_KEYS };
 
 #define OUTCOME_IS_AT(prefix, name, text) _Static_assert((int)FLOWQ_##prefix##name == (int)prefix##AT_##name, #name);
 OUTCOME_NOTES(OUTCOME_IS_AT, NOTE_)
 OUTCOME_REASONS(OUTCOME_IS_AT, REASON_)
 OUTCOME_CLASSES(OUTCOME_IS_AT, CLASS_)
+OUTCOME_LAYERS(OUTCOME_IS_AT, LAYER_)
+OUTCOME_ENDS(OUTCOME_IS_AT, END_)
+OUTCOME_KEYS(OUTCOME_IS_AT, KEY_)
 
 _Static_assert((int)N_NOTES <= (int)FLOWQ_NOTE_SLOTS && (int)N_REASONS <= (int)FLOWQ_REASON_SLOTS,
                "struct flowq_stats has a slot for each");

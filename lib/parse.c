@@ -27,6 +27,7 @@ _Static_assert(PARSE_QUOTE - PARSE_FLOW == PARSE_QUOTE_LATER - PARSE_LATER, "a q
 
 void walk_finish(struct walk *w, struct ip_header ip, uint32_t ports, uint8_t kind)
 {
+    WALK_ENDS(w, FLOWQ_END_KEY);
     parse_complete_key(w, ip, ports, w->vlans, w->vni);
     w->out->kind = (uint8_t)(kind + (w->in_quote ? PARSE_QUOTE - PARSE_FLOW : 0));
 }
@@ -52,6 +53,8 @@ void parse_packet_to(const struct flowq_pkt *pkt, const struct parse_rules *rule
         link_ethernet(&w, at);
     else if (pkt->flags == FLOWQ_PKT_L3)
         ip_packet(&w, at, 0);
+    else
+        WALK_ENDS(&w, FLOWQ_END_FLAGS);
 
     if (out->kind != PARSE_KEYLESS)
         return;

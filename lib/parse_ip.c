@@ -89,6 +89,7 @@ static inline void ip_tcp(struct walk *w, struct cursor at, struct ip_header ip)
     const uint8_t *ports, *rest;
     if (!cursor_take(&at, 4, &ports))
         return;
+    WALK_LAYER(w, FLOWQ_LAYER_TCP, ports, at.at + (at.left < 16 ? at.left : 16), cursor_be16(ports + 2));
     if (cursor_take(&at, TCP_FLAGS_AT + 1 - 4, &rest) && !w->in_quote)
         w->out->flags |= (uint8_t)((cursor_u8(rest + TCP_FLAGS_AT - 4) & (TCP_FIN | TCP_SYN | TCP_RST)) << 1);
     walk_finish(w, ip, cursor_raw32(ports), PARSE_FLOW);
@@ -97,8 +98,10 @@ static inline void ip_tcp(struct walk *w, struct cursor at, struct ip_header ip)
 static inline void ip_ports_only(struct walk *w, struct cursor at, struct ip_header ip)
 {
     const uint8_t *ports;
-    if (cursor_take(&at, 4, &ports))
-        walk_finish(w, ip, cursor_raw32(ports), PARSE_FLOW);
+    if (!cursor_take(&at, 4, &ports))
+        return;
+    WALK_LAYER(w, FLOWQ_LAYER_PORTS, ports, at.at, cursor_be16(ports + 2));
+    walk_finish(w, ip, cursor_raw32(ports), PARSE_FLOW);
 }
 
 static inline void ip_udp(struct walk *w, struct cursor at, struct ip_header ip)
@@ -107,6 +110,7 @@ static inline void ip_udp(struct walk *w, struct cursor at, struct ip_header ip)
     if (!cursor_take(&at, 4, &h))
         return;
     uint32_t ports = cursor_raw32(h);
+    WALK_LAYER(w, FLOWQ_LAYER_UDP, h, at.at + (at.left < 4 ? at.left : 4), cursor_be16(h + 2));
     if (tunnel_udp_likely(w, ports))
         tunnel_udp(w, at, ip, ports);
     else
@@ -135,17 +139,25 @@ static bool ip_find_redirected(struct walk *w, struct cursor *at)
     const uint8_t *h;
     while (cursor_take(at, 2, &h)) {
         size_t type = cursor_u8(h), bytes = ICMPV6_OPTION_UNIT * cursor_u8(h + 1);
-        if (bytes == 0)
+        if (bytes == 0) {
+            WALK_ENDS(w, FLOWQ_END_MALFORMED);
             return false;
+        }
         if (type == ICMPV6_REDIRECTED_HEADER) {
             if (!cursor_skip(at, ICMPV6_OPTION_UNIT - 2))
                 return false;
+            WALK_LAYER(w, FLOWQ_LAYER_ICMP_OPTION, h, at->at, type);
             if (at->left > bytes - ICMPV6_OPTION_UNIT)
                 at->left = bytes - ICMPV6_OPTION_UNIT;
             return true;
         }
-        if (!walk_pass(w) || !cursor_skip(at, bytes - 2))
+        if (!walk_pass(w)) {
+            WALK_ENDS(w, FLOWQ_END_LIMIT);
             return false;
+        }
+        if (!cursor_skip(at, bytes - 2))
+            return false;
+        WALK_LAYER(w, FLOWQ_LAYER_ICMP_OPTION, h, at->at, type);
     }
     return false;
 }
@@ -153,10 +165,13 @@ static bool ip_find_redirected(struct walk *w, struct cursor *at)
 /* ICMP on IPv4, ICMPv6 on IPv6. */
 static __attribute__((noinline)) void ip_icmp(struct walk *w, struct cursor at, struct ip_header ip)
 {
+    const struct cursor start = at;
     const uint8_t *h;
     size_t type = 0; /* an echo reply; no error */
     if (!w->in_quote && cursor_take(&at, 1, &h))
         type = cursor_u8(h);
+    const size_t bytes = ip.version == 6 && type == ICMPV6_REDIRECT ? ICMPV6_REDIRECT_BYTES : ICMP_BYTES;
+    WALK_LAYER(w, FLOWQ_LAYER_ICMP, start.at, start.at + (start.left < bytes ? start.left : bytes), type);
     if (!ip_is_icmp_error(ip, type)) {
         walk_finish_portless(w, ip);
         return;
@@ -229,8 +244,11 @@ static inline void ipv4(struct walk *w, struct cursor at, const uint8_t *h, size
 {
     static const uint8_t broadcast[4] = {0xff, 0xff, 0xff, 0xff};
     size_t header_bytes = 4 * (first & 0x0f);
-    if (header_bytes < IP_MIN_BYTES || !cursor_skip(&at, header_bytes - IP_MIN_BYTES))
+    if (header_bytes < IP_MIN_BYTES || !cursor_skip(&at, header_bytes - IP_MIN_BYTES)) {
+        WALK_ENDS(w, header_bytes < IP_MIN_BYTES ? FLOWQ_END_MALFORMED : FLOWQ_END_CUT);
         return;
+    }
+    WALK_LAYER(w, FLOWQ_LAYER_IPV4, h, at.at, cursor_u8(h + 9));
     struct ip_header ip = {.version = 4, .protocol = (uint32_t)cursor_u8(h + 9)};
     cursor_copy(w->key->word, h + 12, 8);
     const uint8_t *destination = (const uint8_t *)w->key->word + 4;
@@ -261,6 +279,7 @@ static inline void ipv6_payload(struct walk *w, struct cursor at, struct ip_head
  */
 static __attribute__((noinline)) void ipv6_options(struct walk *w, struct cursor at, struct ip_header ip)
 {
+    WALK_ENDS(w, w->n_more ? FLOWQ_END_CUT : FLOWQ_END_LIMIT);
     if (at.left < 8)
         return;
     const size_t last = at.left - 8; /* where the last one may begin */
@@ -268,10 +287,15 @@ static __attribute__((noinline)) void ipv6_options(struct walk *w, struct cursor
     for (size_t ahead = PARSE_CACHE_LINE; ahead < at.left; ahead += PARSE_CACHE_LINE)
         __builtin_prefetch(at.at + ahead);
     for (uint32_t n = w->n_more; n > 0 && passed <= last; n--) {
+        const size_t start = passed;
         size_t next = cursor_u8(at.at + passed);
         passed += 8 + 8 * cursor_u8(at.at + passed + 1); /* its length is in units of 8 bytes, beyond the first */
-        if (ipv6_extension_kind[next] == IPV6_OPTIONS)
+        if (passed <= at.left)
+            WALK_LAYER(w, FLOWQ_LAYER_EXTENSION, at.at + start, at.at + passed, next);
+        if (ipv6_extension_kind[next] == IPV6_OPTIONS) {
+            WALK_ENDS(w, n > 1 || passed > at.left ? FLOWQ_END_CUT : FLOWQ_END_LIMIT);
             continue;
+        }
         w->n_more = n - 1;
         ip.protocol = (uint32_t)next;
         if (cursor_skip(&at, passed))
@@ -287,8 +311,11 @@ static __attribute__((noinline)) void ipv6_options(struct walk *w, struct cursor
 static void ipv6_fragment(struct walk *w, struct cursor at, struct ip_header ip)
 {
     const uint8_t *h;
-    if (w->in_fragment || !cursor_take(&at, IPV6_EXTENSION_REST, &h))
+    if (w->in_fragment || !cursor_take(&at, IPV6_EXTENSION_REST, &h)) {
+        WALK_ENDS(w, w->in_fragment ? FLOWQ_END_MALFORMED : FLOWQ_END_CUT);
         return;
+    }
+    WALK_LAYER(w, FLOWQ_LAYER_EXTENSION, h - 2, at.at, ip.protocol);
     w->in_fragment = true;
     unsigned fragment = cursor_be16(h) & (IPV6_OFFSET | IPV6_MORE_FRAGMENTS);
     if (fragment & IPV6_OFFSET) {
@@ -371,6 +398,7 @@ static void ipv6_routing(struct walk *w, struct cursor at, struct ip_header next
     const uint8_t *h;
     if (!cursor_skip(&at, bytes) || !cursor_take(&list, IPV6_EXTENSION_REST, &h))
         return;
+    WALK_LAYER(w, FLOWQ_LAYER_EXTENSION, h - 2, at.at, next.protocol);
     size_t left = cursor_u8(h + 1), type = left > 0 ? cursor_u8(h) : SIZE_MAX;
     bool good = true;
     if (type == ROUTING_SOURCE)
@@ -381,6 +409,7 @@ static void ipv6_routing(struct walk *w, struct cursor at, struct ip_header next
         good = ipv6_rpl_route(w, list, left, h + 2);
     else if (type == ROUTING_SEGMENTS)
         good = ipv6_segment_list(w, list, left, h + 2);
+    WALK_ENDS(w, good ? FLOWQ_END_CUT : FLOWQ_END_MALFORMED);
     if (good)
         ipv6_payload(w, at, next);
 }
@@ -389,7 +418,12 @@ static void ipv6_routing(struct walk *w, struct cursor at, struct ip_header next
 static __attribute__((noinline)) void ipv6_extension(struct walk *w, struct cursor at, struct ip_header ip)
 {
     const uint8_t *h;
-    if (!walk_pass(w) || !cursor_take(&at, 2, &h))
+    if (!walk_pass(w)) {
+        WALK_ENDS(w, FLOWQ_END_LIMIT);
+        return;
+    }
+    WALK_ENDS(w, FLOWQ_END_CUT);
+    if (!cursor_take(&at, 2, &h))
         return;
     struct ip_header next = {.version = 6, .protocol = (uint32_t)cursor_u8(h)};
     if (ip.protocol == PROTO_FRAGMENT) {
@@ -402,6 +436,7 @@ static __attribute__((noinline)) void ipv6_extension(struct walk *w, struct curs
     }
     if (!cursor_skip(&at, IPV6_EXTENSION_REST + (ip.protocol == PROTO_AH ? 4 : 8) * cursor_u8(h + 1)))
         return;
+    WALK_LAYER(w, FLOWQ_LAYER_EXTENSION, h, at.at, next.protocol);
     if (ip.protocol == PROTO_MOBILITY && next.protocol == PROTO_NONE)
         walk_finish_portless(w, ip);
     else
@@ -424,9 +459,11 @@ static inline void ipv6_payload(struct walk *w, struct cursor at, struct ip_head
 static inline void ipv6(struct walk *w, struct cursor at, const uint8_t *h)
 {
     uint64_t *address = w->key->word;
+    WALK_ENDS(w, FLOWQ_END_CUT);
     if (!cursor_skip(&at, IP_MIN_BYTES))
         return;
     struct ip_header ip = {.version = 6, .protocol = (uint32_t)cursor_u8(h + 6)};
+    WALK_LAYER(w, FLOWQ_LAYER_IPV6, h, at.at, ip.protocol);
     cursor_copy(address, h + 8, 32);
     w->flags_outside = w->out->flags;
     if (*(const uint8_t *)&address[2] == IPV6_MULTICAST && !w->in_quote)
@@ -442,9 +479,11 @@ void ip_packet(struct walk *w, struct cursor at, unsigned version)
         return;
     }
     const uint8_t *h;
+    WALK_ENDS(w, FLOWQ_END_CUT);
     if (!cursor_take(&at, IP_MIN_BYTES, &h))
         return;
     size_t first = cursor_u8(h);
+    WALK_ENDS(w, FLOWQ_END_MALFORMED);
     if (version != 0 && first >> 4 != version)
         return;
     if (first >> 4 == 6)

@@ -184,15 +184,23 @@ static bool link_ip_likely(const struct walk *w, struct cursor at)
     return belief == LINK_BY_CHECKSUM || (belief == LINK_PERHAPS && !link_frame_likely(w, at));
 }
 
+/* A pseudowire's frame, behind its control word. */
+static inline void link_pseudowire(struct walk *w, struct cursor at)
+{
+    WALK_LAYER(w, FLOWQ_LAYER_CONTROL_WORD, at.at - PSEUDOWIRE_WORD, at.at, 0);
+    link_ethernet(w, at);
+}
+
 /* IP or a frame; false: nothing that can be read. word: the frame may have a pseudowire's control word before it. */
 static bool link_guess_any(struct walk *w, struct cursor at, bool word)
 {
+    WALK_ENDS(w, FLOWQ_END_UNLIKE);
     at = walk_private_copy(w, at);
     struct cursor behind = at;
     if (link_ip_likely(w, at))
         ip_packet(w, at, 0);
     else if (word && cursor_skip(&behind, PSEUDOWIRE_WORD) && cursor_u8(at.at) >> 4 == 0 && link_frame_holds(w, behind))
-        link_ethernet(w, behind);
+        link_pseudowire(w, behind);
     else if (link_frame_holds(w, at))
         link_ethernet(w, at);
     else
@@ -204,6 +212,7 @@ void link_guess(struct walk *w, struct cursor at) { (void)link_guess_any(w, at, 
 
 void link_guess_ip(struct walk *w, struct cursor at)
 {
+    WALK_ENDS(w, FLOWQ_END_UNLIKE);
     at = walk_private_copy(w, at);
     if (link_ip_likely(w, at))
         ip_packet(w, at, 0);
@@ -213,6 +222,7 @@ void link_guess_ip(struct walk *w, struct cursor at)
 
 #define MPLS_BOTTOM      0x01u       /* in the third byte of a label: the last one */
 #define MPLS_LABEL       0xfffff000u /* the rest is traffic class, bottom, and TTL, which change on the way */
+#define MPLS_LABEL_SHIFT 12
 #define MPLS_STACK_WORDS ((PARSE_MAX_PASSED + 1) / 2)
 _Static_assert(MPLS_STACK_WORDS <= KEY_V6_BYTES / 8, "as a key");
 
@@ -230,10 +240,16 @@ void link_mpls(struct walk *w, struct cursor at)
     unsigned n = 0;
     const uint8_t *entry;
     uint32_t label;
+    WALK_ENDS(w, FLOWQ_END_CUT);
     do {
-        if (!walk_pass(w) || !cursor_take(&at, 4, &entry))
+        if (!walk_pass(w)) {
+            WALK_ENDS(w, FLOWQ_END_LIMIT);
+            return;
+        }
+        if (!cursor_take(&at, 4, &entry))
             return;
         label = cursor_be32(entry);
+        WALK_LAYER(w, FLOWQ_LAYER_MPLS, entry, at.at, label >> MPLS_LABEL_SHIFT);
         if (n < 2 * MPLS_STACK_WORDS) /* RSS reads on */
             stack[n / 2] |= (uint64_t)(label & MPLS_LABEL) << 32 * (n % 2);
         n++;
@@ -266,10 +282,17 @@ static void link_pppoe(struct walk *w, struct cursor at)
 {
     const uint8_t *h; /* version and type, code, session, length */
     size_t protocol;
-    if (!cursor_take(&at, 6, &h) || cursor_u8(h) != PPPOE_VERSION_TYPE || cursor_u8(h + 1) != PPPOE_SESSION_DATA)
+    WALK_ENDS(w, FLOWQ_END_CUT);
+    if (!cursor_take(&at, 6, &h))
         return;
+    if (cursor_u8(h) != PPPOE_VERSION_TYPE || cursor_u8(h + 1) != PPPOE_SESSION_DATA) {
+        WALK_ENDS(w, FLOWQ_END_UNREAD);
+        return;
+    }
     if (!link_take_ppp_protocol(&at, &protocol))
         return;
+    WALK_LAYER(w, FLOWQ_LAYER_PPPOE, h, at.at, protocol);
+    WALK_ENDS(w, FLOWQ_END_UNREAD);
     if (protocol == PPP_IPV4)
         ip_packet(w, at, 4);
     else if (protocol == PPP_IPV6)
@@ -278,6 +301,7 @@ static void link_pppoe(struct walk *w, struct cursor at)
 
 static inline void link_ethertype(struct walk *w, struct cursor at, unsigned type)
 {
+    WALK_ENDS(w, FLOWQ_END_UNREAD);
     switch (type) {
     case ETHERTYPE_IPV4:
         ip_packet(w, at, 4);
@@ -305,12 +329,18 @@ static void link_llc(struct walk *w, struct cursor at)
     static const uint8_t rfc1042[3] = {0, 0, 0}; /* the organisation whose types are ethertypes */
     const uint8_t *h, *s;
     uint8_t points[3], organisation[3];
+    WALK_ENDS(w, FLOWQ_END_CUT);
     if (!cursor_take(&at, 3, &h))
         return;
     cursor_copy(points, h, sizeof(points));
+    bool is_snap = memcmp(points, snap, sizeof(points)) == 0;
+    WALK_ENDS(w, is_snap ? FLOWQ_END_CUT : FLOWQ_END_UNREAD);
     if (memcmp(points, ip_sap, sizeof(points)) == 0) {
+        WALK_LAYER(w, FLOWQ_LAYER_LLC, h, at.at, points[0]);
         ip_packet(w, at, 4); /* the access point is IPv4's (RFC 1042); IPv6 has none */
-    } else if (memcmp(points, snap, sizeof(points)) == 0 && cursor_take(&at, 5, &s)) {
+    } else if (is_snap && cursor_take(&at, 5, &s)) {
+        WALK_LAYER(w, FLOWQ_LAYER_LLC, h, at.at, points[0]);
+        WALK_ENDS(w, FLOWQ_END_UNREAD);
         cursor_copy(organisation, s, sizeof(organisation));
         if (memcmp(organisation, rfc1042, sizeof(rfc1042)) == 0)
             link_ethertype(w, at, cursor_be16(s + 3));
@@ -324,13 +354,16 @@ static __attribute__((noinline)) void link_other_type(struct walk *w, struct cur
     const uint8_t *tag;
     uint32_t most = w->n_more < FLOWQ_MAX_VLANS ? w->n_more : FLOWQ_MAX_VLANS, n_more = most;
     for (; link_is_vlan(w, type); n_more--) {
-        if (n_more == 0 || !cursor_take(&at, 4, &tag))
+        if (n_more == 0 || !cursor_take(&at, 4, &tag)) {
+            WALK_ENDS(w, n_more == 0 ? FLOWQ_END_LIMIT : FLOWQ_END_CUT);
             return;
+        }
         uint32_t word = cursor_be32(tag); /* the tag itself, then the next type */
         uint16_t id = word >> 16 & 0x0fff;
         if (key_vlan && id != 0) /* 0: a priority, and no VLAN (IEEE 802.1Q, 6.9.1) */
             w->vlans = key_vlan_add(w->vlans, id);
         type = word & 0xffff;
+        WALK_LAYER(w, FLOWQ_LAYER_VLAN, tag, at.at, id);
     }
     w->n_more -= most - n_more;
     if (type < ETHERTYPE_MIN)
@@ -342,6 +375,7 @@ static __attribute__((noinline)) void link_other_type(struct walk *w, struct cur
 void link_ethernet(struct walk *w, struct cursor at)
 {
     const uint8_t *h;
+    WALK_ENDS(w, FLOWQ_END_CUT);
     if (!cursor_take(&at, ETHERNET_BYTES, &h))
         return;
     /* Broadcast alone: a group's address may be that of a cluster of routers (S7). */
@@ -349,6 +383,7 @@ void link_ethernet(struct walk *w, struct cursor at)
         w->out->flags |= PARSE_MULTICAST;
     w->vlans = 0; /* those of a frame around this one do not count */
     unsigned type = cursor_be16(h + ETHERNET_TYPE_AT);
+    WALK_LAYER(w, FLOWQ_LAYER_ETHERNET, h, at.at, type);
     if (type == ETHERTYPE_IPV6)
         ip_packet(w, at, 6);
     else if (type == ETHERTYPE_IPV4)

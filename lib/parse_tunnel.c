@@ -28,6 +28,7 @@ static inline void tunnel_take_vni(struct walk *w, const uint8_t *id, unsigned s
 /* The payload of a tunnel that names it by ethertype. */
 static void tunnel_payload(struct walk *w, struct cursor at, unsigned ethertype)
 {
+    WALK_ENDS(w, FLOWQ_END_UNREAD);
     if (ethertype == ETHERTYPE_TEB)
         link_ethernet(w, at);
     else if (ethertype == ETHERTYPE_IPV4)
@@ -108,6 +109,7 @@ static bool tunnel_take_gre_options(struct walk *w, struct cursor *at, unsigned 
     size_t checksum = flags & GRE_CHECKSUM ? 4 : 0, key = flags & GRE_KEY ? 4 : 0, sequence = flags & GRE_SEQUENCE ? 4 : 0;
     if (!cursor_take(at, checksum + key + sequence, &h))
         return false;
+    WALK_LAYER(w, FLOWQ_LAYER_GRE, h - 4, at->at, cursor_be16(h - 2));
     if (key)
         tunnel_take_vni(w, h + checksum, shift);
     return true;
@@ -125,8 +127,12 @@ static void tunnel_wccp(struct walk *w, struct cursor at, unsigned version)
     at = walk_private_copy(w, at);
     size_t first = at.left ? cursor_u8(at.at) : 0;
     bool begins = version == 4 ? first >= IPV4_FIRST_MIN && first <= IPV4_FIRST_MAX : first >> 4 == 6;
-    if (begins || cursor_skip(&at, WCCP_HEADER_BYTES))
-        ip_packet(w, at, version);
+    if (!begins) {
+        if (!cursor_skip(&at, WCCP_HEADER_BYTES))
+            return;
+        WALK_LAYER(w, FLOWQ_LAYER_WCCP, at.at - WCCP_HEADER_BYTES, at.at, 0);
+    }
+    ip_packet(w, at, version);
 }
 
 /*
@@ -147,20 +153,32 @@ enum { ERSPAN_FRAME_ETHERNET = 0, ERSPAN_FRAME_IP = 2 };
 static void tunnel_erspan_2(struct walk *w, struct cursor at, unsigned gre_flags)
 {
     const uint8_t *h;
-    if (!(gre_flags & GRE_SEQUENCE))
-        link_ethernet(w, at);
-    else if (cursor_take(&at, ERSPAN_2_BYTES, &h) && cursor_u8(h) >> 4 == ERSPAN_2_VERSION)
-        link_ethernet(w, at);
+    if (gre_flags & GRE_SEQUENCE) {
+        if (!cursor_take(&at, ERSPAN_2_BYTES, &h))
+            return;
+        if (cursor_u8(h) >> 4 != ERSPAN_2_VERSION) {
+            WALK_ENDS(w, FLOWQ_END_UNREAD);
+            return;
+        }
+        WALK_LAYER(w, FLOWQ_LAYER_ERSPAN, h, at.at, 2);
+    }
+    link_ethernet(w, at);
 }
 
 static void tunnel_erspan_3(struct walk *w, struct cursor at)
 {
     const uint8_t *h;
-    if (!cursor_take(&at, ERSPAN_3_BYTES, &h) || cursor_u8(h) >> 4 != ERSPAN_3_VERSION)
+    if (!cursor_take(&at, ERSPAN_3_BYTES, &h))
         return;
+    if (cursor_u8(h) >> 4 != ERSPAN_3_VERSION) {
+        WALK_ENDS(w, FLOWQ_END_UNREAD);
+        return;
+    }
     unsigned word = cursor_be16(h + ERSPAN_3_WORD_AT);
     if (!cursor_skip(&at, word & ERSPAN_3_PLATFORM ? ERSPAN_3_PLATFORM_BYTES : 0))
         return;
+    WALK_LAYER(w, FLOWQ_LAYER_ERSPAN, h, at.at, 3);
+    WALK_ENDS(w, FLOWQ_END_UNREAD);
     unsigned frame = word >> ERSPAN_3_FRAME_SHIFT & ERSPAN_3_FRAME_MASK;
     if (frame == ERSPAN_FRAME_ETHERNET)
         link_ethernet(w, at);
@@ -220,8 +238,10 @@ static void tunnel_gre_in_udp(struct walk *w, struct cursor at, struct ip_header
     if (!tunnel_take_gre(&at, &gre))
         return;
     uint32_t kind = tunnel_gre_kind(&gre, outer);
-    if (kind == 0 || (kind & TUNNELS_IN_GRE && !(w->rules->tunnels & kind)))
+    if (kind == 0 || (kind & TUNNELS_IN_GRE && !(w->rules->tunnels & kind))) {
+        WALK_ENDS(w, FLOWQ_END_UNREAD);
         return;
+    }
     if (tunnel_take_gre_options(w, &at, gre.flags, 0))
         tunnel_gre_payload(w, at, &gre, outer);
 }
@@ -267,8 +287,13 @@ static void tunnel_vxlan(struct walk *w, struct cursor at, struct ip_header oute
 {
     const uint8_t *h;
     (void)outer;
-    if (!cursor_take(&at, 8, &h) || !(cursor_u8(h) & VXLAN_VNI_VALID))
+    if (!cursor_take(&at, 8, &h))
         return;
+    if (!(cursor_u8(h) & VXLAN_VNI_VALID)) {
+        WALK_ENDS(w, FLOWQ_END_UNREAD);
+        return;
+    }
+    WALK_LAYER(w, FLOWQ_LAYER_VXLAN, h, at.at, cursor_be32(h + TUNNEL_VNI_AT) >> TUNNEL_VNI_SHIFT);
     tunnel_take_vni(w, h + TUNNEL_VNI_AT, TUNNEL_VNI_SHIFT);
     link_ethernet(w, at);
 }
@@ -280,8 +305,11 @@ static void tunnel_vxlan_gpe(struct walk *w, struct cursor at, struct ip_header 
     if (!cursor_take(&at, 8, &h))
         return;
     size_t flags = cursor_u8(h);
+    WALK_ENDS(w, FLOWQ_END_UNREAD);
     if (!(flags & VXLAN_VNI_VALID) || flags & VXLAN_GPE_VERSION)
         return;
+    WALK_LAYER(w, FLOWQ_LAYER_VXLAN_GPE, h, at.at, cursor_be32(h + TUNNEL_VNI_AT) >> TUNNEL_VNI_SHIFT);
+    WALK_ENDS(w, FLOWQ_END_UNREAD);
     size_t next = flags & VXLAN_GPE_NEXT_VALID ? cursor_u8(h + 3) : VXLAN_GPE_ETHERNET;
     tunnel_take_vni(w, h + TUNNEL_VNI_AT, TUNNEL_VNI_SHIFT);
     if (next == VXLAN_GPE_ETHERNET)
@@ -302,8 +330,11 @@ static void tunnel_geneve(struct walk *w, struct cursor at, struct ip_header out
     if (!cursor_take(&at, 8, &h))
         return;
     size_t first = cursor_u8(h);
-    if (first & GENEVE_VERSION || !cursor_skip(&at, 4 * (first & GENEVE_OPTION_WORDS)))
+    if (first & GENEVE_VERSION || !cursor_skip(&at, 4 * (first & GENEVE_OPTION_WORDS))) {
+        WALK_ENDS(w, first & GENEVE_VERSION ? FLOWQ_END_UNREAD : FLOWQ_END_CUT);
         return;
+    }
+    WALK_LAYER(w, FLOWQ_LAYER_GENEVE, h, at.at, cursor_be32(h + TUNNEL_VNI_AT) >> TUNNEL_VNI_SHIFT);
     tunnel_take_vni(w, h + TUNNEL_VNI_AT, TUNNEL_VNI_SHIFT);
     tunnel_payload(w, at, cursor_be16(h + 2));
 }
@@ -324,11 +355,17 @@ static bool tunnel_skip_gtpu_extensions(struct walk *w, struct cursor *at)
     const uint8_t *words, *rest;
     size_t bytes; /* of the rest: contents and the type; a header of no words is nonsense */
     do {
-        if (!walk_pass(w) || !cursor_take(at, 1, &words))
+        if (!walk_pass(w)) {
+            WALK_ENDS(w, FLOWQ_END_LIMIT);
+            return false;
+        }
+        if (!cursor_take(at, 1, &words))
             return false;
         bytes = 4 * cursor_u8(words) - 1;
+        WALK_ENDS(w, bytes == SIZE_MAX ? FLOWQ_END_MALFORMED : FLOWQ_END_CUT);
         if (!cursor_take(at, bytes, &rest))
             return false;
+        WALK_LAYER(w, FLOWQ_LAYER_GTPU_EXTENSION, words, at->at, cursor_u8(rest + bytes - 1));
     } while (cursor_u8(rest + bytes - 1) != 0);
     return true;
 }
@@ -341,11 +378,15 @@ static void tunnel_gtpu(struct walk *w, struct cursor at, struct ip_header outer
     if (!cursor_take(&at, 8, &h))
         return;
     size_t first = cursor_u8(h);
-    if ((first & GTPU_KIND_MASK) != GTPU_KIND || cursor_u8(h + 1) != GTPU_G_PDU)
+    if ((first & GTPU_KIND_MASK) != GTPU_KIND || cursor_u8(h + 1) != GTPU_G_PDU) {
+        WALK_ENDS(w, FLOWQ_END_UNREAD);
         return;
-    if (first & GTPU_OPTIONAL) {
-        if (!cursor_take(&at, 4, &optional))
-            return;
+    }
+    bool has_optional = first & GTPU_OPTIONAL;
+    if (has_optional && !cursor_take(&at, 4, &optional))
+        return;
+    WALK_LAYER(w, FLOWQ_LAYER_GTPU, h, at.at, cursor_be32(h + TUNNEL_VNI_AT));
+    if (has_optional) {
         if (first & GTPU_EXTENSION && cursor_u8(optional + 3) != 0 && !tunnel_skip_gtpu_extensions(w, &at))
             return;
     }
@@ -382,7 +423,9 @@ static void tunnel_gue_payload(struct walk *w, struct cursor at, struct ip_heade
         ip_packet(w, at, 6);
     else if (protocol == PROTO_GRE)
         tunnel_gre_in_udp(w, at, outer);
-    else if (tunnel_has_ports(protocol) && !w->fields) /* what virtio's hashes know of has an inner IP header */
+    else if (!tunnel_has_ports(protocol))
+        WALK_ENDS(w, FLOWQ_END_UNREAD);
+    else if (!w->fields) /* what virtio's hashes know of has an inner IP header */
         ip_transport(w, at, ip);
 }
 
@@ -391,10 +434,14 @@ static void tunnel_gue(struct walk *w, struct cursor at, struct ip_header outer)
     const uint8_t *h;
     at = walk_private_copy(w, at);
     size_t first = at.left ? cursor_u8(at.at) : GUE_NOT_DATA;
-    if (first >> GUE_VARIANT_SHIFT == GUE_VARIANT_IP)
+    if (first >> GUE_VARIANT_SHIFT == GUE_VARIANT_IP) {
         link_guess_ip(w, at);
-    else if (!(first & GUE_NOT_DATA) && cursor_take(&at, GUE_BYTES, &h) && cursor_skip(&at, 4 * (first & GUE_OPTION_WORDS)))
+    } else if (first & GUE_NOT_DATA) {
+        WALK_ENDS(w, at.left ? FLOWQ_END_UNREAD : FLOWQ_END_CUT);
+    } else if (cursor_take(&at, GUE_BYTES, &h) && cursor_skip(&at, 4 * (first & GUE_OPTION_WORDS))) {
+        WALK_LAYER(w, FLOWQ_LAYER_GUE, h, at.at, cursor_u8(h + 1));
         tunnel_gue_payload(w, at, outer, cursor_u8(h + 1));
+    }
 }
 
 static void tunnel_mpls_in_udp(struct walk *w, struct cursor at, struct ip_header outer)

@@ -42,6 +42,16 @@ enum {
     ETHERTYPE_PPPOE = 0x8864
 };
 
+/*
+ * Where the parser says what it reads: explain_parse.c compiles it once more with these, and here they are nothing. A header,
+ * from byte `start` up to `end`, of a kind, FLOWQ_LAYER_*; and what it says, as flowq.h has it; reading then ends there
+ * because the packet does, until something else is said. Why reading ends here: FLOWQ_END_*.
+ */
+#ifndef WALK_LAYER
+#define WALK_LAYER(w, kind, start, end, value) ((void)sizeof((end) - (start)))
+#define WALK_ENDS(w, why)                      ((void)0)
+#endif
+
 #define IP_MIN_BYTES 20 /* IPv4's shortest header, half of IPv6's */
 
 /* The IP header we are in; its addresses are in *key already. */
@@ -70,6 +80,7 @@ struct walk {
     uint32_t spare_ports;
     uint64_t spare_vlans, spare_vni;
     uint64_t spare_address[4];
+    const uint8_t *copied_from;    /* what lies in `copy` */
     uint8_t copy[PARSE_MAX_BYTES]; /* a guess reads bytes twice: so it reads these, which nobody changes */
 };
 
@@ -79,6 +90,7 @@ static inline struct cursor walk_private_copy(struct walk *w, struct cursor at)
     if (w->copied || at.left == 0)
         return at;
     cursor_copy(w->copy, at.at, at.left);
+    w->copied_from = at.at;
     w->copied = true;
     return (struct cursor){w->copy, at.left};
 }

@@ -235,14 +235,21 @@ bool rss_steer(struct flowq_vm *vm, struct thread *thread, const struct flowq_pk
 
 bool rss_decide_inside(struct flowq_vm *vm, const struct thread *thread, const struct flowq_pkt *pkt, struct flowq_decision *out)
 {
-    struct rss *r = thread ? ptr_load_acquire(&vm->virtio.rss_active) : NULL;
-    if (!r)
+    if (!thread)
         return false;
     struct tally tally = stats_tally(&vm->stats, thread);
+    return rss_decide_tallied(vm, &tally, pkt, out);
+}
+
+bool rss_decide_tallied(struct flowq_vm *vm, const struct tally *tally, const struct flowq_pkt *pkt, struct flowq_decision *out)
+{
+    struct rss *r = ptr_load_acquire(&vm->virtio.rss_active);
+    if (!r)
+        return false;
     struct parse_rules rules = virtio_rules(vm);
     struct rss_hashes h;
     uint16_t qid;
-    rss_steer_packets(vm, r, &rules, &tally, pkt, 1, &qid, &h);
+    rss_steer_packets(vm, r, &rules, tally, pkt, 1, &qid, &h);
     *out = rss_decision(qid, &h, 0);
     return true;
 }

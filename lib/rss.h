@@ -47,6 +47,10 @@ bool rss_steer(struct flowq_vm *vm, struct thread *thread, const struct flowq_pk
 /* The same for one packet, inside a section, not counted: that is up to the caller. */
 bool rss_decide_inside(struct flowq_vm *vm, const struct thread *thread, const struct flowq_pkt *pkt, struct flowq_decision *out);
 
+/* The same where what is counted on the way, that another queue stood in, goes to a tally of the caller's. */
+struct tally;
+bool rss_decide_tallied(struct flowq_vm *vm, const struct tally *tally, const struct flowq_pkt *pkt, struct flowq_decision *out);
+
 /* Adds reports and hashes to decisions that automatic steering made, if any are due. */
 void rss_add_reports(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts, size_t n,
                      struct flowq_decision *out);

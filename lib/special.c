@@ -101,8 +101,7 @@ unsigned special_rx_run(const struct vm_view *v, const struct flowq_pkt *pkts, u
 
 /* ---- Packets that the VM sends --------------------------------------------------------------------------------------------- */
 
-/* Rule S7, but for what only the table knows. */
-static uint8_t special_never_learned(const struct parse_result *r)
+uint8_t special_never_learned(const struct parse_result *r)
 {
     if (r->kind == PARSE_KEYLESS || r->kind == PARSE_SPREAD || r->flags & PARSE_UNREAD_TUNNEL)
         return FLOWQ_NOTE_KEYLESS;

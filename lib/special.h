@@ -39,7 +39,11 @@ static inline uint32_t note_flags_plain(const struct flowq_pkt *pkt, enum plain 
 /* Packets that go to the VM, from `at` on, up to n, the first of which is special; returns where plain ones begin again. */
 unsigned special_rx_run(const struct vm_view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct batch *b);
 
-/* The same for packets that the VM sends. */
+/* Rule S7, but for what only the table knows: why a packet that the VM sends is never learned, FLOWQ_NOTE_*, or
+   NOTE_TO_THE_TABLE. */
+uint8_t special_never_learned(const struct parse_result *r);
+
+/* As special_rx_run(), for packets that the VM sends. */
 unsigned special_tx_run(const struct vm_view *v, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct batch_sent *sent);
 
 /* hash_spread() of a packet that the VM sends, plain or special, from its header again; 0 if it has no key (any more). */

@@ -44,6 +44,30 @@ static const char *version_class_name(enum flowq_class cls)
     return "unknown";
 }
 
+static const char *version_layer_name(enum flowq_layer_kind kind)
+{
+    switch (kind) {
+        OUTCOME_LAYERS(VERSION_NAME, LAYER_)
+    }
+    return "unknown";
+}
+
+static const char *version_end_name(enum flowq_end end)
+{
+    switch (end) {
+        OUTCOME_ENDS(VERSION_NAME, END_)
+    }
+    return "unknown";
+}
+
+static const char *version_key_name(enum flowq_key key)
+{
+    switch (key) {
+        OUTCOME_KEYS(VERSION_NAME, KEY_)
+    }
+    return "unknown";
+}
+
 /* The enumerations may be narrower than what callers have. */
 const char *flowq_note_name(uint32_t note) { return note < N_NOTES ? version_note_name((enum flowq_note)note) : "unknown"; }
 
@@ -53,3 +77,12 @@ const char *flowq_reason_name(uint32_t reason)
 }
 
 const char *flowq_class_name(uint32_t cls) { return cls < N_CLASSES ? version_class_name((enum flowq_class)cls) : "unknown"; }
+
+const char *flowq_layer_name(uint32_t kind)
+{
+    return kind < N_LAYERS ? version_layer_name((enum flowq_layer_kind)kind) : "unknown";
+}
+
+const char *flowq_end_name(uint32_t end) { return end < N_ENDS ? version_end_name((enum flowq_end)end) : "unknown"; }
+
+const char *flowq_key_name(uint32_t key) { return key < N_KEYS ? version_key_name((enum flowq_key)key) : "unknown"; }

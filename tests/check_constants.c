@@ -63,6 +63,9 @@ static const struct family {
     {"flowq_reason", "FLOWQ_REASON_", "man/flowq_rx_steer.3", ".It Dv %.63s\n", flowq_reason_name, 0, N_REASONS,
      FLOWQ_REASON_SLOTS},
     {"flowq_class", "FLOWQ_CLASS_", "man/flowq_vm_lookup.3", ".Dv %.63s", flowq_class_name, 1, N_CLASSES, N_CLASSES},
+    {"flowq_layer_kind", "FLOWQ_LAYER_", "man/flowq_rx_explain.3", ".It Dv %.63s\n", flowq_layer_name, 1, N_LAYERS, N_LAYERS},
+    {"flowq_end", "FLOWQ_END_", "man/flowq_rx_explain.3", ".It Dv %.63s\n", flowq_end_name, 1, N_ENDS, N_ENDS},
+    {"flowq_key", "FLOWQ_KEY_", "man/flowq_rx_explain.3", ".It Dv %.63s\n", flowq_key_name, 0, N_KEYS, N_KEYS},
 };
 
 START_TEST(each_has_a_name_a_slot_and_an_entry)

@@ -111,6 +111,7 @@ counters = report["counters"]
 assert counters["flowq_notes"]["bound"] == counters["flowq_flows_inserted"] > 0
 assert {k: v for k, v in counters["flowq_notes"].items() if v} == report["notes"]
 assert sum(counters["flowq_steered"].values()) == report["received"] and counters["flowq_queues_in_use"] == 4
+assert report["complete"] is True and report["interrupted"] is False and report["captures_incomplete"] == 0
 assert len(report["flow_list"]) == report["guest"]["flows"] == 24
 END
 fi
@@ -123,11 +124,89 @@ echo "this is no capture, but it is long enough" >"$work/garbage"
 run 1 "$work/garbage" && complains "garbage: .*nothing read"
 head -c 20000 "$data/tcp.pcap" >"$work/cut"
 run 1 "$work/cut" "$data/vlan.pcap" && complains "cut: truncated.*packets before that are kept" && says 'from 2 captures,'
-{ head -c 20 "$data/tcp.pcap"; printf '\161\000\000\000'; tail -c +25 "$data/tcp.pcap"; } >"$work/cooked"
-run 1 "$work/cooked" && complains 'LINUX_SLL.*neither Ethernet nor raw IP'
+{ head -c 20 "$data/tcp.pcap"; printf '\151\000\000\000'; tail -c +25 "$data/tcp.pcap"; } >"$work/wifi"
+run 1 "$work/wifi" && complains 'IEEE802_11.*not among those that are read'
 head -c 24 "$data/tcp.pcap" >"$work/none"
 run 0 "$work/none" && says '^VM     none' && says ' 0 of 0$'
 run 1 "$data" && complains 'nothing read'
+printf 'x' >"$work/$(printf 'bell\007')"
+run 1 "$work/$(printf 'bell\007')" "$data/tcp.pcap" && complains 'bell?: .*nothing read'
+! grep -q "$(printf '\007')" "$work/err" || fail "the name of a file reaches the terminal as it is"
+says '^INCOMPLETE: 1 capture could not be read'
+
+# What is left out, and said.
+run 0 --max-named 10 "$data/tcp.pcap" && says '^LIMITED: 10 flows are known' && says 'of a flow beyond --max-named'
+run 0 --max-flows 8 "$data"/*.pcap* && says 'flows known at the end'
+run 0 --filter 'tcp port 443' "$data/tcp.pcap" && says 'left out by --filter'
+run 2 --filter 'tcp prt' "$data/tcp.pcap" && complains '--filter: '
+run 0 --from 0.2 --to 0.4 "$data/tcp.pcap" && says ' left out by '
+run 0 --from 100 "$data/tcp.pcap" && says '^0 packets from'
+if command -v tcpdump >/dev/null; then # libpcap's own judgement of a filter
+    for filter in 'tcp[tcpflags] & tcp-syn != 0' 'host 198.51.100.3' 'not ip'; do
+        run 0 --vm 10.0.0.5 --filter "$filter" "$data/tcp.pcap"
+        says "^$(tcpdump -nr "$data/tcp.pcap" "$filter" 2>/dev/null | wc -l) packets\\{0,1\\} from"
+    done
+fi
+
+# One packet, and why.
+run 0 --explain 1 "$data/tcp.pcap" && says '^packet 1, 0.000000 s after the first one: ' && says ' end: '
+run 0 --explain 101 "$data/vxlan.pcap" && says '  vxlan, network id 42, tunnel$' && says '^goes to  queue .: bound$'
+run 1 --explain 100000 "$data/tcp.pcap" && complains 'no such packet'
+if command -v tshark >/dev/null; then # the headers that another dissector finds, as far as we read
+    for file in tcp.pcap vlan.pcap vxlan.pcap gre.pcap ipv6.pcap; do
+        for n in 1 7 40; do
+            run 0 --explain $n "$data/$file"
+            sed -n 's/^ *[0-9][0-9]*  *[0-9][0-9]*  \([a-z0-9]*\).*/\1/p' "$work/out" | sed 's/^ethernet$/eth/; s/^ipv4$/ip/' |
+                tr '\n' ':' >"$work/ours"
+            tshark -r "$data/$file" -Y "frame.number == $n" -T fields -e frame.protocols 2>/dev/null |
+                sed 's/ethertype://g; s/:icmpv6.*/:icmp/' >"$work/theirs"
+            case $(cat "$work/theirs"): in
+            "$(cat "$work/ours")"*) ;;
+            *) fail "tshark finds $(cat "$work/theirs") in packet $n of $file, not $(cat "$work/ours")" ;;
+            esac
+        done
+    done
+fi
+
+# A flow for a bug report: nobody's address is in it, and it plays.
+for file in tcp.pcap gre.pcap ipv6.pcap fragments-ipv4.pcap raw-ip.pcap vlan.pcap; do
+    run 0 --scenario 1 "$data/$file"
+    [ "$(grep -c '^[tr]x ' "$work/out")" -ge 2 ] || fail "--scenario: too few steps from $file"
+    ! grep -q '0a000005\|c633640\|20010db80000000000000000000000' "$work/out" || fail "--scenario: an address of $file is left"
+    if [ -x tests/check_scenarios ]; then
+        ./tests/check_scenarios "$work/out" >"$work/played" 2>&1 ||
+            fail "--scenario: $file does not play: $(tail -n 5 "$work/played")"
+    fi
+done
+run 1 --scenario 100000 "$data/tcp.pcap" && complains '--scenario: no such packet'
+
+# A table.
+run 0 --csv "$data/tcp.pcap"
+[ "$(wc -l <"$work/out")" = 25 ] || fail "--csv has not a line for each of 24 flows"
+! grep -v -q '^[^,]*\(,[^,]*\)\{11\}$' "$work/out" || fail "--csv has not 12 columns"
+
+# Packed; other link layers; several interfaces of different kinds in one file: the same report.
+if command -v gzip >/dev/null; then
+    run 0 "$data/tcp.pcap" && cp "$work/out" "$work/all"
+    gzip -c "$data/tcp.pcap" >"$work/tcp.gz"
+    status=0
+    $replay "$work/tcp.gz" >"$work/out" 2>"$work/err" || status=$?
+    if [ $status = 0 ]; then
+        cmp -s "$work/out" "$work/all" || fail "a packed capture gives something else"
+        head -c 3000 "$work/tcp.gz" >"$work/tcp-cut.gz"
+        run 1 "$work/tcp-cut.gz" && complains 'tcp-cut.gz: ' && says '^INCOMPLETE: '
+    fi
+fi
+if command -v python3 >/dev/null; then
+    run 0 --vm 10.0.0.5 --filter 'ip or ip6' "$data/tcp.pcap" && grep -v 'left out' "$work/out" >"$work/all"
+    for kind in sll sll2 null loop ppp hdlc raw interfaces; do
+        python3 "$FLOWQ_SRCDIR/tests/relink.py" $kind "$data/tcp.pcap" >"$work/$kind"
+        run 0 --vm 10.0.0.5 --filter 'ip or ip6' "$work/$kind"
+        grep -v 'left out' "$work/out" | cmp -s - "$work/all" || fail "$kind gives something else than Ethernet"
+    done
+    head -c 30000 "$work/interfaces" >"$work/cut.pcapng"
+    run 1 "$work/cut.pcapng" && complains 'truncated.*packets before that are kept'
+fi
 
 # What cannot be asked.
 run 2 && complains 'no capture named'

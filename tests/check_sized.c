@@ -129,6 +129,14 @@ static int write_binding(void *s)
     struct flowq_tuple sent = tcp(1), t = tuple_reverse(&sent);
     return flowq_vm_lookup(vm, &t, s);
 }
+static int write_explanation(void *s)
+{
+    struct flowq_tuple t = tcp(1);
+    struct frame f;
+    frame_flow(&f, &t, FRAME_ACK);
+    struct flowq_pkt pkt = frame_pkt(&f);
+    return flowq_rx_explain(vm, &pkt, s);
+}
 static int write_stats(void *s) { return flowq_vm_stats(vm, s); }
 static int write_queue_stats(void *s) { return flowq_vm_queue_stats(vm, 3, s); }
 static int write_caps(void *s) { return flowq_vm_virtio_caps(vm, s); }
@@ -152,6 +160,7 @@ static const struct written {
     int (*write)(void *s);
 } written[] = {
     {"binding", sizeof(struct flowq_binding), write_binding},
+    {"explanation", sizeof(struct flowq_explanation), write_explanation},
     {"stats", sizeof(struct flowq_stats), write_stats},
     {"queue_stats", sizeof(struct flowq_queue_stats), write_queue_stats},
     {"virtio_caps", sizeof(struct flowq_virtio_caps), write_caps},

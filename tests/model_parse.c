@@ -5,6 +5,61 @@
 
 #include <stdio.h>
 
+/* ---- What is said of the way ----------------------------------------------------------------------------------------------- */
+
+struct model_trace model_trace;
+
+static bool is_passed_over(int kind, long long value)
+{
+    switch (kind) {
+    case FLOWQ_LAYER_VLAN:
+    case FLOWQ_LAYER_MPLS:
+    case FLOWQ_LAYER_HOP_BY_HOP:
+    case FLOWQ_LAYER_DEST_OPTIONS:
+    case FLOWQ_LAYER_ROUTING:
+    case FLOWQ_LAYER_FRAGMENT:
+    case FLOWQ_LAYER_AH:
+    case FLOWQ_LAYER_MOBILITY:
+    case FLOWQ_LAYER_GTPU_EXTENSION:
+        return true;
+    case FLOWQ_LAYER_ICMP_OPTION:
+        return value != 4;
+    default:
+        return false;
+    }
+}
+
+void model_saw(const struct bytes *p, int kind, int at, int end, long long value, struct where w)
+{
+    struct flowq_layer *l = &model_trace.layer[model_trace.n++];
+    if (end > p->n)
+        end = p->n;
+    memset(l, 0, sizeof(*l));
+    l->kind = (uint8_t)kind;
+    l->offset = (uint16_t)at;
+    l->length = (uint16_t)(end - at);
+    l->value = (uint32_t)value;
+    if (is_passed_over(kind, value))
+        l->flags |= FLOWQ_LAYER_PASSED_OVER;
+    if (w.tunnel)
+        l->flags |= FLOWQ_LAYER_IN_TUNNEL;
+    if (w.quote && kind != FLOWQ_LAYER_ICMP_OPTION)
+        l->flags |= FLOWQ_LAYER_IN_QUOTE;
+    model_trace.end_at = end;
+}
+
+struct found nothing_as(int why)
+{
+    model_trace.end = why;
+    return nothing();
+}
+
+struct found for_all_that(struct found f, int why)
+{
+    model_trace.end = why;
+    return f;
+}
+
 /* ---- What is found --------------------------------------------------------------------------------------------------------- */
 
 /* What lib/key.h has of a network id: zero is none. */
@@ -67,17 +122,19 @@ static struct found udp_at(const struct bytes *p, int at, struct flow flow, stru
 {
     long long sport = number(p, at, 2), dport = number(p, at + 2, 2);
     if (dport < 0)
-        return nothing();
+        return cut();
+    model_saw(p, FLOWQ_LAYER_UDP, at, at + 8, dport, w);
     if (!w.tunnel && model_tunnel_port(w.rules, dport) < PARSE_N_PORTS)
         return model_udp_tunnel_at(p, at + 8, with_ports(flow, sport, dport), w);
     return with_ports(flow, sport, dport);
 }
 
-static struct found tcp_at(const struct bytes *p, int at, struct flow flow)
+static struct found tcp_at(const struct bytes *p, int at, struct flow flow, struct where w)
 {
     long long sport = number(p, at, 2), dport = number(p, at + 2, 2), flags = number(p, at + 13, 1);
     if (dport < 0)
-        return nothing();
+        return cut();
+    model_saw(p, FLOWQ_LAYER_TCP, at, at + 20, dport, w);
     struct found f = with_ports(flow, sport, dport);
     if (flags >= 0 && (flags & 1) != 0)
         f.flags |= PARSE_FIN;
@@ -93,16 +150,24 @@ static struct found redirected_at(const struct bytes *p, int at, struct where w)
 {
     for (;;) {
         int type = (int)number(p, at, 1), end = at + 8 * (int)number(p, at + 1, 1);
-        if (end <= at)
-            return nothing();
+        if (end < at)
+            return cut();
+        if (end == at)
+            return nothing_as(FLOWQ_END_MALFORMED);
         if (type == 4) {
+            if (at + 8 > p->n)
+                return cut();
+            model_saw(p, FLOWQ_LAYER_ICMP_OPTION, at, at + 8, type, w);
             struct bytes option = *p;
             if (option.n > end)
                 option.n = end;
             return model_ip_at(&option, at + 8, 0, w);
         }
         if (w.n_passed++ == 8)
-            return nothing();
+            return nothing_as(FLOWQ_END_LIMIT);
+        if (end > p->n)
+            return cut();
+        model_saw(p, FLOWQ_LAYER_ICMP_OPTION, at, end, type, w);
         at = end;
     }
 }
@@ -114,11 +179,15 @@ static struct found icmp_at(const struct bytes *p, int at, struct flow flow, str
     long long type = number(p, at, 1);
     while (*error >= 0 && *error != type)
         error++;
+    if (type >= 0)
+        model_saw(p, FLOWQ_LAYER_ICMP, at, at + (flow.version == 6 && type == 137 && !w.quote ? 40 : 8), w.quote ? 0 : type, w);
     if (w.quote || *error < 0)
         return without_ports(flow);
 
     w.quote = true;
-    struct found quote = type == 137 ? redirected_at(p, at + 40, w) : model_ip_at(p, at + 8, 0, w), f = without_ports(flow);
+    struct found quote = type == 137 ? redirected_at(p, at + 40, w) : model_ip_at(p, at + 8, 0, w);
+    int end = model_trace.end;
+    struct found f = for_all_that(without_ports(flow), end);
     if (quote.kind != PARSE_KEYLESS) {
         f.kind = quote.kind == PARSE_LATER && !quote.whole ? PARSE_QUOTE_LATER : PARSE_QUOTE;
         f.flow = quote.flow;
@@ -131,13 +200,16 @@ struct found model_transport_at(const struct bytes *p, int at, struct flow flow,
 {
     switch (flow.protocol) {
     case 6:
-        return tcp_at(p, at, flow);
+        return tcp_at(p, at, flow, w);
     case 17:
         return udp_at(p, at, flow, w);
     case 33:
     case 132:
     case 136:
-        return number(p, at + 2, 2) < 0 ? nothing() : with_ports(flow, number(p, at, 2), number(p, at + 2, 2));
+        if (number(p, at + 2, 2) < 0)
+            return cut();
+        model_saw(p, FLOWQ_LAYER_PORTS, at, at + 4, number(p, at + 2, 2), w);
+        return with_ports(flow, number(p, at, 2), number(p, at + 2, 2));
     case 1:
         return flow.version == 4 ? icmp_at(p, at, flow, w) : without_ports(flow);
     case 58:
@@ -170,9 +242,12 @@ static struct found ipv4_at(const struct bytes *p, int at, struct where w)
 {
     struct flow flow = flow_here(4, w);
     int length = 4 * (p->b[at] & 15);
-    if (length < 20 || at + length > p->n)
-        return nothing();
+    if (length < 20)
+        return nothing_as(FLOWQ_END_MALFORMED);
+    if (at + length > p->n)
+        return cut();
     flow.protocol = p->b[at + 9];
+    model_saw(p, FLOWQ_LAYER_IPV4, at, at + length, flow.protocol, w);
     memcpy(flow.src, p->b + at + 12, 4);
     memcpy(flow.dst, p->b + at + 16, 4);
     long long id = number(p, at + 4, 2), field = number(p, at + 6, 2);
@@ -197,15 +272,36 @@ static struct found to_many(struct found f, const struct flow *flow)
     return f;
 }
 
+static int extension_layer(int number)
+{
+    switch (number) {
+    case 0:
+        return FLOWQ_LAYER_HOP_BY_HOP;
+    case 43:
+        return FLOWQ_LAYER_ROUTING;
+    case 51:
+        return FLOWQ_LAYER_AH;
+    case 60:
+        return FLOWQ_LAYER_DEST_OPTIONS;
+    default:
+        return FLOWQ_LAYER_MOBILITY;
+    }
+}
+
 /* The headers from `next` at `at` on. */
 static struct found ipv6_headers_at(const struct bytes *p, int at, int next, bool fragmented, struct flow flow, struct where w)
 {
     int after = (int)number(p, at, 1), length = (int)number(p, at + 1, 1);
     flow.protocol = next;
+    if (memchr(model_extensions, next, MODEL_N_EXTENSIONS) && w.n_passed++ == 8)
+        return to_many(nothing_as(FLOWQ_END_LIMIT), &flow);
     if (next == 44) {
         long long field = number(p, at + 2, 2), id = number(p, at + 4, 4);
-        if (id < 0 || fragmented || w.n_passed++ == 8)
-            return to_many(nothing(), &flow);
+        if (length >= 0 && fragmented)
+            return to_many(nothing_as(FLOWQ_END_MALFORMED), &flow);
+        if (id < 0)
+            return to_many(cut(), &flow);
+        model_saw(p, FLOWQ_LAYER_FRAGMENT, at, at + 8, after, w);
         flow.protocol = after;
         if (field / 8 != 0)
             return to_many(as_later(flow, id, w), &flow);
@@ -215,12 +311,13 @@ static struct found ipv6_headers_at(const struct bytes *p, int at, int next, boo
     if (next != 0 && next != 43 && next != 51 && next != 60 && next != 135)
         return to_many(model_transport_at(p, at, flow, w), &flow);
     int end = next == 51 ? at + 4 * (length + 2) : at + 8 * (length + 1);
-    if (length < 0 || at + 8 > p->n || end > p->n || w.n_passed++ == 8)
-        return to_many(nothing(), &flow);
+    if (length < 0 || at + 8 > p->n || end > p->n)
+        return to_many(cut(), &flow);
+    model_saw(p, extension_layer(next), at, end, after, w);
     if (next == 135 && after == 59)
         return to_many(without_ports(flow), &flow);
     if (next == 43 && !model_last_segment(p, at, flow.dst))
-        return to_many(nothing(), &flow);
+        return to_many(nothing_as(FLOWQ_END_MALFORMED), &flow);
     return ipv6_headers_at(p, end, after, fragmented, flow, w);
 }
 
@@ -228,7 +325,8 @@ static struct found ipv6_at(const struct bytes *p, int at, struct where w)
 {
     struct flow flow = flow_here(6, w);
     if (at + 40 > p->n)
-        return nothing();
+        return cut();
+    model_saw(p, FLOWQ_LAYER_IPV6, at, at + 40, p->b[at + 6], w);
     memcpy(flow.src, p->b + at + 8, 16);
     memcpy(flow.dst, p->b + at + 24, 16);
     return ipv6_headers_at(p, at + 40, p->b[at + 6], false, flow, w);
@@ -237,10 +335,10 @@ static struct found ipv6_at(const struct bytes *p, int at, struct where w)
 struct found model_ip_at(const struct bytes *p, int at, int version, struct where w)
 {
     if (at + 20 > p->n)
-        return nothing();
+        return cut();
     int is = p->b[at] / 16;
     if ((is != 4 && is != 6) || (version != 0 && version != is))
-        return nothing();
+        return nothing_as(FLOWQ_END_MALFORMED);
     return is == 4 ? ipv4_at(p, at, w) : ipv6_at(p, at, w);
 }
 
@@ -253,8 +351,11 @@ struct found model_mpls_at(const struct bytes *p, int at, struct where w)
     do {
         label = number(p, at, 4);
         at += 4;
-        if (label < 0 || w.n_passed++ == 8)
-            return nothing();
+        if (w.n_passed++ == 8)
+            return nothing_as(FLOWQ_END_LIMIT);
+        if (label < 0)
+            return cut();
+        model_saw(p, FLOWQ_LAYER_MPLS, at - 4, at, label / 4096, w);
         f.label[f.n_labels++] = (uint32_t)label & 0xfffff000;
     } while (label / 256 % 2 == 0);
     struct found under = model_guess_at(p, at, true, w);
@@ -274,17 +375,25 @@ static struct found ethertype_at(const struct bytes *p, int at, long long type, 
         return model_ip_at(p, at, 6, w);
     if (type == 0x8847 || type == 0x8848)
         return model_mpls_at(p, at, w);
-    if (type == 0x8864 && number(p, at, 2) == 0x1100 && number(p, at + 4, 2) >= 0) {
+    if (type == 0x8864 && number(p, at + 4, 2) < 0)
+        return cut();
+    if (type == 0x8864 && number(p, at, 2) == 0x1100) {
         long long protocol = number(p, at + 6, 1);
+        int start = at;
         at += 7;
-        if (protocol == 0) /* not compressed */
-            protocol = number(p, at++, 1);
+        if (protocol >= 0 && protocol % 2 == 0) { /* not compressed */
+            protocol = number(p, at - 1, 2);
+            at++;
+        }
+        if (protocol < 0)
+            return cut();
+        model_saw(p, FLOWQ_LAYER_PPPOE, start, at, protocol, w);
         if (protocol == 0x21)
             return model_ip_at(p, at, 4, w);
         if (protocol == 0x57)
             return model_ip_at(p, at, 6, w);
     }
-    return nothing();
+    return nothing_as(FLOWQ_END_UNREAD);
 }
 
 /* From the type of an Ethernet frame on, tags included. */
@@ -293,27 +402,38 @@ static struct found frame_type_at(const struct bytes *p, int at, struct where w)
     long long type = number(p, at, 2);
     if (model_is_tag(type, w.rules)) {
         long long tag = number(p, at + 2, 2);
-        if (w.n_tags++ == 4 || w.n_passed++ == 8 || tag < 0)
-            return nothing();
+        if (w.n_tags++ == 4 || w.n_passed++ == 8)
+            return nothing_as(FLOWQ_END_LIMIT);
+        if (number(p, at + 2, 4) < 0)
+            return cut();
+        model_saw(p, FLOWQ_LAYER_VLAN, at + 2, at + 6, tag % 0x1000, w);
         if (tag % 0x1000 != 0)
             w.vlan[w.n_vlans++] = (int)(tag % 0x1000);
         return frame_type_at(p, at + 4, w);
     }
     if (type < 0)
-        return nothing();
+        return cut();
     if (type >= 0x600)
         return ethertype_at(p, at + 2, type, w);
-    if (number(p, at + 2, 3) == 0x060603)
+    long long llc = number(p, at + 2, 3);
+    if (llc < 0 || (llc == 0xaaaa03 && number(p, at + 8, 2) < 0))
+        return cut();
+    if (llc == 0x060603) {
+        model_saw(p, FLOWQ_LAYER_LLC, at + 2, at + 5, 6, w);
         return model_ip_at(p, at + 5, 4, w);
-    if (number(p, at + 2, 6) == 0xaaaa03000000LL && number(p, at + 8, 2) >= 0)
+    }
+    if (llc == 0xaaaa03)
+        model_saw(p, FLOWQ_LAYER_LLC, at + 2, at + 10, 0xaa, w);
+    if (llc == 0xaaaa03 && number(p, at + 5, 3) == 0)
         return ethertype_at(p, at + 10, number(p, at + 8, 2), w);
-    return nothing();
+    return nothing_as(FLOWQ_END_UNREAD);
 }
 
 struct found model_frame_at(const struct bytes *p, int at, struct where w)
 {
     if (at + 14 > p->n)
-        return nothing();
+        return cut();
+    model_saw(p, FLOWQ_LAYER_ETHERNET, at, at + 14, number(p, at + 12, 2), w);
     w.n_tags = w.n_vlans = 0; /* those of a frame around this one do not count */
     struct found f = frame_type_at(p, at + 12, w);
     if (number(p, at, 6) == 0xffffffffffffLL)
@@ -357,7 +477,8 @@ void model_parse(const struct flowq_pkt *pkt, const struct parse_rules *rules, s
 {
     struct bytes p = {.n = pkt->len < 256 ? (int)pkt->len : 256};
     struct where w = {.rules = rules};
-    struct found f = nothing();
+    memset(&model_trace, 0, sizeof(model_trace));
+    struct found f = nothing_as(FLOWQ_END_FLAGS);
     for (int i = 0; i < p.n; i++)
         p.b[i] = ((const uint8_t *)pkt->data)[i];
     if (pkt->flags == 0)
@@ -365,6 +486,8 @@ void model_parse(const struct flowq_pkt *pkt, const struct parse_rules *rules, s
     else if (pkt->flags == FLOWQ_PKT_L3)
         f = model_ip_at(&p, 0, 0, w);
 
+    if (model_trace.end == FLOWQ_END_CUT && pkt->len > 256)
+        model_trace.end = FLOWQ_END_WINDOW;
     memset(out, 0, sizeof(*out));
     out->kind = (uint8_t)f.kind;
     out->flags = (uint8_t)f.flags;

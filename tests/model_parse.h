@@ -14,6 +14,14 @@
 /* Does what parse_packet() promises, fields left undefined there being zero here. */
 void model_parse(const struct flowq_pkt *pkt, const struct parse_rules *rules, struct parse_result *out);
 
+/* The headers that model_parse() met the last time, and why it read no further; by these flowq_rx_explain() is judged. */
+struct model_trace {
+    struct flowq_layer layer[64];
+    int n, end_at;
+    int end; /* FLOWQ_END_* */
+};
+extern struct model_trace model_trace;
+
 /* Extension headers of IPv6. */
 #define MODEL_N_EXTENSIONS 6
 extern const uint8_t model_extensions[MODEL_N_EXTENSIONS];

@@ -17,12 +17,14 @@ struct found model_guess_at(const struct bytes *p, int at, bool word, struct whe
     struct found f = nothing();
     if (model_ip_is_likely(p, at, w.rules))
         return model_ip_at(p, at, 0, w);
-    if (word && at < p->n && p->b[at] < 16 && model_frame_holds(p, at + 4, w.rules))
+    if (word && at < p->n && p->b[at] < 16 && model_frame_holds(p, at + 4, w.rules)) {
+        model_saw(p, FLOWQ_LAYER_CONTROL_WORD, at, at + 4, 0, w);
         return model_frame_at(p, at + 4, w);
+    }
     if (model_frame_holds(p, at, w.rules))
         return model_frame_at(p, at, w);
     f.unlike_anything = true;
-    return f;
+    return for_all_that(f, FLOWQ_END_UNLIKE);
 }
 
 static struct where inside_tunnel(struct where w)
@@ -47,17 +49,18 @@ static struct found typed_at(const struct bytes *p, int at, long long type, stru
         return model_ip_at(p, at, 4, w);
     if (type == 0x86dd)
         return model_ip_at(p, at, 6, w);
-    return nothing();
+    return nothing_as(FLOWQ_END_UNREAD);
 }
 
 /* What a tunnel that is no UDP tunnel shows: the inner packet, or itself. */
 static struct found inner_or_outer(struct found inner, struct flow outer, struct where w)
 {
+    int end = model_trace.end;
     if (inner.kind != PARSE_KEYLESS)
         return inner;
     if (w.quote)
-        return nothing();
-    struct found f = without_ports(outer);
+        return nothing_as(end);
+    struct found f = for_all_that(without_ports(outer), end);
     f.n_first = inner.n_first;
     f.first[0] = inner.first[0];
     return f;
@@ -125,18 +128,29 @@ static struct found erspan_at(const struct bytes *p, int at, long long flags, lo
     long long version = number(p, at, 1) / 16, last = number(p, at + 10, 2);
     if (type == 0x88be && (flags & 0x1000) == 0)
         return model_frame_at(p, at, w);
-    if (type == 0x88be)
-        return at + 8 <= p->n && version == 1 ? model_frame_at(p, at + 8, w) : nothing();
-    if (last < 0 || version != 2)
-        return nothing();
+    if (type == 0x88be) {
+        if (at + 8 > p->n)
+            return cut();
+        if (version != 1)
+            return nothing_as(FLOWQ_END_UNREAD);
+        model_saw(p, FLOWQ_LAYER_ERSPAN, at, at + 8, 2, w);
+        return model_frame_at(p, at + 8, w);
+    }
+    if (last < 0)
+        return cut();
+    if (version != 2)
+        return nothing_as(FLOWQ_END_UNREAD);
     int payload = at + (last % 2 != 0 ? 20 : 12);
+    if (payload > p->n)
+        return cut();
+    model_saw(p, FLOWQ_LAYER_ERSPAN, at, payload, 3, w);
     switch (last / 1024 % 32) {
     case 0:
         return model_frame_at(p, payload, w);
     case 2:
         return model_ip_at(p, payload, 0, w);
     default:
-        return nothing();
+        return nothing_as(FLOWQ_END_UNREAD);
     }
 }
 
@@ -146,7 +160,8 @@ static struct found gre_payload_at(const struct bytes *p, int at, int outer_vers
     long long flags = number(p, at, 2), type = number(p, at + 2, 2);
     int key_at = (flags & 0x8000) != 0 ? at + 8 : at + 4, payload = at + gre_length(flags);
     if (payload > p->n)
-        return nothing();
+        return cut();
+    model_saw(p, FLOWQ_LAYER_GRE, at, payload, type, w);
     if ((flags & 0x2000) != 0)
         w = with_vni(w, type == 0x6558 && !over_udp ? number(p, key_at, 3) : number(p, key_at, 4));
     switch (gre_payload_bit(type)) {
@@ -155,7 +170,12 @@ static struct found gre_payload_at(const struct bytes *p, int at, int outer_vers
     case FLOWQ_TUNNEL_WCCP: {
         long long first = number(p, payload, 1);
         bool version_1 = outer_version == 4 ? first >= 0x45 && first <= 0x4f : first >= 0x60 && first <= 0x6f;
-        return model_ip_at(p, version_1 ? payload : payload + 4, outer_version, w);
+        if (version_1)
+            return model_ip_at(p, payload, outer_version, w);
+        if (payload + 4 > p->n)
+            return cut();
+        model_saw(p, FLOWQ_LAYER_WCCP, payload, payload + 4, 0, w);
+        return model_ip_at(p, payload + 4, outer_version, w);
     }
     case FLOWQ_TUNNEL_ERSPAN:
         return erspan_at(p, payload, flags, type, w);
@@ -170,7 +190,7 @@ struct found model_gre_at(const struct bytes *p, int at, struct flow outer, stru
     if (w.tunnel || (w.rules->tunnels & model_any_gre) == 0)
         return without_ports(outer);
     if (type < 0)
-        return inner_or_outer(nothing(), outer, w);
+        return inner_or_outer(cut(), outer, w);
     if (!gre_is_for_us(flags, type) || (w.rules->tunnels & gre_bit(flags, type, outer.version)) == 0)
         return without_ports(outer);
     return inner_or_outer(gre_payload_at(p, at, outer.version, false, inside_tunnel(w)), outer, w);
@@ -180,10 +200,12 @@ struct found model_gre_at(const struct bytes *p, int at, struct flow outer, stru
 static struct found gre_over_udp_at(const struct bytes *p, int at, int outer_version, struct where w)
 {
     long long flags = number(p, at, 2), type = number(p, at + 2, 2);
-    if (type < 0 || !gre_is_for_us(flags, type))
-        return nothing();
+    if (type < 0)
+        return cut();
+    if (!gre_is_for_us(flags, type))
+        return nothing_as(FLOWQ_END_UNREAD);
     if (gre_payload_bit(type) != 0 && (w.rules->tunnels & gre_payload_bit(type)) == 0)
-        return nothing();
+        return nothing_as(FLOWQ_END_UNREAD);
     return gre_payload_at(p, at, outer_version, true, w);
 }
 
@@ -198,8 +220,11 @@ struct found model_ip_in_ip_at(const struct bytes *p, int at, struct flow outer,
 static struct found vxlan_gpe_at(const struct bytes *p, int at, struct where w)
 {
     long long flags = number(p, at, 1), next = number(p, at + 3, 1);
-    if (number(p, at + 4, 4) < 0 || (flags & 0x38) != 0x08)
-        return nothing();
+    if (number(p, at + 4, 4) < 0)
+        return cut();
+    if ((flags & 0x38) != 0x08)
+        return nothing_as(FLOWQ_END_UNREAD);
+    model_saw(p, FLOWQ_LAYER_VXLAN_GPE, at, at + 8, number(p, at + 4, 3), w);
     w = with_vni(w, number(p, at + 4, 3));
     if ((flags & 0x04) == 0 || next == 3)
         return model_frame_at(p, at + 8, w);
@@ -207,29 +232,32 @@ static struct found vxlan_gpe_at(const struct bytes *p, int at, struct where w)
         return model_ip_at(p, at + 8, 4, w);
     if (next == 2)
         return model_ip_at(p, at + 8, 6, w);
-    return nothing();
+    return nothing_as(FLOWQ_END_UNREAD);
 }
 
 static struct found gtpu_at(const struct bytes *p, int at, struct where w)
 {
     long long flags = number(p, at, 1);
-    if (number(p, at + 4, 4) < 0 || (flags & 0xf0) != 0x30 || number(p, at + 1, 1) != 255)
-        return nothing();
-    at += 8;
-    if ((flags & 0x07) != 0) {
-        long long next = number(p, at + 3, 1);
-        if (next < 0)
-            return nothing();
-        at += 4;
-        while ((flags & 0x04) != 0 && next != 0) {
-            int words = (int)number(p, at, 1);
-            if (words < 1 || w.n_passed++ == 8)
-                return nothing();
-            at += 4 * words;
-            next = number(p, at - 1, 1);
-            if (next < 0)
-                return nothing();
-        }
+    if (number(p, at + 4, 4) < 0)
+        return cut();
+    if ((flags & 0xf0) != 0x30 || number(p, at + 1, 1) != 255)
+        return nothing_as(FLOWQ_END_UNREAD);
+    long long next = number(p, at + 11, 1), id = number(p, at + 4, 4);
+    if ((flags & 0x07) != 0 && next < 0)
+        return cut();
+    model_saw(p, FLOWQ_LAYER_GTPU, at, (flags & 0x07) != 0 ? at + 12 : at + 8, id, w);
+    at += (flags & 0x07) != 0 ? 12 : 8;
+    while ((flags & 0x04) != 0 && next != 0) {
+        int words = (int)number(p, at, 1), start = at;
+        if (w.n_passed++ == 8)
+            return nothing_as(FLOWQ_END_LIMIT);
+        if (words == 0)
+            return nothing_as(FLOWQ_END_MALFORMED);
+        at += 4 * words;
+        next = number(p, at - 1, 1);
+        if (words < 0 || next < 0)
+            return cut();
+        model_saw(p, FLOWQ_LAYER_GTPU_EXTENSION, start, at, next, w);
     }
     return model_guess_at(p, at, false, w);
 }
@@ -239,12 +267,13 @@ static struct found gue_at(const struct bytes *p, int at, struct flow outer, str
 {
     long long first = number(p, at, 1), protocol = number(p, at + 1, 1);
     if (first / 64 == 1)
-        return model_ip_is_likely(p, at, w.rules) ? model_ip_at(p, at, 0, w) : nothing();
-    if (number(p, at, 4) < 0 || first / 32 != 0)
-        return nothing();
+        return model_ip_is_likely(p, at, w.rules) ? model_ip_at(p, at, 0, w) : nothing_as(FLOWQ_END_UNLIKE);
+    if (first / 32 != 0)
+        return nothing_as(FLOWQ_END_UNREAD);
+    if (number(p, at, 4) < 0 || at + 4 + 4 * (int)(first % 32) > p->n)
+        return cut();
+    model_saw(p, FLOWQ_LAYER_GUE, at, at + 4 + 4 * (int)(first % 32), protocol, w);
     at += 4 + 4 * (int)(first % 32);
-    if (at > p->n)
-        return nothing();
     if (protocol == 4 || protocol == 41)
         return model_ip_at(p, at, protocol == 4 ? 4 : 6, w);
     if (protocol == 47)
@@ -252,7 +281,7 @@ static struct found gue_at(const struct bytes *p, int at, struct flow outer, str
     outer.protocol = (int)protocol;
     if (protocol == 6 || protocol == 17 || protocol == 33 || protocol == 132 || protocol == 136)
         return model_transport_at(p, at, outer, w);
-    return nothing();
+    return nothing_as(FLOWQ_END_UNREAD);
 }
 
 const uint32_t model_port_bit[PARSE_N_PORTS] = {FLOWQ_TUNNEL_VXLAN,  FLOWQ_TUNNEL_VXLAN,   FLOWQ_TUNNEL_VXLAN_GPE,
@@ -266,14 +295,22 @@ static struct found payload_at(const struct bytes *p, int at, enum parse_port po
     switch (port) {
     case PARSE_PORT_VXLAN:
     case PARSE_PORT_VXLAN_LINUX:
-        if (number(p, at + 4, 4) < 0 || (first & 0x08) == 0)
-            return nothing();
+        if (number(p, at + 4, 4) < 0)
+            return cut();
+        if ((first & 0x08) == 0)
+            return nothing_as(FLOWQ_END_UNREAD);
+        model_saw(p, FLOWQ_LAYER_VXLAN, at, at + 8, number(p, at + 4, 3), w);
         return model_frame_at(p, at + 8, with_vni(w, number(p, at + 4, 3)));
     case PARSE_PORT_VXLAN_GPE:
         return vxlan_gpe_at(p, at, w);
     case PARSE_PORT_GENEVE:
-        if (number(p, at + 4, 4) < 0 || (first & 0xc0) != 0)
-            return nothing();
+        if (number(p, at + 4, 4) < 0)
+            return cut();
+        if ((first & 0xc0) != 0)
+            return nothing_as(FLOWQ_END_UNREAD);
+        if (at + 8 + 4 * (int)(first & 0x3f) > p->n)
+            return cut();
+        model_saw(p, FLOWQ_LAYER_GENEVE, at, at + 8 + 4 * (int)(first & 0x3f), number(p, at + 4, 3), w);
         return typed_at(p, at + 8 + 4 * (int)(first & 0x3f), type, with_vni(w, number(p, at + 4, 3)));
     case PARSE_PORT_GTPU:
         return gtpu_at(p, at, w);

@@ -8,6 +8,7 @@
 #define FLOWQ_TESTS_MODEL_WALK_H
 
 #include "model_bytes.h"
+#include "model_parse.h"
 
 #include <string.h>
 
@@ -55,9 +56,19 @@ static inline struct found nothing(void)
     return f;
 }
 
+/* Notes a header (model_trace); it ends at `end`, or where the packet does. */
+void model_saw(const struct bytes *p, int kind, int at, int end, long long value, struct where w);
+
+/* Nothing, and why: FLOWQ_END_*. */
+struct found nothing_as(int why);
+static inline struct found cut(void) { return nothing_as(FLOWQ_END_CUT); }
+
+/* What was found, though reading ended for another reason than that all is known. */
+struct found for_all_that(struct found f, int why);
+
 static inline struct found with_ports(struct flow flow, long long sport, long long dport)
 {
-    struct found f = nothing();
+    struct found f = nothing_as(FLOWQ_END_KEY);
     f.kind = PARSE_FLOW;
     f.flow = flow;
     f.flow.sport = (int)sport;

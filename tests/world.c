@@ -180,7 +180,13 @@ void world_note(struct world *w)
     }
     w->notes++;
     mark_queue(w, qid);
-    count_note(w, &c, qid, flowq_tx_note(w->vm, &c.pkt, qid));
+    struct flowq_explanation e = {.size = sizeof(e)};
+    int error = flowq_tx_explain(w->vm, &c.pkt, qid, &e);
+    uint32_t outcome = flowq_tx_note(w->vm, &c.pkt, qid);
+    if (error != 0 || e.note != outcome)
+        world_wrong(w, "a note on queue %u gave %s, and was foreseen as %s (%d)", qid, flowq_note_name(outcome),
+                    flowq_note_name(e.note), error);
+    count_note(w, &c, qid, outcome);
 }
 
 static bool single_outcome(uint32_t set) { return (set & (set - 1)) == 0; }
@@ -283,7 +289,12 @@ static void count_steer(struct world *w, const struct chosen *c, int reason, uin
 void world_steer(struct world *w)
 {
     struct chosen c = choose_rx(w);
-    count_steer(w, &c, -1, flowq_rx_steer(w->vm, &c.pkt));
+    struct flowq_explanation e = {.size = sizeof(e)};
+    int error = flowq_rx_explain(w->vm, &c.pkt, &e);
+    uint16_t qid = flowq_rx_steer(w->vm, &c.pkt);
+    if (error != 0 || e.decision.qid != qid)
+        world_wrong(w, "steered to queue %u, and explained as %u (%d)", qid, e.decision.qid, error);
+    count_steer(w, &c, e.decision.reason, qid);
 }
 
 /* Often between packets for another vm. */

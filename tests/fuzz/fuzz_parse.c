@@ -6,11 +6,13 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
+#include "../../lib/explain.h"
 #include "../counted_parse.h"
 #include "../model_parse.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define SETTINGS 4
 
@@ -56,6 +58,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     model_parse(&pkt, &rules, &model);
     if (!parse_result_equal(&r, &model))
         fail("the parser and its model disagree", &r, &model);
+    struct explain_trace trace;
+    explain_parse(&pkt, &rules, &trace);
+    if (!parse_result_equal(&trace.result, &model) || trace.n_layers != (unsigned)model_trace.n ||
+        memcmp(trace.layer, model_trace.layer, trace.n_layers * sizeof(trace.layer[0])) != 0)
+        fail("the parser that says what it reads and its model disagree", &trace.result, &model);
     counted_parse_packet(&pkt, &rules, &counted);
     for (uint32_t i = 0; i < len; i++)
         if (parse_reads[i] > (i < PARSE_MAX_BYTES ? 1 : 0))
