@@ -78,7 +78,8 @@ static void replace_ipv4(uint8_t *h, size_t bytes, uint64_t secret)
 
     replace_address(h + 12, 4, secret);
     replace_address(h + 16, 4, secret);
-    memset(h + 20, 0, bytes - 20);
+    if (bytes > 20)
+        memset(h + 20, 0, bytes - 20);
     h[10] = h[11] = 0;
     uint32_t sum = ~sum16(h, bytes) & 0xffff;
     if (!right)
