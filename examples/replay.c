@@ -280,13 +280,18 @@ static bool is_asked_for(const struct replay *replay, const struct packet *packe
     return replay->options->explain != 0 && packet->number == replay->options->explain;
 }
 
+static void explain(struct replay *replay, const struct packet *packet, enum direction direction, uint32_t queue)
+{
+    replay->explained = explain_packet(stdout, packet, direction, queue, replay->options->json, replay->vm);
+}
+
 static void send_burst(struct replay *replay)
 {
     for (size_t i = 0; i < replay->n; i++) {
         struct flowq_pkt pkt = as_flowq(&replay->packets[i]);
         uint32_t queue = guest_send(&replay->guest, &replay->views[i], replay->packets[i].time_ns);
         if (is_asked_for(replay, &replay->packets[i]))
-            explain_packet(stdout, &replay->packets[i], DIRECTION_SENT, queue, replay->vm);
+            explain(replay, &replay->packets[i], DIRECTION_SENT, queue);
         if (replay->scenario.known)
             scenario_add(&replay->scenario, stdout, &replay->packets[i], DIRECTION_SENT, queue, NULL, replay->vm);
         flowq_tx_note(replay->vm, &pkt, queue);
@@ -339,7 +344,7 @@ static void receive_burst(struct replay *replay)
         pkts[i] = as_flowq(&replay->packets[i]);
     if (is_asked_for(replay, &replay->packets[0])) {
         struct wish wish = guest_receive(&replay->guest, &replay->views[0], replay->packets[0].time_ns);
-        explain_packet(stdout, &replay->packets[0], DIRECTION_RECEIVED, wish.queue, replay->vm);
+        explain(replay, &replay->packets[0], DIRECTION_RECEIVED, wish.queue);
     }
     flowq_rx_decide_burst(replay->vm, pkts, replay->n, decisions);
     for (size_t i = 0; i < replay->n; i++) {
@@ -434,7 +439,7 @@ static void take_asked_for(struct replay *replay)
     replay->views[0] = view;
     replay->now_ns = packet.time_ns;
     if (direction == DIRECTION_OTHER)
-        explain_packet(stdout, &packet, direction, NO_QUEUE, replay->vm);
+        explain(replay, &packet, direction, NO_QUEUE);
     add(replay, direction);
     flush(replay);
     replay->explained = true;

@@ -278,7 +278,8 @@ void flow_to_flowq(const struct tuple *tuple, struct flowq_tuple *out);
 
 bool report_csv(FILE *out, const struct guest *guest, struct flowq_vm *vm);
 /* One packet, before it is given to flowq. queue: on which it is sent, or wanted; NO_QUEUE: not known. False: no more room. */
-void explain_packet(FILE *out, const struct packet *packet, enum direction direction, uint32_t queue, struct flowq_vm *vm);
+bool explain_packet(FILE *out, const struct packet *packet, enum direction direction, uint32_t queue, bool json,
+                    struct flowq_vm *vm);
 /* The flow of one packet as a scenario (replay_scenario.c). */
 struct scenario {
     bool known;
@@ -293,5 +294,7 @@ void scenario_add(struct scenario *s, FILE *out, const struct packet *packet, en
                   const struct flowq_decision *decision, struct flowq_vm *vm);
 bool report_text(FILE *out, const struct results *results, const struct guest *guest, struct flowq_vm *vm);
 bool report_json(FILE *out, const struct results *results, const struct guest *guest, struct flowq_vm *vm);
+bool explain_json(FILE *out, const struct packet *packet, enum direction direction, uint32_t queue,
+                  const struct flowq_explanation *e);
 
 #endif

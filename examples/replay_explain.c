@@ -20,14 +20,21 @@ static void opening(FILE *out, const struct packet *packet, enum direction direc
         fprintf(out, "the guest wants it on queue %u\n", queue);
 }
 
-void explain_packet(FILE *out, const struct packet *packet, enum direction direction, uint32_t queue, struct flowq_vm *vm)
+bool explain_packet(FILE *out, const struct packet *packet, enum direction direction, uint32_t queue, bool json,
+                    struct flowq_vm *vm)
 {
     static char text[TEXT_BYTES];
     const struct flowq_pkt pkt = {.data = packet->data, .len = packet->len, .flags = packet->flags};
     struct flowq_explanation e = {.size = sizeof(e)};
     int error = direction == DIRECTION_SENT ? flowq_tx_explain(vm, &pkt, queue, &e) : flowq_rx_explain(vm, &pkt, &e);
 
+    if (error != 0)
+        return false;
+#ifdef HAVE_JANSSON
+    if (json)
+        return explain_json(out, packet, direction, queue, &e);
+#endif
+    (void)json;
     opening(out, packet, direction, queue);
-    if (error == 0 && flowq_explanation_print(text, sizeof(text), &e) > 0)
-        fputs(text, out);
+    return flowq_explanation_print(text, sizeof(text), &e) > 0 && fputs(text, out) >= 0;
 }

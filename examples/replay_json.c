@@ -204,3 +204,65 @@ bool report_json(FILE *out, const struct results *results, const struct guest *g
     json_decref(top);
     return ok;
 }
+
+/* ---- One packet, explained ---- */
+
+static json_t *headers(bool *ok, const struct flowq_explanation *e)
+{
+    json_t *array = json_array();
+
+    for (unsigned i = 0; i < e->n_layers; i++) {
+        json_t *row = json_object();
+        put(ok, row, "header", json_string(flowq_layer_name(e->layer[i].kind)));
+        put(ok, row, "offset", count(e->layer[i].offset));
+        put(ok, row, "length", count(e->layer[i].length));
+        put(ok, row, "passed_over", json_boolean(e->layer[i].flags & FLOWQ_LAYER_PASSED_OVER));
+        add(ok, array, row);
+    }
+    return array;
+}
+
+static json_t *queue_number(uint32_t queue) { return queue == FLOWQ_DROP || queue == NO_QUEUE ? json_null() : count(queue); }
+
+static json_t *binding(bool *ok, const struct flowq_explanation *e)
+{
+    json_t *object = json_object();
+
+    put(ok, object, "queue", count(e->bound_qid));
+    put(ok, object, "in_use", json_boolean(e->bound_in_use));
+    put(ok, object, "class", json_string(flowq_class_name(e->bound_cls)));
+    put(ok, object, "age_ms", count(e->bound_age_ms));
+    return object;
+}
+
+bool explain_json(FILE *out, const struct packet *packet, enum direction direction, uint32_t queue,
+                  const struct flowq_explanation *e)
+{
+    static const char *const directions[] = {
+        [DIRECTION_OTHER] = "other", [DIRECTION_SENT] = "sent", [DIRECTION_RECEIVED] = "received"};
+    json_t *top = json_object();
+    char id[24];
+    bool ok = true;
+
+    snprintf(id, sizeof(id), "0x%016llx", (unsigned long long)e->id);
+    put(&ok, top, "packet", count(packet->number));
+    put(&ok, top, "seconds", json_real((double)packet->time_ns / 1e9));
+    put(&ok, top, "direction", json_string(directions[direction]));
+    put(&ok, top, "headers", headers(&ok, e));
+    put(&ok, top, "end", json_string(flowq_end_name(e->end)));
+    put(&ok, top, "end_at", count(e->end_at));
+    put(&ok, top, "key", json_string(flowq_key_name(e->key)));
+    put(&ok, top, "flow", e->id ? json_string(id) : json_null());
+    put(&ok, top, "binding", e->bound ? binding(&ok, e) : json_null());
+    put(&ok, top, "fallback", queue_number(e->fallback));
+    put(&ok, top, "guest_queue", queue_number(queue));
+    if (direction == DIRECTION_SENT) {
+        put(&ok, top, "note", json_string(flowq_note_name(e->note)));
+    } else {
+        put(&ok, top, "queue", queue_number(e->decision.qid));
+        put(&ok, top, "reason", json_string(flowq_reason_name(e->decision.reason)));
+    }
+    ok = ok && json_dumpf(top, out, JSON_INDENT(2)) == 0 && fputc('\n', out) != EOF;
+    json_decref(top);
+    return ok;
+}

@@ -100,6 +100,7 @@ if [ $status = 2 ]; then
 elif [ $status != 0 ]; then
     fail "--json ends with status $status"
 elif command -v python3 >/dev/null; then
+    with_json=1
     python3 - "$work/out" <<'END' || fail "--json"
 import json, sys
 report = json.load(open(sys.argv[1]))
@@ -151,6 +152,16 @@ fi
 # One packet, and why.
 run 0 --explain 1 "$data/tcp.pcap" && says '^packet 1, 0.000000 s after the first one: ' && says ' end: '
 run 0 --explain 101 "$data/vxlan.pcap" && says '  vxlan, network id 42, tunnel$' && says '^goes to  queue .: bound$'
+if [ -n "${with_json-}" ]; then
+    run 0 --explain 101 --json "$data/vxlan.pcap"
+    python3 - "$work/out" <<'END' || fail "--explain --json"
+import json, sys
+seen = json.load(open(sys.argv[1]))
+assert [h["header"] for h in seen["headers"]].count("ipv4") == 2 and "vxlan" in [h["header"] for h in seen["headers"]]
+assert seen["packet"] == 101 and seen["direction"] == "received" and seen["key"] == "flow" and seen["end"] == "key"
+assert seen["reason"] == "bound" and seen["queue"] == seen["binding"]["queue"] == seen["guest_queue"] and seen["binding"]["in_use"]
+END
+fi
 run 1 --explain 100000 "$data/tcp.pcap" && complains 'no such packet'
 if command -v tshark >/dev/null; then # the headers that another dissector finds, as far as we read
     for file in tcp.pcap vlan.pcap vxlan.pcap gre.pcap ipv6.pcap; do

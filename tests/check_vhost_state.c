@@ -108,7 +108,7 @@ START_TEST(flows_outlive_the_program)
         ck_assert_uint_eq(right(vid), FLOWS);
     else
         ck_assert_uint_lt(right(vid), FLOWS / 2);
-    ck_assert_int_eq(telemetry("/flowq/port", "0", "flows"), _i == KILLED ? 0 : FLOWS);
+    ck_assert_int_eq(telemetry("/flowq/port", "0", "flowq_flows_live"), _i == KILLED ? 0 : FLOWS);
 }
 END_TEST
 
