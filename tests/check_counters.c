@@ -232,9 +232,9 @@ END_TEST
 
 START_TEST(the_walk_stops)
 {
-    struct seen *s = calloc(1, sizeof(*s));
     start_counted(FLOWQ_ON);
-    unsigned all = walk(vm)->n;
+    struct seen *s = walk(vm);
+    const unsigned all = s->n;
     for (unsigned stop = 1; stop <= all; stop++) {
         s->n = 0;
         s->stop_at = stop;
