@@ -245,7 +245,7 @@ struct replay {
     struct view views[BURST];
     enum direction direction;
     size_t n;
-    bool explained;
+    bool seen, explained; /* the packet that was asked for */
     struct scenario scenario;
 };
 
@@ -442,7 +442,7 @@ static void take_asked_for(struct replay *replay)
         explain(replay, &packet, direction, NO_QUEUE);
     add(replay, direction);
     flush(replay);
-    replay->explained = true;
+    replay->seen = true;
 }
 
 static void run(struct replay *replay)
@@ -451,7 +451,7 @@ static void run(struct replay *replay)
     struct progress progress;
 
     progress_start(&progress);
-    while (!replay->guest.out_of_memory && !replay->explained && input_next(replay->input, &replay->packets[replay->n])) {
+    while (!replay->guest.out_of_memory && !replay->seen && input_next(replay->input, &replay->packets[replay->n])) {
         const struct packet *packet = &replay->packets[replay->n];
         results->packets++;
         results->duration_ns = packet->time_ns;
@@ -536,7 +536,7 @@ static bool replay_all(struct replay *replay, struct options *options)
     if (input_errors(replay->input) > 0 || input_stopped())
         ok = false;
     if (options->explain != 0 && !replay->explained)
-        ok = complain("there is no such packet, or it was left out");
+        ok = complain(replay->seen ? "it cannot be explained: out of memory" : "there is no such packet, or it was left out");
     if ((options->explain == 0 && options->scenario == 0 && !report(replay)) || fflush(stdout) != 0)
         ok = complain("cannot write the report");
     return ok;

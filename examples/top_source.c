@@ -92,7 +92,8 @@ static enum top_result greet(struct top_source *s, char *answer)
     if (strlen(s->path) >= sizeof(address.sun_path))
         return fail(s, "the path is too long for a socket");
     memcpy(address.sun_path, s->path, strlen(s->path) + 1);
-    s->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    /* Not one that waits: a switch that is stopped accepts nobody, and keys are to be obeyed. */
+    s->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (s->fd < 0 || connect(s->fd, (const struct sockaddr *)&address, sizeof(address)) != 0)
         return fail(s, "%s", strerror(errno));
     long n = receive(s, answer);

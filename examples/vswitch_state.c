@@ -2,31 +2,42 @@
 /*
  * vswitch: ports that keep their flows over a restart.
  *
- * A file a port, named like it; only its owner may read it, as it has the secret of the port's vm. It is written beside the one
- * there is and takes its place when it is complete, so whoever is killed leaves the last complete one.
+ * A file a guest's socket, named like it; only its owner may read it, as it has the secret of the port's vm, and one that others
+ * may read or write is not loaded. It is written beside the one there is and takes its place when it is complete, so whoever is
+ * killed leaves the last complete one. TAPs keep none: what is behind them goes with the switch.
  */
 #include "vswitch.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { PATH_BYTES = 4096 };
 
-/* A socket's path becomes one name. */
+/* A socket's path becomes one name, and no two the same. */
 static int path_of(const struct port *port, const char *folder, const char *ending, char path[PATH_BYTES])
 {
-    int start = snprintf(path, PATH_BYTES, "%s/", folder);
-    int n =
-        start < 0 || start >= PATH_BYTES ? -1 : snprintf(path + start, (size_t)(PATH_BYTES - start), "%s%s", port->name, ending);
+    int n = snprintf(path, PATH_BYTES, "%s/", folder);
 
-    if (n < 0 || n >= PATH_BYTES - start)
-        return complain("state of", port->name, "the path is too long");
-    for (char *c = path + start; *c != '\0'; c++)
-        if (*c == '/')
-            *c = '_';
-    return 0;
+    for (const unsigned char *c = (const unsigned char *)port->name; *c != '\0' && n >= 0 && n < PATH_BYTES; c++) {
+        bool plain = isalnum(*c) || *c == '-' || *c == '_' || (*c == '.' && c != (const unsigned char *)port->name);
+        n += snprintf(path + n, (size_t)(PATH_BYTES - n), plain ? "%c" : "%%%02X", *c);
+    }
+    if (n >= 0 && n < PATH_BYTES)
+        n += snprintf(path + n, (size_t)(PATH_BYTES - n), "%s", ending);
+    return n >= 0 && n < PATH_BYTES ? 0 : complain("state of", port->name, "the path is too long");
+}
+
+/* It has the secret of the flows' hashes, and says where packets go: nobody else may have written it, or can have read it. */
+static bool is_ours(int fd)
+{
+    struct stat file;
+
+    return fstat(fd, &file) == 0 && S_ISREG(file.st_mode) && file.st_uid == geteuid() &&
+           (file.st_mode & (S_IRWXG | S_IRWXO)) == 0;
 }
 
 static void load_port(struct port *port, const char *folder)
@@ -36,13 +47,13 @@ static void load_port(struct port *port, const char *folder)
 
     if (path_of(port, folder, ".flowq", path) != 0)
         return;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0) {
         if (errno != ENOENT)
             complain("state", path, strerror(errno));
         return;
     }
-    int error = flowq_vm_load_fd(port->vm, FLOWQ_STATE_FLOWS, fd, &loaded);
+    int error = is_ours(fd) ? flowq_vm_load_fd(port->vm, FLOWQ_STATE_FLOWS, fd, &loaded) : -EPERM;
     close(fd);
     if (error != 0) {
         complain("state", path, strerror(-error));
@@ -54,8 +65,8 @@ static void load_port(struct port *port, const char *folder)
 
 static int write_port(const struct port *port, const char *path)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-
+    (void)unlink(path); /* of a switch that was killed */
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return -errno;
     int error = flowq_vm_save_fd(port->vm, FLOWQ_STATE_FLOWS, FLOWQ_STATE_UNLIMITED, fd);
@@ -84,11 +95,13 @@ static void save_port(const struct port *port, const char *folder)
 void state_load(const char *folder)
 {
     for (uint32_t i = 0; i < the_switch.n_ports; i++)
-        load_port(&the_switch.ports[i], folder);
+        if (the_switch.ports[i].registered)
+            load_port(&the_switch.ports[i], folder);
 }
 
 void state_save(const char *folder)
 {
     for (uint32_t i = 0; i < the_switch.n_ports; i++)
-        save_port(&the_switch.ports[i], folder);
+        if (the_switch.ports[i].registered)
+            save_port(&the_switch.ports[i], folder);
 }

@@ -143,14 +143,16 @@ static __attribute__((noinline)) uint32_t note_update_timed(const struct note_co
     if (binds && !anew && ticks && queue_in_use(c->queues, queue) && note_stamp_within(c, word, seen, ticks)) {
         outcome = FLOWQ_NOTE_SUPPRESSED;
         binds = false;
-        PROBE(flow__held, PROBE_TABLE(t), PROBE_FLOW(t, hash), queue, c->qid);
     }
     uint64_t fresh = word_make(word & (t->tag_mask | WORD_SECONDARY), outcome == FLOWQ_NOTE_MOVED ? c->qid : queue, note_tick(c),
                                note_class[kind][word_class(word)]);
     if (u64_load_acquire(p->slot) != word)
         return NOTE_AGAIN; /* the time may have been another flow's */
-    if (fresh == word)
+    if (fresh == word) {
+        if (outcome == FLOWQ_NOTE_SUPPRESSED)
+            PROBE(flow__held, PROBE_TABLE(t), PROBE_FLOW(t, hash), queue, c->qid);
         return outcome;
+    }
     if (seen != 0 && !note_stamp_within(c, word, seen, ticks)) {
         uint16_t old = seen;
         (void)u16_cas(place_stamp(t, p), &old, 0); /* "long ago", before it wraps; unless another time came meanwhile */
@@ -158,6 +160,8 @@ static __attribute__((noinline)) uint32_t note_update_timed(const struct note_co
     }
     if (!u64_cas_seq_cst(p->slot, &word, fresh))
         return NOTE_AGAIN;
+    if (outcome == FLOWQ_NOTE_SUPPRESSED)
+        PROBE(flow__held, PROBE_TABLE(t), PROBE_FLOW(t, hash), queue, c->qid);
     if (outcome == FLOWQ_NOTE_MOVED)
         PROBE(flow__moved, PROBE_TABLE(t), PROBE_FLOW(t, hash), queue, c->qid);
     if (binds) /* a time that is later than ours stays */

@@ -443,6 +443,8 @@ static void load_take_over(struct load *l)
 /* What was put aside and not taken over. */
 static void load_drop(struct load *l)
 {
+    if (l->in.content)
+        explicit_bzero(l->in.content, STATE_CONTENT_MAX); /* a section that was cut may have been the secret's */
     load_give_back(l, l->in.content, STATE_CONTENT_MAX);
     load_give_back(l, l->rings, load_rings_bytes(l));
     load_give_back(l, l->slots_block, queues_slots_bytes(&l->vm->queues));

@@ -57,7 +57,8 @@ static void table_reclaim_locked(struct table *t, struct garbage *g, bool unseen
         t->grow.n_retired--;
         u32_sub_relaxed(&t->grow.pending, 1);
         u64_sub_relaxed(&t->grow.retired_bytes, t->shard_bytes);
-        PROBE(table__reclaimed, PROBE_TABLE(t), t->shard_bytes, u64_load_relaxed(&t->grow.retired_bytes));
+        if (!unseen) /* else it is a table that no vm has yet */
+            PROBE(table__reclaimed, PROBE_TABLE(t), t->shard_bytes, u64_load_relaxed(&t->grow.retired_bytes));
     }
     struct directory *d;
     while ((d = t->grow.directories_first) && (unseen || epoch_passed(d->retired_stamp))) {

@@ -72,6 +72,8 @@ static inline uint64_t tx_idle(const struct flowq_vm *vm, uint32_t qid, uint64_t
 }
 
 /* Field by field, as a view is filled. */
+FIELDS_ARE(struct note_context, 104);
+FIELDS_ARE(struct note_ages, 20);
 static inline __attribute__((always_inline)) void tx_context_fill(struct note_context *c, struct flowq_vm *vm,
                                                                   const struct tally tally, uint32_t qid, uint64_t now_ns,
                                                                   uint32_t *tries_left)

@@ -76,7 +76,13 @@ static inline __attribute__((always_inline)) struct vm_view vm_view_of(struct fl
         (field) = alone;                                                                                                         \
     } while (0)
 
+/* Who adds a field to such a struct hears that it is to be stored, too: nothing else would tell. */
+#define FIELDS_ARE(type, bytes)                                                                                                  \
+    _Static_assert(sizeof(void *) != 8 || sizeof(type) == (bytes), "a new field is stored where the others are")
+
 /* The same in memory, for those who take a pointer to it. */
+FIELDS_ARE(struct vm_view, 88);
+FIELDS_ARE(struct tally, 16);
 static inline __attribute__((always_inline)) void vm_view_fill(struct vm_view *to, struct flowq_vm *vm, const struct caller by)
 {
     const struct vm_view v = vm_view_of(vm, by);

@@ -95,12 +95,13 @@ static inline uint64_t vm_now(const struct flowq_vm *vm) { return vm->clock_ns(v
 static inline uint32_t vm_tick(const struct flowq_vm *vm, uint64_t now_ns) { return (uint32_t)(now_ns >> vm->ages.tick_shift); }
 
 /*
- * TIME. A note reads the clock once; but in a section that the host holds, notes that change nothing may go by what an earlier
- * one read there, as a clock takes longer than all else that these do. Such a note only compares: it finds its flow on its queue,
- * in its class, noted in the tick that it takes for now, and writes nothing. Whichever finds anything else reads the clock
- * itself. So ages are the only thing that can be wrong: a flow counts as silent from when the clock was last read, no longer than
- * the section is, nor than NOTE_LATELY_CALLS notes. Binding times (note.h) must be cleared before they wrap: where there are any,
- * all notes read the clock. Vms share a reading if they share the clock.
+ * TIME. A note reads the clock once; but in a section that the host holds, notes that change nothing may go by what an
+ * earlier one read there, as a clock takes longer than all else that these do. Such a note only compares: it finds its flow
+ * on its queue, in its class, noted in the tick that it takes for now, and writes nothing. Whichever finds anything else
+ * reads the clock itself. So ages are the only thing that can be wrong: a flow counts as silent from when the clock was
+ * last read, no longer than the section is, nor than NOTE_LATELY_CALLS calls; and a queue that was noted only then may not
+ * count as noted lately. Binding times (note.h) must be cleared before they wrap: where there are any, all notes read the
+ * clock. Vms share a reading if they share the clock.
  */
 #define NOTE_LATELY_CALLS 256 /* a section may be held longer than it should: a reading serves so many calls at most */
 

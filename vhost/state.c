@@ -35,7 +35,6 @@
 enum { NAME_SIZE = NAME_MAX + 1, ESCAPED = 3 /* bytes */, OTHERS = 077 /* what a file may not allow to any of them */ };
 
 static pthread_mutex_t save_lock = PTHREAD_MUTEX_INITIALIZER;
-static int told; /* the last error of saving that was logged; under save_lock */
 
 /* ---- Names ---- */
 
@@ -175,9 +174,9 @@ static int save_locked(struct port *port)
     int error = folder < 0 ? -errno : replace_file(folder, port, path);
     if (folder >= 0)
         close(folder);
-    if (error != 0 && error != told)
+    if (error != 0 && error != port->save_told)
         say(RTE_LOG_WARNING, "%s: its flows are not saved: %s", path, strerror(-error));
-    told = error;
+    port->save_told = error;
     return error;
 }
 
