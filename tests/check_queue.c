@@ -113,7 +113,7 @@ START_TEST(beside_three_arrays)
 {
     make(sizes[_i]);
     must_agree();
-    for (uint32_t step = 0; step < 300000 / (max + 100); step++) {
+    for (uint32_t step = 0; step < 300000 / SEED_SLOWNESS / (max + 100) + 1; step++) {
         set_one();
         must_agree();
     }
@@ -210,7 +210,7 @@ START_TEST(changes_move_no_more_than_they_must)
     ck_assert_uint_ge(slots, 2 * max);
     pick_all(before, slots);
     was[0] = true;
-    for (uint32_t step = 0; step < 1000000 / (slots + max + 1000); step++) {
+    for (uint32_t step = 0; step < 1000000 / SEED_SLOWNESS / (slots + max + 1000) + 1; step++) {
         uint32_t n = 0;
         if (rng_percent(&rng, 5))
             name_some();
