@@ -49,11 +49,11 @@ bool loops_baseline_only;
 bool loops_are_wide(void)
 {
 #ifdef PROBE_X86
-    return !loops_baseline_only && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
-           __builtin_cpu_supports("bmi2");
+    bool wider = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
 #else
-    return false;
+    bool wider = false;
 #endif
+    return wider && !loops_baseline_only;
 }
 
 const struct loops *loops_best(void) { return loops_are_wide() ? &LOOPS_WIDE : &loops_set; }
