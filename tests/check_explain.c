@@ -290,7 +290,8 @@ static bool talk(struct rng *rng, struct frame *f)
 START_TEST(what_is_explained_is_what_is_done)
 {
     struct rng rng = {.state = seed ^ 3};
-    long rounds = (seed_long() ? 2000 : 150) / (SEED_SLOWNESS > 1 ? 4 : 1), outcomes[64] = {0};
+    const unsigned slower = SEED_SLOWNESS > 1 ? 4 : 1; /* fewer packets for each vm: some settings are rare */
+    long rounds = seed_long() ? 2000 : 150, outcomes[64] = {0};
     while (rounds-- > 0) {
         static struct random_packet pool[POOL];
         struct parse_rules rules;
@@ -298,7 +299,7 @@ START_TEST(what_is_explained_is_what_is_done)
         random_vm(&rng, &rules);
         for (unsigned i = 0; i < POOL; i++)
             random_packet(&pool[i], &rng, &rules);
-        for (unsigned i = 0; i < 600; i++) {
+        for (unsigned i = 0; i < 600 / slower; i++) {
             struct random_packet *p = &pool[rng_below(&rng, POOL)];
             struct flowq_pkt pkt = {.data = p->bytes, .len = p->len, .flags = p->flags};
             if (rng_percent(&rng, 8))
@@ -313,10 +314,10 @@ START_TEST(what_is_explained_is_what_is_done)
         }
     }
     for (unsigned reason = 0; reason <= FLOWQ_REASON_RSS; reason++)
-        ck_assert_msg(outcomes[reason] > 10, "%s only %ld times", flowq_reason_name(reason), outcomes[reason]);
+        ck_assert_msg(outcomes[reason] > 10 / slower, "%s only %ld times", flowq_reason_name(reason), outcomes[reason]);
     for (unsigned note = 0; note < FLOWQ_NOTE_UNREGISTERED; note++)
         if (note != FLOWQ_NOTE_BUSY && note != FLOWQ_NOTE_REFUSED)
-            ck_assert_msg(outcomes[32 + note] > 10, "%s only %ld times", flowq_note_name(note), outcomes[32 + note]);
+            ck_assert_msg(outcomes[32 + note] > 10 / slower, "%s only %ld times", flowq_note_name(note), outcomes[32 + note]);
 }
 END_TEST
 
