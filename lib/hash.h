@@ -23,6 +23,7 @@
 #ifndef FLOWQ_LIB_HASH_H
 #define FLOWQ_LIB_HASH_H
 
+#define XXH_FORCE_MEMORY_ACCESS 0 /* by memcpy: else gcc on arm64 reads words by a type of its own, before they are written */
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
