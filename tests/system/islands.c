@@ -4,12 +4,17 @@
  * TCP says (RFC 9293, 3.10.7.1). So a connection lives only as long as all that comes for it comes to the queue of its
  * core.
  *
- *   islands PATH CONNECTIONS ROUNDS PORT
+ *   islands PATH CONNECTIONS ROUNDS PORT [IDLE]
  *
  * Each core opens so many connections to 10.77.0.1 port PORT, where whatever is said is said back, keeps all of them open
  * at once, says something ROUNDS times in each, and closes it. It prints how many were opened, established, and lived to
  * their orderly end. The TCP is real, if small: one segment at a time on its way, sent again until it is acknowledged; no
  * options; no congestion to avoid.
+ *
+ * With IDLE, the first so many connections of each core say something once, and then nothing until the other end has said
+ * something of its own accord; the others go on. It begins at SIGUSR2, when the switch knows all queues. When all that are idle
+ * wait it prints a line. SIGUSR1 makes it quiet: it acknowledges, and says nothing of its own accord. SIGUSR2 ends that, and the
+ * ROUNDS, which do not end before.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -21,6 +26,7 @@
 #include <rte_ip.h>
 #include <rte_lcore.h>
 #include <rte_tcp.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -31,11 +37,11 @@
 enum { MAX_CONNECTIONS = 1000, MESSAGE = 512, FIRST_PORT = 20000, WINDOW = 8192, TRIES = 8, IDLE_NS = 50000 };
 
 /* Seconds: until a segment is sent again; between a reply and the next message; for all. */
-static const double AGAIN = 0.3, PAUSE = 0.02, LONGEST = 40;
+static const double AGAIN = 0.3, PAUSE = 0.02, LONGEST = 60;
 static const uint32_t HERE = RTE_IPV4(10, 77, 0, 7), THERE = RTE_IPV4(10, 77, 0, 1);
 static const struct rte_ether_addr OWN = {{2, 0, 0, 0, 7, 0}}, PEER = {{0x52, 0x54, 0, 0xff, 0, 1}};
 
-enum state { CLOSED, SYN_SENT, TALKING, CLOSING, LIVED, RESET, SILENT };
+enum state { CLOSED, SYN_SENT, TALKING, WAITING, CLOSING, LIVED, RESET, SILENT };
 
 /* What is on its way lies between una and nxt. next_at: when to speak again, or to send the same again. */
 struct connection {
@@ -44,6 +50,7 @@ struct connection {
     bool established;
     uint32_t una, nxt, rcv_nxt;
     uint32_t rounds, heard, tries;
+    bool first; /* what came first when all was quiet came to its core */
     double next_at;
 };
 
@@ -56,7 +63,10 @@ struct core {
 
 static struct core cores[QUEUES];
 static struct rte_mempool *pool;
-static uint32_t connections, rounds;
+static uint32_t connections, rounds, idle;
+static _Atomic uint32_t n_waiting; /* of those that are idle */
+static _Atomic bool quiet, endless;
+static _Atomic uint32_t n_running; /* cores */
 static double given_up;
 static uint16_t server;
 static _Atomic bool answered; /* anybody; before that the switch may not look at our rings yet, and no try counts */
@@ -163,14 +173,20 @@ static void acknowledge(const struct core *core, const struct connection *c)
 }
 
 /* The reply is complete: the next message after a pause, or the end. */
-static void turn_to_speak(struct connection *c, double now)
+static void turn_to_speak(const struct core *core, struct connection *c, double now)
 {
     c->heard = 0;
     c->tries = 0;
     c->una = c->nxt;
     c->next_at = now + PAUSE;
-    if (++c->rounds == rounds)
+    if (++c->rounds >= rounds && !atomic_load(&endless))
         c->state = CLOSING;
+    else if (c->rounds == 1 && c < core->connections + idle)
+        c->state = WAITING;
+    if (c->state == WAITING && atomic_fetch_add(&n_waiting, 1) + 1 == QUEUES * idle) {
+        puts("waiting");
+        fflush(stdout);
+    }
 }
 
 static void hear(struct core *core, struct connection *c, const struct segment *s, double now)
@@ -190,9 +206,13 @@ static void hear(struct core *core, struct connection *c, const struct segment *
     } else if (s->n > 0) {
         c->rcv_nxt += s->n;
         c->heard += s->n;
+        c->first |= atomic_load(&quiet);
         acknowledge(core, c);
-        if (c->state == TALKING && c->heard >= MESSAGE)
-            turn_to_speak(c, now);
+        /* What the other end says of its own accord may come before our message has. */
+        if (c->state == WAITING)
+            c->state = TALKING;
+        if (c->state == TALKING && c->heard >= MESSAGE && all_acknowledged)
+            turn_to_speak(core, c, now);
     } else if (c->state == CLOSING && all_acknowledged && c->nxt != c->una && (s->flags & RTE_TCP_FIN_FLAG)) {
         c->rcv_nxt++;
         acknowledge(core, c);
@@ -226,7 +246,11 @@ static bool pass_time(struct core *core, double now)
     for (uint32_t i = 0; i < core->opened; i++) {
         struct connection *c = &core->connections[i];
         waiting |= c->state < LIVED;
-        if (c->state < LIVED && now >= c->next_at)
+        if (now > given_up && c->state < LIVED)
+            c->state = SILENT;
+        if (c->state == WAITING && !atomic_load(&endless) && !atomic_load(&quiet))
+            c->state = TALKING; /* what it waited for did not come */
+        if (c->state < LIVED && c->state != WAITING && now >= c->next_at && !atomic_load(&quiet))
             speak(core, c, now);
     }
     return waiting;
@@ -259,7 +283,7 @@ static void *run_core(void *arg)
         }
         if (n > 0)
             continue;
-        if (waiting && core->opened < connections)
+        if (waiting && core->opened < connections && !atomic_load(&quiet))
             open_one(core, now);
         if (waiting) {
             waiting = pass_time(core, now);
@@ -268,45 +292,74 @@ static void *run_core(void *arg)
         nanosleep(&(struct timespec){.tv_nsec = IDLE_NS}, NULL);
     }
     rte_thread_unregister();
+    atomic_fetch_sub(&n_running, 1);
     return NULL;
+}
+
+/* Virtio-user notices that the switch has gone, and lets the next one in, when it is asked for the link. */
+static void mind_the_link(void)
+{
+    const struct timespec pause = {.tv_nsec = 50000000};
+    struct rte_eth_link link;
+
+    while (atomic_load(&n_running) > 0) {
+        (void)rte_eth_link_get_nowait(0, &link);
+        nanosleep(&pause, NULL);
+    }
 }
 
 static void report(void)
 {
-    uint32_t opened = 0, established = 0, foreign = 0, ends[SILENT + 1] = {0};
+    uint32_t opened = 0, established = 0, foreign = 0, first = 0, ends[SILENT + 1] = {0};
 
     for (uint16_t q = 0; q < QUEUES; q++) {
         opened += cores[q].opened;
         foreign += cores[q].foreign;
         for (uint32_t i = 0; i < cores[q].opened; i++) {
             established += cores[q].connections[i].established;
+            first += cores[q].connections[i].first;
             ends[cores[q].connections[i].state]++;
         }
     }
-    printf("opened %u established %u lived %u reset %u silent %u foreign %u\n", opened, established, ends[LIVED], ends[RESET],
-           ends[SILENT], foreign);
+    printf("opened %u established %u lived %u reset %u silent %u foreign %u first %u\n", opened, established, ends[LIVED],
+           ends[RESET], ends[SILENT], foreign, first);
+}
+
+static void mind_signal(int signal)
+{
+    if (signal == SIGUSR1)
+        atomic_store(&endless, false);
+    atomic_store(&quiet, signal == SIGUSR1);
 }
 
 int main(int argc, char **argv)
 {
     pthread_t threads[QUEUES];
+    bool enough = argc == 5 || argc == 6;
 
-    connections = argc == 5 ? (uint32_t)atoi(argv[2]) : 0;
-    rounds = argc == 5 ? (uint32_t)atoi(argv[3]) : 0;
-    server = argc == 5 ? (uint16_t)atoi(argv[4]) : 0;
-    if (connections < 1 || connections > MAX_CONNECTIONS || rounds < 1 || server < 1) {
-        fprintf(stderr, "usage: islands PATH CONNECTIONS ROUNDS PORT\n");
+    connections = enough ? (uint32_t)atoi(argv[2]) : 0;
+    rounds = enough ? (uint32_t)atoi(argv[3]) : 0;
+    server = enough ? (uint16_t)atoi(argv[4]) : 0;
+    idle = argc == 6 ? (uint32_t)atoi(argv[5]) : 0;
+    if (connections < 1 || connections > MAX_CONNECTIONS || rounds < 1 || server < 1 || idle > connections) {
+        fprintf(stderr, "usage: islands PATH CONNECTIONS ROUNDS PORT [IDLE]\n");
         return 2;
     }
+    atomic_store(&endless, idle > 0);
+    atomic_store(&quiet, idle > 0);
+    signal(SIGUSR1, mind_signal);
+    signal(SIGUSR2, mind_signal);
     pool = guest_start("islands", (const char *const *)&argv[1], 1);
     if (pool == NULL)
         return 1;
     given_up = guest_now() + LONGEST;
+    atomic_store(&n_running, QUEUES);
     for (uint16_t q = 0; q < QUEUES; q++) {
         cores[q].queue = q;
         if (pthread_create(&threads[q], NULL, run_core, &cores[q]) != 0)
             return 1;
     }
+    mind_the_link();
     for (uint16_t q = 0; q < QUEUES; q++)
         pthread_join(threads[q], NULL);
     report();

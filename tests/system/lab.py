@@ -136,15 +136,19 @@ def vswitch(build):
 class Switch:
     """examples/vswitch. Ports are written as it takes them."""
 
-    def __init__(self, lab, *ports, workers=1):
+    def __init__(self, lab, *ports, workers=1, options=()):
         self.lab = lab
-        self.command = [vswitch(lab.build), '--json', '--workers', workers, *ports]
+        self.command = [vswitch(lab.build), '--json', '--workers', workers, *options, *ports]
+        self.ports = ports
         self.process = None
         self.go()
 
     def go(self):
-        """Starts it and waits until its sockets are open: it has made its TAPs and minds signals by then."""
-        sockets = [port.split(',')[0][6:] for port in self.command[4:] if port.startswith('vhost:')]
+        """Starts it and waits until its sockets are open: it has made its TAPs and minds signals by then.
+
+        Where a guest listens there is no socket to wait for.
+        """
+        sockets = [port.split(',')[0][6:] for port in self.ports if port.startswith('vhost:') and 'client' not in port.split(',')]
 
         def stamps():
             return [os.stat(path).st_mtime_ns if os.path.exists(path) else 0 for path in sockets]

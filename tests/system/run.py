@@ -18,12 +18,13 @@ import openvswitch  # noqa: E402
 import parts_guest  # noqa: E402
 import parts_more  # noqa: E402
 import parts_ovs  # noqa: E402
+import parts_restart  # noqa: E402
 import parts_vhost  # noqa: E402
 from stage import Stage  # noqa: E402
 
 PARTS = {}
 # Three minutes; the others keep the time of a whole run within half an hour.
-TAKE_LONG = {'ovs-come-and-go', 'ovs-off-and-on', 'ovs-two-threads', 'share-nothing'}
+TAKE_LONG = {'ovs-come-and-go', 'ovs-off-and-on', 'ovs-restart', 'ovs-two-threads', 'restart', 'share-nothing'}
 
 
 class Context:
@@ -138,6 +139,8 @@ PARTS.update({
     'net-vhost': alone(parts_vhost.part_net_vhost, guest=False),
     'share-nothing': alone(parts_vhost.part_share_nothing, guest=False),
     'ovs-two-threads': alone(parts_vhost.part_two_threads, guest=False),
+    'restart': alone(parts_restart.part_restart, guest=False),
+    'ovs-restart': alone(parts_restart.part_restart_ovs, guest=False),
     'ovs': on_stage(parts_ovs.part_queues, openvswitch.OvsStage),
     'ovs-off-and-on': on_stage(parts_ovs.part_off_and_on, openvswitch.OvsStage),
     'ovs-come-and-go': on_stage(parts_ovs.part_come_and_go, openvswitch.OvsStage),

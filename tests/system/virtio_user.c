@@ -52,7 +52,7 @@ static int start_dpdk(const char *program, const char *const *paths, size_t n_pa
 
 static int start_port(uint16_t port, struct rte_mempool *pool)
 {
-    struct rte_eth_conf conf = {0};
+    struct rte_eth_conf conf = {.intr_conf.lsc = 1}; /* it notices that the switch has gone */
 
     if (rte_eth_dev_configure(port, QUEUES, QUEUES, &conf) != 0)
         return -1;
