@@ -16,7 +16,7 @@ import time
 from lab import Failure, Switch, until
 from openvswitch import PREFIX, OpenVSwitch, dropin
 from parts_vhost import numbers
-from stage import QUEUES, set_up_peer
+from stage import ADDRESS, QUEUES, set_up_peer
 
 SERVER_PORT, MESSAGE = 5301, 512
 CONNECTIONS, IDLE, ROUNDS = 100, 50, 20  # of each core
@@ -59,7 +59,21 @@ def speak_up(server):
     return int(server.stdout.readline())
 
 
+def state_folder(lab):
+    os.makedirs(lab.path('state'), 0o700, exist_ok=True)
+    return lab.path('state')
+
+
 # ---- Switches ----
+
+def vswitch_options(how, folder):
+    return {'saved': ['--state', folder], 'killed': ['--state', folder, '--save-every', 1], 'without': []}[how]
+
+
+def ovs_settings(how, folder):
+    """What FLOWQ_VHOST says."""
+    return {'saved': f'state={folder}', 'killed': f'state={folder},save_every=1', 'without': None}[how]
+
 
 class Vswitch:
     """examples/vswitch, in front of a guest that listens on path."""
@@ -70,9 +84,8 @@ class Vswitch:
         self.switch = None
 
     def start(self, how):
-        folder = self.lab.path('state')
-        options = {'saved': ['--state', folder], 'killed': ['--state', folder, '--save-every', 1], 'without': []}[how]
-        self.switch = Switch(self.lab, f'vhost:{self.path},client', f'tap:peer@{self.netns.path}', options=options)
+        self.switch = Switch(self.lab, f'vhost:{self.path},client', f'tap:peer@{self.netns.path}',
+                             options=vswitch_options(how, self.lab.path('state')))
         self.connect()
 
     def again(self, how):
@@ -124,8 +137,7 @@ class Ovs:
         self.settings = None
 
     def start(self, how):
-        folder = self.lab.path('state')
-        self.settings = {'saved': f'state={folder}', 'killed': f'state={folder},save_every=1', 'without': None}[how]
+        self.settings = ovs_settings(how, self.lab.path('state'))
         self.go()
 
     def go(self):
@@ -190,12 +202,12 @@ def judge(how, seen):
     return None
 
 
-def play_all(lab, host, play, ways):
+def play_all(name, play, ways=tuple(HOW)):
     wrong = []
     for how in ways:
         seen = play(how)
         others = f'; segments on cores that did not know them: {seen["foreign"]}' if 'foreign' in seen else ''
-        print(f'    {host.NAME}, {HOW[how]}: of {seen["spoken"]} connections the first packet came to its queue in {seen["first"]}; '
+        print(f'    {name}, {HOW[how]}: of {seen["spoken"]} connections the first packet came to its queue in {seen["first"]}; '
               f'{seen["lived"]} live on, {seen["reset"]} were reset{others}', flush=True)
         wrong += [judge(how, seen)] if judge(how, seen) else []
     if wrong:
@@ -205,10 +217,10 @@ def play_all(lab, host, play, ways):
 def islands_behind(lab, kind):
     netns = lab.netns()
     server = start_server(netns)
-    os.mkdir(lab.path('state'), 0o700)
+    state_folder(lab)
     path = lab.path('islands')
     host = kind(lab, netns, path)
-    play_all(lab, host, lambda how: play_islands(lab, host, server, path, how), HOW)
+    play_all(host.NAME, lambda how: play_islands(lab, host, server, path, how))
 
 
 def part_restart(lab):
@@ -219,3 +231,61 @@ def part_restart(lab):
 def part_restart_ovs(lab):
     """Open vSwitch is restarted, and killed: 400 connections of a share-nothing guest, with state= and without"""
     islands_behind(lab, Ovs)
+
+
+# ---- A Linux guest ----
+
+def play_guest(stage, server, how, again):
+    """What it counted. Each queue interrupts a processor of its own, where it looks."""
+    guest = stage.guest
+    guest.run(f'tcp_tool {ADDRESS[4]} {SERVER_PORT} {CONNECTIONS} {IDLE} >/tmp/tcp 2>&1 & echo $! >/tmp/tcp.pid')
+    guest.run('until grep -q waiting /tmp/tcp; do kill -0 $(cat /tmp/tcp.pid) || exit 1; sleep 0.1; done; sleep 1', 90)
+    guest.run('kill -USR1 $(cat /tmp/tcp.pid)')
+    time.sleep(3 if how == 'killed' else 1.5)
+    again(how)
+    stage.wait()
+    spoken = speak_up(server)
+    time.sleep(2)
+    guest.run('kill -USR2 $(cat /tmp/tcp.pid); while kill -0 $(cat /tmp/tcp.pid) 2>/dev/null; do sleep 0.1; done', 90)
+    return {**numbers(guest.run('tail -n 1 /tmp/tcp')), 'spoken': spoken}
+
+
+def part_guest(stage):
+    """vswitch is restarted, and killed: 400 connections of a Linux guest, with --state and without"""
+    server, folder = start_server(stage.netns), state_folder(stage.lab)
+
+    def again(how):
+        if how == 'killed':
+            stage.switch.kill()
+        else:
+            stage.switch.stop()
+        stage.switch.go()
+        set_up_peer(stage.netns, 'peer', 1, '10.77.0.1/24', 'fd77::1/64')
+
+    def play(how):
+        stage.play(options=vswitch_options(how, folder))
+        return play_guest(stage, server, how, again)
+    play_all('vswitch', play)
+    server.kill()
+
+
+def part_guest_ovs(stage):
+    """Open vSwitch is restarted, and killed: 400 connections of a Linux guest, with state= and without"""
+    server, folder = start_server(stage.netns), state_folder(stage.lab)
+
+    def again(how):
+        if how == 'saved':
+            save_by_telemetry(stage.lab)
+        if how == 'killed':
+            stage.switch.kill()
+        else:
+            stage.switch.stop()
+        stage.switch.go(stage.preload, ovs_settings(how, folder))
+        stage.set_up()
+
+    def play(how):
+        settings = ovs_settings(how, folder)
+        stage.play(f'flowq,{settings}' if settings else 'flowq')
+        return play_guest(stage, server, how, again)
+    play_all('Open vSwitch', play)
+    server.kill()

@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# A guest for the tests of the whole system: tests/system/provide.sh FOLDER UDP_TOOL
+# A guest for the tests of the whole system: tests/system/provide.sh FOLDER TOOL...
 #
-# Fetches QEMU 10 from Debian's backports and a kernel into FOLDER, unpacks both there, and makes an initramfs of tools that are
-# installed here. Neither is installed; libraries that QEMU lacks are, if we are root. What is there already is kept. When it cannot,
-# it says why in its last line and ends with 1.
+# Fetches QEMU 10 from Debian's backports and a kernel into FOLDER, unpacks both there, and makes an initramfs of the TOOLs and of
+# others that are installed here. QEMU and kernel are not installed; libraries that QEMU lacks are, if we are root. What is there
+# already is kept. When it cannot, it says why in its last line and ends with 1.
 set -euo pipefail
 
 init=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)/init
-tool=$(readlink -f "$2")
-mkdir -p "$1"
-cd "$1"
+folder=$1
+shift
+mapfile -t tools < <(readlink -f "$@")
+mkdir -p "$folder"
+cd "$folder"
 # shellcheck source=/dev/null
 release=$(. /etc/os-release && echo "${VERSION_CODENAME-}")
 
@@ -77,7 +79,7 @@ make_initramfs() {
     rm -rf root
     mkdir -p root/{bin,usr/bin,proc,sys,dev,tmp,run,modules,etc}
     cp "$(command -v busybox)" root/bin/
-    put_in iperf3 ethtool ip "$tool"
+    put_in iperf3 ethtool ip "${tools[@]}"
     # In the order in which they are inserted; what a kernel has built in is not there.
     for module in failover net_failover virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_net \
         udp_tunnel ip6_udp_tunnel vxlan; do
@@ -101,5 +103,5 @@ flock "$lock"
 qemu/usr/bin/qemu-system-x86_64 --version >qemu.log 2>&1 || fail "QEMU does not start: $(tail -n 1 qemu.log)"
 [ -e kernel/boot ] || fetch_kernel >kernel.log 2>&1 ||
     { rm -rf kernel; fail "a kernel cannot be fetched: $(tail -n 1 kernel.log)"; }
-{ [ initramfs -nt "$init" ] && [ initramfs -nt "$tool" ]; } || make_initramfs >initramfs.log 2>&1 ||
+[ -z "$(find "$init" "${tools[@]}" -newer initramfs 2>&1)" ] || make_initramfs >initramfs.log 2>&1 ||
     fail "the initramfs cannot be made: $(tail -n 1 initramfs.log)"

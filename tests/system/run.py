@@ -24,7 +24,7 @@ from stage import Stage  # noqa: E402
 
 PARTS = {}
 # Three minutes; the others keep the time of a whole run within half an hour.
-TAKE_LONG = {'ovs-come-and-go', 'ovs-off-and-on', 'ovs-restart', 'ovs-two-threads', 'restart', 'share-nothing'}
+TAKE_LONG = {'ovs-come-and-go', 'ovs-off-and-on', 'ovs-restart', 'ovs-restart-linux', 'ovs-two-threads', 'restart', 'restart-linux', 'share-nothing'}
 
 
 class Context:
@@ -40,8 +40,8 @@ class Context:
             build = self.lab.build
             lab.vswitch(build)  # nothing is fetched if that is missing
             script = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'provide.sh')
-            done = subprocess.run([script, f'{build}/guest', f'{build}/tests/system/udp_tool'], text=True, capture_output=True,
-                                  check=False)
+            tools = [f'{build}/tests/system/{tool}' for tool in ('udp_tool', 'tcp_tool')]
+            done = subprocess.run([script, f'{build}/guest', *tools], text=True, capture_output=True, check=False)
             self.reason = '' if done.returncode == 0 else (done.stdout + done.stderr).strip().splitlines()[-1]
         if self.reason:
             raise lab.Skip(self.reason)
@@ -139,8 +139,10 @@ PARTS.update({
     'net-vhost': alone(parts_vhost.part_net_vhost, guest=False),
     'share-nothing': alone(parts_vhost.part_share_nothing, guest=False),
     'ovs-two-threads': alone(parts_vhost.part_two_threads, guest=False),
+    'restart-linux': on_stage(parts_restart.part_guest),
     'restart': alone(parts_restart.part_restart, guest=False),
     'ovs-restart': alone(parts_restart.part_restart_ovs, guest=False),
+    'ovs-restart-linux': on_stage(parts_restart.part_guest_ovs, openvswitch.OvsStage),
     'ovs': on_stage(parts_ovs.part_queues, openvswitch.OvsStage),
     'ovs-off-and-on': on_stage(parts_ovs.part_off_and_on, openvswitch.OvsStage),
     'ovs-come-and-go': on_stage(parts_ovs.part_come_and_go, openvswitch.OvsStage),

@@ -35,11 +35,11 @@ class Stage:
             self.netns.start('iperf3', '-s', '-p', PORT + i, stdout=-3, stderr=-3)
         self.netns.start(f'{lab.build}/tests/system/udp_tool', 'echo', PORT + SERVERS)
 
-    def play(self, setting='steer=auto', more=()):
+    def play(self, setting='steer=auto', more=(), options=()):
         """The switch with this setting for the guest's port, and the guest."""
         socket = self.lab.path('guest')
         self.rest()
-        self.switch = Switch(self.lab, f'vhost:{socket},{setting}', f'tap:peer@{self.netns.path}', *more)
+        self.switch = Switch(self.lab, f'vhost:{socket},{setting}', f'tap:peer@{self.netns.path}', *more, options=options)
         set_up_peer(self.netns, 'peer', 1, '10.77.0.1/24', 'fd77::1/64')
         if self.guest is None:
             self.guest = Guest(self.lab, 'guest', [(f'vhost:{socket}', QUEUES)])
