@@ -203,7 +203,7 @@ static int run_ports(char **ports, int n, const struct options *o)
     for (int i = 0; i < n && result == 0; i++)
         result = add_port(ports[i]);
     if (result == 0 && o->folder != NULL)
-        state_load(o->folder);
+        result = state_load(o->folder);
     if (result == 0)
         result = vhost_ports_open();
     if (result == 0)

@@ -141,8 +141,8 @@ void workers_stop(void);
 
 /* ---- State ---- */
 
-/* Before the first guest and the workers: takes over what is in the folder; what cannot be taken is told, and left out. */
-void state_load(const char *folder);
+/* Before the first guest and the workers: takes over what is in the folder; a file that cannot be taken is told, and left out. */
+int state_load(const char *folder);
 void state_save(const char *folder);
 
 /* ---- Report ---- */

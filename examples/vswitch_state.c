@@ -92,11 +92,24 @@ static void save_port(const struct port *port, const char *folder)
     unlink(made);
 }
 
-void state_load(const char *folder)
+/* Better told now than when it is too late. */
+static int check_folder(const char *folder)
 {
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return complain("state", folder, strerror(errno));
+    close(fd);
+    return access(folder, W_OK | X_OK) == 0 ? 0 : complain("state", folder, strerror(errno));
+}
+
+int state_load(const char *folder)
+{
+    if (check_folder(folder) != 0)
+        return -1;
     for (uint32_t i = 0; i < the_switch.n_ports; i++)
         if (the_switch.ports[i].registered)
             load_port(&the_switch.ports[i], folder);
+    return 0;
 }
 
 void state_save(const char *folder)
