@@ -50,7 +50,8 @@ struct connection {
     bool established;
     uint32_t una, nxt, rcv_nxt;
     uint32_t rounds, heard, tries;
-    bool first; /* what came first when all was quiet came to its core */
+    bool first;           /* what came first when all was quiet came to its core */
+    _Atomic bool strayed; /* another core had something for it by then */
     double next_at;
 };
 
@@ -158,7 +159,11 @@ static bool read_segment(const struct rte_mbuf *mbuf, struct segment *segment)
 /* What a core does not know it resets, whoever else may know it. */
 static void refuse(struct core *core, const struct segment *s)
 {
+    uint32_t i = s->port - FIRST_PORT;
+
     core->foreign++;
+    if (i < QUEUES * connections && atomic_load(&quiet))
+        atomic_store(&cores[i / connections].connections[i % connections].strayed, true);
     if (s->flags & RTE_TCP_RST_FLAG)
         return;
     if (s->flags & RTE_TCP_ACK_FLAG)
@@ -206,7 +211,7 @@ static void hear(struct core *core, struct connection *c, const struct segment *
     } else if (s->n > 0) {
         c->rcv_nxt += s->n;
         c->heard += s->n;
-        c->first |= atomic_load(&quiet);
+        c->first |= atomic_load(&quiet) && !atomic_load(&c->strayed);
         acknowledge(core, c);
         /* What the other end says of its own accord may come before our message has. */
         if (c->state == WAITING)
