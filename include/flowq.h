@@ -1105,7 +1105,7 @@ FLOWQ_WIDE_ enum flowq_state_bytes { FLOWQ_STATE_UNLIMITED = 0xffffffffffffffff 
  *   -EINVAL  vm or write is NULL; what is 0 or has a bit that this version does not know
  *   -ENOMEM  the thread could not be registered
  *   or what write returned
- * Thread-safe. Does not allocate; takes some 40 KiB of stack. Since 0.9.
+ * Thread-safe. Does not allocate; takes some 60 KiB of stack. Since 0.9.
  */
 int flowq_vm_save(struct flowq_vm *vm, uint32_t what, uint64_t bindings_bytes,
                   int (*write)(void *ctx, const void *data, size_t size), void *ctx);

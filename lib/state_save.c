@@ -16,12 +16,14 @@
 #define SAVE_AGES (1u << WORD_TICK_BITS)
 
 /* Bindings that are gathered before they are written: a whole shard, and in tables of small ones some hundreds, so that a section
-   costs little. */
+   costs little. Each slot is looked at twice, and may have another flow by the second time: no shard shows more than that, so
+   all of it can be written when its section is closed. */
 #define SAVE_SECTION_FEW  512
-#define SAVE_SECTION_MOST (SHARD_MAX_LINES * LINE_SLOTS + SAVE_SECTION_FEW)
+#define SAVE_SHOWN        2
+#define SAVE_SECTION_MOST (SAVE_SHOWN * SHARD_MAX_LINES * LINE_SLOTS + SAVE_SECTION_FEW)
 _Static_assert(SAVE_SECTION_MOST *STATE_BINDING_BYTES <= STATE_CONTENT_MAX, "whoever loads takes it");
 
-/* 3 KiB less than one struct state_binding each. */
+/* 44 KiB; one struct state_binding each would be 96. */
 struct save_gathering {
     uint32_t n;
     uint64_t word[SAVE_SECTION_MOST];
@@ -277,7 +279,6 @@ static void save_ages(struct save *s, uint32_t n_ages)
     state_out_section_end(&s->out);
 }
 
-/* Outside a section, but where so many flows of a shard moved while it was being shown that it has more than its places. */
 static void save_gathered(struct save *s)
 {
     const struct table *t = &s->vm->table;
@@ -313,8 +314,6 @@ static inline void save_gather(struct save *s, struct shard *shard, uint32_t lin
     if (s->left == 0)
         return;
     s->left--;
-    if (g->n == SAVE_SECTION_MOST)
-        save_gathered(s);
     uint32_t home = word & WORD_SECONDARY ? line_other(t->line_mask, word, line) : line;
     g->word[g->n] = word_class(word) == WORD_FROZEN ? word | save_class_of(s, word, home) : word;
     g->line[g->n] = (uint8_t)home;
@@ -325,7 +324,7 @@ static inline void save_gather(struct save *s, struct shard *shard, uint32_t lin
 
 static void save_bindings(struct save *s, uint64_t budget)
 {
-    uint32_t slots = (s->vm->table.line_mask + 1) * LINE_SLOTS;
+    uint32_t shown = SAVE_SHOWN * (s->vm->table.line_mask + 1) * LINE_SLOTS;
     uint64_t at = 0;
     memset(s->of_age, 0, sizeof(s->of_age));
     do
@@ -335,7 +334,7 @@ static void save_bindings(struct save *s, uint64_t budget)
     save_ages(s, n_ages);
     s->gathered.n = 0;
     do {
-        if (s->gathered.n + slots > SAVE_SECTION_MOST)
+        if (s->gathered.n + shown > SAVE_SECTION_MOST)
             save_gathered(s);
         at = save_each_of_shard(s, at, save_gather);
     } while (at && !s->out.error);

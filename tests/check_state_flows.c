@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * check_state_flows: which bindings are saved and loaded, into vms of other sizes, on queues that come one by one, beside
- * traffic.
+ * check_state_flows: which bindings are saved and loaded, into vms of other sizes, on queues that come one by one.
  */
 #include "bare.h" /* before a `vm` of our own */
-
-#include <pthread.h>
 
 #include "runner.h"
 #include "saved.h"
@@ -22,13 +19,6 @@ static void note_flows(uint32_t n, uint32_t at_once)
         if (i % at_once == at_once - 1)
             now += SECOND + 80 * MS;
     }
-}
-
-static bool knows(struct flowq_vm *of, struct flowq_tuple t)
-{
-    struct flowq_tuple in = tuple_reverse(&t);
-    struct flowq_binding b = {.size = sizeof(b)};
-    return flowq_vm_lookup(of, &in, &b) == 0;
 }
 
 /* ---- Which ones are saved -------------------------------------------------------------------------------------------------- */
@@ -445,111 +435,6 @@ START_TEST(hashes_that_meet)
 }
 END_TEST
 
-/* ---- Beside traffic -------------------------------------------------------------------------------------------------------- */
-
-enum { OLD_FLOWS = 6000 / SEED_SLOWNESS * 2 };
-
-struct traffic {
-    struct flowq_vm *vm;
-    atomic_u32 stop;
-    uint32_t from;
-};
-
-static uint64_t still_clock(void *ctx) { return u64_load_relaxed(ctx); }
-
-/* Refreshes and moves flows that were there before, and makes new ones, so that shards split under the walk. */
-static void *make_traffic(void *arg)
-{
-    struct traffic *t = arg;
-    struct rng r = {.state = t->from};
-    for (uint32_t i = 0; !u32_load_relaxed(&t->stop); i++) {
-        struct flowq_tuple flow = i % 4 ? tcp(rng_below(&r, OLD_FLOWS)) : tcp(100000 + t->from * 40000 + i % 40000);
-        struct frame f;
-        frame_flow(&f, &flow, FRAME_ACK);
-        struct flowq_pkt pkt = frame_pkt(&f);
-        (void)flowq_tx_note(t->vm, &pkt, rng_below(&r, PAIRS));
-        if (i % 1024 == 0)
-            flowq_vm_maintain(t->vm);
-    }
-    return NULL;
-}
-
-START_TEST(beside_traffic)
-{
-    atomic_u64 clock = 1000 * SECOND;
-    struct flowq_vm_config c = defaults();
-    c.clock_ns = still_clock;
-    c.clock_ctx = &clock;
-    c.max_flows = 1 << 20;
-    c.max_queue_pairs = PAIRS;
-    start(&c, PAIRS);
-    for (uint32_t i = 0; i < OLD_FLOWS; i++)
-        ck_assert_uint_eq(note(tcp(i), i % PAIRS), FLOWQ_NOTE_BOUND);
-    struct traffic t[2] = {{vm, 0, 0}, {vm, 0, 1}};
-    pthread_t id[2];
-    for (unsigned i = 0; i < 2; i++)
-        ck_assert_int_eq(pthread_create(&id[i], NULL, make_traffic, &t[i]), 0);
-    for (unsigned round = 0; round < (SEED_SLOWNESS > 1 ? 3 : 8); round++) {
-        u64_add_relaxed(&clock, 3 * SECOND);
-        struct model_stream s = saved(vm);
-        struct flowq_vm *to = make_vm(&c);
-        struct flowq_loaded l = load_stream(to, FLOWQ_STATE_ALL, &s);
-        ck_assert_uint_eq(l.no_room + l.other_keys + l.other_queues, 0);
-        for (uint32_t i = 0; i < OLD_FLOWS; i++)
-            ck_assert_msg(knows(to, tcp(i)), "flow %u, round %u", i, round);
-        flowq_vm_destroy(to);
-        model_stream_free(&s);
-    }
-    for (unsigned i = 0; i < 2; i++)
-        u32_store_relaxed(&t[i].stop, 1);
-    for (unsigned i = 0; i < 2; i++)
-        pthread_join(id[i], NULL);
-}
-END_TEST
-
-/* What happens between two shards: growth, merges, resets, made by the one who writes. */
-struct meddler {
-    struct model_stream s;
-    uint32_t n;
-    bool forget;
-};
-
-static int meddle(void *ctx, const void *data, size_t size)
-{
-    struct meddler *m = ctx;
-    model_stream_add(&m->s, data, size);
-    ck_assert_int_eq(flowq_synchronize(), 0); /* no section is open */
-    for (uint32_t i = 0; i < 500 && !m->forget; i++)
-        (void)note(tcp(200000 + m->n++), 1);
-    for (uint32_t i = 0; i < 64; i++)
-        (void)note(tcp(rng_below(&rng, 3000)), rng_below(&rng, PAIRS));
-    flowq_vm_set_queue_pairs(vm, PAIRS);
-    if (m->forget)
-        flowq_vm_reset(vm, FLOWQ_RESET_FLOWS);
-    now += SECOND / 2;
-    flowq_vm_maintain(vm);
-    return 0;
-}
-
-START_TEST(between_two_writes)
-{
-    struct flowq_vm_config c = defaults();
-    c.max_flows = 1 << 18;
-    c.max_queue_pairs = PAIRS;
-    start(&c, PAIRS);
-    note_flows(3000, 1000);
-    struct meddler m = {.forget = _i};
-    ck_assert_int_eq(flowq_vm_save(vm, FLOWQ_STATE_ALL, FLOWQ_STATE_UNLIMITED, meddle, &m), 0);
-    struct flowq_vm *to = make_vm(&c);
-    struct flowq_loaded l = load_stream(to, FLOWQ_STATE_ALL, &m.s);
-    for (uint32_t i = 0; i < 3000 && !m.forget; i++)
-        ck_assert(knows(to, tcp(i)));
-    ck_assert(m.forget || l.bindings >= 3000);
-    flowq_vm_destroy(to);
-    model_stream_free(&m.s);
-}
-END_TEST
-
 int main(void)
 {
     seed = seed_get("check_state_flows");
@@ -570,8 +455,6 @@ int main(void)
     tcase_add_test(c, binding_times);
     tcase_add_test(c, classes_and_ages);
     tcase_add_loop_test(c, hashes_that_meet, 0, 6);
-    tcase_add_test(c, beside_traffic);
-    tcase_add_loop_test(c, between_two_writes, 0, 2);
     suite_add_tcase(s, c);
     return suite_run(s);
 }

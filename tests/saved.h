@@ -101,4 +101,11 @@ static inline void free_model(struct model_state *m)
     free(m);
 }
 
+static inline bool knows(struct flowq_vm *of, struct flowq_tuple t)
+{
+    struct flowq_tuple in = tuple_reverse(&t);
+    struct flowq_binding b = {.size = sizeof(b)};
+    return flowq_vm_lookup(of, &in, &b) == 0;
+}
+
 #endif
