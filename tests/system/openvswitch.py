@@ -131,7 +131,7 @@ class OpenVSwitch:
         self.appctl('exit')
         ending, self.daemon = self.daemon, None
         try:
-            ending.wait(20)
+            ending.wait(60)
         except subprocess.TimeoutExpired as late:
             ending.kill()
             raise Failure('Open vSwitch did not end') from late

@@ -98,7 +98,7 @@ class Vswitch:
 
     def connect(self):
         # Where the guest listens there is no socket to wait for; the old TAP went with the old switch.
-        until('the TAP', 20, lambda: 'peer' in self.netns.run('ip', '-br', 'link', 'show'))
+        until('the TAP', 60, lambda: 'peer' in self.netns.run('ip', '-br', 'link', 'show'))
         set_up_peer(self.netns, 'peer', 1, '10.77.0.1/24', 'fd77::1/64')
         self.netns.run('ip', 'neigh', 'replace', '10.77.0.7', 'lladdr', '02:00:00:00:07:00', 'dev', 'peer')
 
@@ -167,9 +167,9 @@ def play_islands(lab, host, server, path, how):
     """What the guest counted."""
     guest = lab.start(f'{lab.build}/tests/system/islands', path, CONNECTIONS, ROUNDS, SERVER_PORT, IDLE, stdout=subprocess.PIPE,
                       stderr=subprocess.PIPE, text=True)
-    until('the guest', 20, lambda: os.path.exists(path))
+    until('the guest', 60, lambda: os.path.exists(path))
     host.start(how)
-    until('all queues', 20, lambda: host.queues() == QUEUES)
+    until('all queues', 60, lambda: host.queues() == QUEUES)
     guest.send_signal(signal.SIGUSR2)
     said = guest.stdout.readline()
     if said != 'waiting\n':
@@ -177,7 +177,7 @@ def play_islands(lab, host, server, path, how):
     guest.send_signal(signal.SIGUSR1)
     time.sleep(2 if how == 'killed' else 0.5)  # what is on its way arrives, and the last of that is saved
     host.again(how)
-    until('the guest to come back', 20, lambda: host.queues() == QUEUES)
+    until('the guest to come back', 60, lambda: host.queues() == QUEUES)
     spoken = speak_up(server)
     time.sleep(1)
     guest.send_signal(signal.SIGUSR2)
