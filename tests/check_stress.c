@@ -444,7 +444,8 @@ START_TEST(binding_times_count)
     }
     atomic_store(&over, false);
     for (uintptr_t i = 0; i <= N_MOVERS; i++)
-        ck_assert_int_eq(pthread_create(&id[i], NULL, i < N_MOVERS ? move_flows : grow_and_shrink, (void *)((i + 1) << 32)), 0);
+        ck_assert_int_eq(
+            pthread_create(&id[i], NULL, i < N_MOVERS ? move_flows : grow_and_shrink, (void *)((i + 1) << sizeof(i) * 4)), 0);
     nanosleep(&(struct timespec){.tv_sec = seed_long() ? 60 : 2}, NULL);
     atomic_store(&over, true);
     for (unsigned i = 0; i <= N_MOVERS; i++)
@@ -501,7 +502,7 @@ static void all_at_once(const struct flowq_vm_config *cfg, double seconds)
     prepare(cfg);
     atomic_store(&over, false);
     for (uintptr_t i = 0; i < N; i++)
-        ck_assert_int_eq(pthread_create(&id[i], NULL, what[i], (void *)(i << 32)), 0);
+        ck_assert_int_eq(pthread_create(&id[i], NULL, what[i], (void *)(i << sizeof(i) * 4)), 0);
     nanosleep(&(struct timespec){.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)}, NULL);
     atomic_store(&over, true);
     for (unsigned i = 0; i < N; i++)
