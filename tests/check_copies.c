@@ -1,7 +1,7 @@
 /*
- * check_copies: two copies of the library in one process. A program has one, an object that it loads brings another: as an archive
- * inside it (tests/plugin.c), or as a libflowq.so of its own, whose functions have the names of the program's. Each copy has its
- * threads, its sections and its vms; a thread may be in both.
+ * check_copies: two copies of the library in one process. A program has one, an object that it loads brings another: as an
+ * archive inside it (tests/plugin.c), or as a libflowq.so of its own, whose functions have the names of the program's. Each copy has
+ * its threads, its sections and its vms; a thread may be in both.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -68,8 +68,8 @@ static struct copy copy_open(const char *path, int scope)
     return c;
 }
 
-/* The program's, with names that all see, as if it had been linked with it; and a plugin's, from a file of its own: the loader takes
-   the same file for the same object. */
+/* The program's, with names that all see, as if it had been linked with it; and a plugin's, from a file of its own: the loader
+   takes the same file for the same object. */
 static struct copy own, other;
 static char second[] = "/tmp/check_copies.XXXXXX";
 
@@ -190,8 +190,8 @@ START_TEST(sections_are_apart)
 END_TEST
 
 /*
- * No call of a library's own leads out of it, whatever the program defines: what it calls of itself is bound when it is linked. Else
- * a burst for several vms would go on in another copy, with that one's threads and sections.
+ * No call of a library's own leads out of it, whatever the program defines: what it calls of itself is bound when it is linked.
+ * Else a burst for several vms would go on in another copy, with that one's threads and sections.
  */
 static bool called_outside;
 
