@@ -1,7 +1,7 @@
 /*
  * check_copies: two copies of the library in one process. A program has one, an object that it loads brings another: as an
- * archive inside it (tests/plugin.c), or as a libflowq.so of its own, whose functions have the names of the program's. Each copy has
- * its threads, its sections and its vms; a thread may be in both.
+ * archive inside it (tests/plugin.c), or as a libflowq.so of its own, whose functions have the names of the program's. Each copy
+ * has its threads, its sections and its vms; a thread may be in both.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
