@@ -294,6 +294,112 @@ struct flowq_binding {
 };
 int flowq_vm_lookup(struct flowq_vm *vm, const struct flowq_tuple *tuple, struct flowq_binding *out);
 int flowq_vm_flows(struct flowq_vm *vm, int (*fn)(void *ctx, const struct flowq_binding *binding), void *ctx);
+enum flowq_layer_kind {
+    FLOWQ_LAYER_ETHERNET = 1,
+    FLOWQ_LAYER_VLAN = 2,
+    FLOWQ_LAYER_LLC = 3,
+    FLOWQ_LAYER_MPLS = 4,
+    FLOWQ_LAYER_CONTROL_WORD = 5,
+    FLOWQ_LAYER_PPPOE = 6,
+    FLOWQ_LAYER_IPV4 = 7,
+    FLOWQ_LAYER_IPV6 = 8,
+    FLOWQ_LAYER_HOP_BY_HOP = 9,
+    FLOWQ_LAYER_DEST_OPTIONS = 10,
+    FLOWQ_LAYER_ROUTING = 11,
+    FLOWQ_LAYER_FRAGMENT = 12,
+    FLOWQ_LAYER_AH = 13,
+    FLOWQ_LAYER_MOBILITY = 14,
+    FLOWQ_LAYER_TCP = 15,
+    FLOWQ_LAYER_UDP = 16,
+    FLOWQ_LAYER_PORTS = 17,
+    FLOWQ_LAYER_ICMP = 18,
+    FLOWQ_LAYER_ICMP_OPTION = 19,
+    FLOWQ_LAYER_GRE = 20,
+    FLOWQ_LAYER_WCCP = 21,
+    FLOWQ_LAYER_ERSPAN = 22,
+    FLOWQ_LAYER_VXLAN = 23,
+    FLOWQ_LAYER_VXLAN_GPE = 24,
+    FLOWQ_LAYER_GENEVE = 25,
+    FLOWQ_LAYER_GTPU = 26,
+    FLOWQ_LAYER_GTPU_EXTENSION = 27,
+    FLOWQ_LAYER_GUE = 28
+} FLOWQ_NARROW_;
+enum flowq_layer_flag {
+    FLOWQ_LAYER_PASSED_OVER = 1 << 0,
+    FLOWQ_LAYER_IN_TUNNEL = 1 << 1,
+    FLOWQ_LAYER_IN_QUOTE = 1 << 2
+};
+struct flowq_layer {
+    uint8_t kind;
+    uint8_t flags;
+    uint16_t offset;
+    uint16_t length;
+    uint16_t reserved;
+    uint32_t value;
+};
+enum flowq_end {
+    FLOWQ_END_KEY = 1,
+    FLOWQ_END_CUT = 2,
+    FLOWQ_END_WINDOW = 3,
+    FLOWQ_END_MALFORMED = 4,
+    FLOWQ_END_UNREAD = 5,
+    FLOWQ_END_UNLIKE = 6,
+    FLOWQ_END_LIMIT = 7,
+    FLOWQ_END_FLAGS = 8
+} FLOWQ_NARROW_;
+enum flowq_key {
+    FLOWQ_KEY_NONE = 0,
+    FLOWQ_KEY_FLOW = 1,
+    FLOWQ_KEY_LATER = 2,
+    FLOWQ_KEY_QUOTE = 3,
+    FLOWQ_KEY_QUOTE_LATER = 4,
+    FLOWQ_KEY_LABELS = 5
+} FLOWQ_NARROW_;
+enum flowq_packet_flag {
+    FLOWQ_PACKET_MULTICAST = 1 << 0,
+    FLOWQ_PACKET_FIN = 1 << 1,
+    FLOWQ_PACKET_SYN = 1 << 2,
+    FLOWQ_PACKET_RST = 1 << 3,
+    FLOWQ_PACKET_ICMP_ERROR = 1 << 4,
+    FLOWQ_PACKET_WHOLE_KEY = 1 << 5,
+    FLOWQ_PACKET_UNREAD_TUNNEL =
+        1 << 6,
+    FLOWQ_PACKET_FIRST = 1 << 7
+};
+enum flowq_direction {
+    FLOWQ_DIRECTION_RX = 1,
+    FLOWQ_DIRECTION_TX = 2
+} FLOWQ_NARROW_;
+enum flowq_layer_slots { FLOWQ_LAYER_SLOTS = 40 };
+struct flowq_explanation {
+    uint32_t size;
+    uint8_t direction;
+    uint8_t key;
+    uint8_t flags;
+    uint8_t end;
+    uint16_t end_at;
+    uint8_t n_layers;
+    uint8_t has_tuple;
+    uint32_t reserved;
+    struct flowq_tuple
+        tuple;
+    uint64_t id;
+    uint8_t bound;
+    uint8_t bound_cls;
+    uint8_t bound_in_use;
+    uint8_t reserved8;
+    uint16_t bound_qid;
+    uint16_t fallback;
+    uint32_t bound_age_ms;
+    uint32_t note;
+    uint32_t note_qid;
+    uint32_t reserved32;
+    struct flowq_decision decision;
+    struct flowq_layer layer[FLOWQ_LAYER_SLOTS];
+};
+int flowq_rx_explain(struct flowq_vm *vm, const struct flowq_pkt *pkt, struct flowq_explanation *out);
+int flowq_tx_explain(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_t qid, struct flowq_explanation *out);
+int64_t flowq_explanation_print(char *buffer, size_t size, const struct flowq_explanation *explanation);
 enum flowq_slots {
     FLOWQ_NOTE_SLOTS = 32,
     FLOWQ_REASON_SLOTS = 16
@@ -321,6 +427,7 @@ struct flowq_stats {
     uint64_t retired_bytes;
     uint64_t vm_bytes;
     uint64_t rss_elsewhere;
+    uint64_t loaded;
 };
 int flowq_vm_stats(struct flowq_vm *vm, struct flowq_stats *out);
 struct flowq_queue_stats {
@@ -330,11 +437,62 @@ struct flowq_queue_stats {
     uint64_t steered;
 };
 int flowq_vm_queue_stats(struct flowq_vm *vm, uint32_t qid, struct flowq_queue_stats *out);
+enum flowq_counter_kind {
+    FLOWQ_COUNTER_TOTAL = 1,
+    FLOWQ_COUNTER_GAUGE = 2
+} FLOWQ_NARROW_;
+struct flowq_counter {
+    uint32_t size;
+    uint8_t kind;
+    uint8_t reserved[3];
+    const char *name;
+    const char *unit;
+    const char *help;
+    const char *label;
+    const char *label_value;
+    uint64_t value;
+};
+int flowq_vm_counters(struct flowq_vm *vm, int (*fn)(void *ctx, const struct flowq_counter *counter), void *ctx);
+enum flowq_format {
+    FLOWQ_FORMAT_PROMETHEUS = 1,
+    FLOWQ_FORMAT_OPENMETRICS = 2,
+    FLOWQ_FORMAT_JSON = 3
+};
+int64_t flowq_counters_print(char *buffer, size_t size, struct flowq_vm *const *vms, size_t n, uint32_t format);
+int flowq_counters_write(int fd, struct flowq_vm *const *vms, size_t n, uint32_t format);
 const char *flowq_note_name(uint32_t note);
 const char *flowq_reason_name(uint32_t reason);
 const char *flowq_class_name(uint32_t cls);
+const char *flowq_layer_name(uint32_t kind);
+const char *flowq_end_name(uint32_t end);
+const char *flowq_key_name(uint32_t key);
 uint32_t flowq_version(void);
 const char *flowq_version_string(void);
+enum flowq_state {
+    FLOWQ_STATE_PAIRS = 1 << 0,
+    FLOWQ_STATE_RINGS = 1 << 1,
+    FLOWQ_STATE_FEATURES = 1 << 2,
+    FLOWQ_STATE_HASH = 1 << 3,
+    FLOWQ_STATE_TUNNELS = 1 << 4,
+    FLOWQ_STATE_FLOWS = 1 << 5,
+    FLOWQ_STATE_ALL = (1 << 6) - 1
+};
+FLOWQ_WIDE_ enum flowq_state_bytes { FLOWQ_STATE_UNLIMITED = 0xffffffffffffffff };
+int flowq_vm_save(struct flowq_vm *vm, uint32_t what, uint64_t bindings_bytes,
+                  int (*write)(void *ctx, const void *data, size_t size), void *ctx);
+int flowq_vm_save_fd(struct flowq_vm *vm, uint32_t what, uint64_t bindings_bytes, int fd);
+struct flowq_loaded {
+    uint32_t size;
+    uint32_t parts;
+    uint64_t bindings;
+    uint64_t other_keys;
+    uint64_t other_queues;
+    uint64_t no_room;
+    uint64_t not_saved;
+};
+int flowq_vm_load(struct flowq_vm *vm, uint32_t what, int64_t (*read)(void *ctx, void *data, size_t size), void *ctx,
+                  struct flowq_loaded *loaded);
+int flowq_vm_load_fd(struct flowq_vm *vm, uint32_t what, int fd, struct flowq_loaded *loaded);
 #ifdef FLOWQ_SHORT_NAMES
 static inline uint32_t tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_t qid)
 {
