@@ -17,7 +17,7 @@ command -v gcovr >/dev/null || { echo "coverage: gcovr is not installed (Debian:
 mkdir -p coverage
 cd coverage
 if [ ! -e config.status ]; then
-    "$src/configure" -q --disable-static --disable-vhost CC=gcc CPPFLAGS='-Dalways_inline=unused' \
+    "$src/configure" -q --disable-static --disable-vhost --disable-examples CC=gcc CPPFLAGS='-Dalways_inline=unused' \
         CFLAGS='-O0 -g --coverage -fprofile-update=atomic'
 fi
 find . -name '*.gcda' -delete
