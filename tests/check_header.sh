@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The public header compiles as C11, C17 and C++17, inside extern "C", with the short names, as first include, without a warning.
+# The public header compiles as C11 to C23 and as C++11 to C++23, inside extern "C", with the short names, as first include, without a warning.
 set -eu
 src=${FLOWQ_SRCDIR:?}
 warnings="-Wall -Wextra -Wpedantic -Wshadow -Werror"
@@ -18,7 +18,8 @@ try() {
 }
 
 # Words of $CC and $CXX are separate on purpose.
-for std in c11 c17 gnu11 gnu2x; do
+# c2x and c++2b are what compilers call C23 and C++23 that are older than these.
+for std in c11 c17 c2x gnu11 gnu17 gnu2x; do
     # shellcheck disable=SC2086
     try ${CC:-cc} -x c -std=$std -Wstrict-prototypes
     # shellcheck disable=SC2086
@@ -36,7 +37,7 @@ if [ "${CXX:-no}" = no ]; then
     [ $failed = 0 ] && exit 77
     exit 1
 fi
-for std in c++11 c++17 gnu++17; do
+for std in c++11 c++14 c++17 c++20 c++2b gnu++11 gnu++17 gnu++2b; do
     for extra in "" -DFLOWQ_SHORT_NAMES -DINSIDE_EXTERN_C "-DINSIDE_EXTERN_C -DFLOWQ_SHORT_NAMES"; do
         # shellcheck disable=SC2086
         try $CXX -x c++ -std=$std $extra

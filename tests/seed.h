@@ -17,7 +17,7 @@
 
 /* Sanitizers, and emulated processors, take so many times as long: tests do so much less. */
 #if defined(SEED_SLOWNESS) /* by who builds them once more */
-#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(__aarch64__)
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !(defined(__x86_64__) || defined(__i386__))
 #define SEED_SLOWNESS 8
 #else
 #define SEED_SLOWNESS 1
