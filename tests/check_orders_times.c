@@ -49,7 +49,7 @@ static void try_again_0(void *ctx)
 {
     (void)ctx;
     for (unsigned i = 0; i < 3; i++) {
-        bool moved = x.outcome[0] == FLOWQ_NOTE_MOVED;
+        bool moved = has_come_to(0, FLOWQ_NOTE_MOVED);
         uint32_t outcome = moved ? note(x.f[0], 3) : FLOWQ_NOTE_SUPPRESSED;
         SCHED_CHECK(outcome == FLOWQ_NOTE_SUPPRESSED || outcome == FLOWQ_NOTE_BUSY);
         sched_point();
@@ -199,7 +199,7 @@ END_TEST
 static void refresh_0_on_3(void *ctx)
 {
     (void)ctx;
-    x.outcome[0] = note(x.f[0], 3);
+    came_to(0, note(x.f[0], 3));
 }
 
 static void refresh_1(void *ctx)

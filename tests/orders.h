@@ -245,14 +245,30 @@ static inline void came_out(const struct flow *f, uint32_t outcome)
     SCHED_CHECK(qid == (outcome == FLOWQ_NOTE_MOVED ? 2 : 1));
 }
 
+/* What a note came to, by thread; others that go by it hear of it (tests/sched.h: keys). */
+static inline void came_to(unsigned thread, uint32_t outcome)
+{
+    x.outcome[thread] = outcome;
+    sched_release(&x.outcome[thread]);
+}
+
+/* Has the note of that thread returned, with this outcome? Then whoever asks comes after it. */
+static inline bool has_come_to(unsigned thread, uint32_t outcome)
+{
+    if (x.outcome[thread] != outcome)
+        return false;
+    sched_acquire(&x.outcome[thread]);
+    return true;
+}
+
 /* A flow, f[0] or f[1], that is bound all the time is never steered otherwise, and its queue changes from 1 to 2 once: before the
    note that moves it, its thread's, has returned. */
 static inline void watch(const struct flow *f, struct flowq_decision (*way)(const struct flow *f), uint8_t reason)
 {
-    const uint32_t *outcome = &x.outcome[f == x.f[0] ? 0 : 1];
+    const unsigned noter = f == x.f[0] ? 0 : 1;
     uint16_t last = 1;
     for (int i = 0; i < 3; i++) {
-        if (*outcome == FLOWQ_NOTE_MOVED)
+        if (has_come_to(noter, FLOWQ_NOTE_MOVED))
             last = 2;
         struct flowq_decision d = way(f);
         SCHED_CHECK(d.reason == reason);
@@ -295,17 +311,17 @@ static inline void look_up_0(void *ctx)
 static inline void rebind_0(void *ctx)
 {
     (void)ctx;
-    x.outcome[0] = note(x.f[0], 2);
+    came_to(0, note(x.f[0], 2));
 }
 static inline void rebind_1(void *ctx)
 {
     (void)ctx;
-    x.outcome[1] = note(x.f[1], 2);
+    came_to(1, note(x.f[1], 2));
 }
 static inline void newcomer_2(void *ctx)
 {
     (void)ctx;
-    x.outcome[2] = note(x.f[2], 5);
+    came_to(2, note(x.f[2], 5));
 }
 
 /* The second call frees what the first one superseded. */
@@ -335,7 +351,7 @@ static inline void must_hold(struct sched_scenario scenario)
 }
 
 /* The same of two threads, the first of which stops at each of its steps once, and the other one, if `stops` is 2, at each of its
-   own: what it takes both to be at one step for is not left to the seed. Sanitizers' runs take every 8th step. */
+   own: what it takes both to be at one step for is not left to the seed. Sanitizers' runs take every 8th step. Then by seeds. */
 static inline void must_hold_every(const char *what, unsigned stops, void (*prepare)(void *ctx), bool (*judge)(void *ctx),
                                    void (*first)(void *ctx), void (*other)(void *ctx))
 {
@@ -347,11 +363,12 @@ static inline void must_hold_every(const char *what, unsigned stops, void (*prep
                                             .max_preemptions = stops,
                                             .of_every = true};
     uint64_t bad;
-    if (sched_explore_every(&scenario, NULL, seed, SEED_SLOWNESS, &bad))
-        return;
-    sched_print(stdout);
-    fflush(stdout);
-    ck_abort_msg("%s: order %llx", what, (unsigned long long)bad);
+    if (!sched_explore_every(&scenario, NULL, seed, SEED_SLOWNESS, &bad)) {
+        sched_print(stdout);
+        fflush(stdout);
+        ck_abort_msg("%s: order %llx", what, (unsigned long long)bad);
+    }
+    MUST_HOLD(what, prepare, judge, first, other); /* where not all see the last store */
 }
 
 /* ---- The program -------------------------------------------------------------------------------------------------------- */
@@ -360,7 +377,8 @@ static inline void must_hold_every(const char *what, unsigned stops, void (*prep
 static inline TCase *orders_begin(const char *program)
 {
     seed = seed_get(program);
-    n_runs = (seed_long() ? 50 * n_runs : n_runs) / SEED_SLOWNESS;
+    const char *runs = getenv("FLOWQ_RUNS"); /* of each scenario: tests/mutate */
+    n_runs = (runs ? strtoull(runs, NULL, 0) : seed_long() ? 50 * n_runs : n_runs) / SEED_SLOWNESS;
     fill_pool();
     TCase *tc = tcase_create(program);
     tcase_set_timeout(tc, seed_long() ? 1200 : 240);
