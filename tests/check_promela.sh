@@ -51,4 +51,8 @@ holds growth
 finds growth NO_FREEZE
 finds growth COUNT_LATE
 finds growth COUNT_RELAXED
+finds growth LEAVE_RELAXED
+finds growth NAME_FIRST
 holds setters
+finds setters NO_LOCK
+finds setters TWO_WORDS

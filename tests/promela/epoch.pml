@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * epoch: sections, stamps and scans (G1 to G4 in lib/epoch.c). Two readers open two sections each and look at what `current` names
- * then; a writer names another object, twice, and frees what it replaced once the stamp has passed. Nobody may hold what is freed.
+ * epoch: sections, stamps and scans (G1 to G4 in lib/epoch.c). Two readers open two sections each and look at what `current`
+ * names then; a writer names another object, twice, and frees what it replaced once the stamp has passed. Nobody may hold what is
+ * freed.
  *
  * Mutations: NO_FENCE_ENTER (G1: no fence behind `active`), STAMP_BEFORE_UNLINK (G2).
  */

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * growth: freeze, copy, clear (T-A, T-B), and then growth (T-D). The flow F is in its home slot on queue 1. A newcomer has it move
- * to its second line, and takes its slot; then the shard is copied into a new one, where F is at home again, and the directory
+ * growth: freeze, copy, clear (T-A, T-B), and then growth (T-D). The flow F is in its home slot on queue 1. A newcomer has it
+ * move to its second line, and takes its slot; then the shard is copied into a new one, where F is at home again, and the directory
  * names that. Meanwhile a note moves F to queue 2, and readers look for it, each twice: it is never missed, never goes back, and
  * who begins after the note has returned finds queue 2.
  *
  * Mutations: NO_FREEZE (T-A), COUNT_LATE (T-B: counted when it has left its slot), COUNT_RELAXED, LEAVE_RELAXED (T-B: no order
- * between the three stores), SERVICE_FIRST (T-B: the reader looks at the count before the slots), NAME_FIRST (T-D), NAME_RELAXED
- * (T-D: by a store, not by an exchange).
+ * between the three stores), NAME_FIRST (T-D).
  */
 #define PROCESSES 4
 #define MOVER     0
@@ -85,11 +84,7 @@ proctype mover()
 #endif
     freeze(SECOND, w);
     store_relaxed(MOVER, NEW_HOME, w);
-#ifdef NAME_RELAXED
-    store_relaxed(MOVER, DIRECTORY, 1);
-#else
     exchange(MOVER, DIRECTORY, 1);
-#endif
     w = 0
 }
 
@@ -100,16 +95,11 @@ inline find(self)
     if
     :: d -> slot = NEW_HOME; load(self, slot, w)
     :: else ->
-#ifdef SERVICE_FIRST
-        load(self, SERVICE, d);
-#endif
         slot = HOME;
         load(self, slot, w);
         if
         :: !IS_F(w) ->
-#ifndef SERVICE_FIRST
             load(self, SERVICE, d);
-#endif
             if
             :: d -> slot = SECOND; load(self, slot, w)
             :: else -> w = 0

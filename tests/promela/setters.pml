@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * setters: which queue a packet gets while queues are switched, and reset (Q-A, Q-B in lib/queue.h). Three queues; two setters, under
- * their lock; a reader that asks for the fallback of a slot, and for what the guest's table says: queue 1. Each answer was right at
- * some instant of the call: while a setter is at work, what was and what will be both count.
+ * setters: which queue a packet gets while queues are switched, and reset (Q-A, Q-B in lib/queue.h). Three queues; two setters,
+ * under their lock; a reader that asks for the fallback of a slot, and for what the guest's table says: queue 1. Each answer was
+ * right at some instant of the call: while a setter is at work, what was and what will be both count.
  *
- * Mutations: NO_LOCK, CLEAR_FIRST (no queue is in use for a moment), SUMMARY_FIRST and NO_LOOK together (Q-A: either alone is made
- * good by the other), TWO_WORDS (Q-B: in use and being reset, each loaded by itself).
+ * Mutations: NO_LOCK, TWO_WORDS (Q-B: in use and being reset, each loaded by itself).
  */
 #define PROCESSES 3
 #define READER    2
@@ -55,21 +54,13 @@ inline publish(self)
         state_may = state_may | state_now
     }
     store_release(self, STATES, use | resetting << 3);
-#ifdef CLEAR_FIRST
-    store_release(self, IN_USE, 0);
-#endif
     store_release(self, IN_USE, use);
-#ifdef SUMMARY_FIRST
-    store_release(self, SUMMARY, LOWEST(use));
-#endif
     load(self, SLOT, slot);
     if
     :: SEVERAL(use) && !(use & BIT(slot)) -> store_release(self, SLOT, LOWEST(use))
     :: else
     fi;
-#ifndef SUMMARY_FIRST
     store_release(self, SUMMARY, LOWEST(use));
-#endif
     slot = 0;
     fence(self); /* who is told that it has returned has acquired what it did */
     atomic {
@@ -125,11 +116,7 @@ inline fallback()
     do
     :: tries < 2 ->
         load(READER, SLOT, slot);
-#ifdef NO_LOOK
-        use = 7;
-#else
         load(READER, IN_USE, use);
-#endif
         if
         :: use & BIT(slot) -> answer = slot; break
         :: else
