@@ -211,9 +211,13 @@ static void plain(const void *at, size_t n, enum access access, const void *pc)
 #endif
 #endif
 #ifndef __SANITIZE_THREAD__
+/* clang-format off */
 PLAIN(1)
 PLAIN(2)
-PLAIN(4) PLAIN(8) PLAIN(16)
+PLAIN(4)
+PLAIN(8)
+PLAIN(16)
+/* clang-format on */
 
     void __tsan_read_range(const void *at, size_t n);
 void __tsan_read_range(const void *at, size_t n) { plain(at, n, PLAIN_READ, __builtin_return_address(0)); }
