@@ -219,7 +219,7 @@ PLAIN(8)
 PLAIN(16)
 /* clang-format on */
 
-    void __tsan_read_range(const void *at, size_t n);
+void __tsan_read_range(const void *at, size_t n);
 void __tsan_read_range(const void *at, size_t n) { plain(at, n, PLAIN_READ, __builtin_return_address(0)); }
 void __tsan_write_range(void *at, size_t n);
 void __tsan_write_range(void *at, size_t n) { plain(at, n, PLAIN_WRITE, __builtin_return_address(0)); }

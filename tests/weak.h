@@ -19,8 +19,8 @@
  *
  * Beside the views there are clocks, for what happens before what. Accesses that do not are data races, unless both are atomic,
  * and fail the run: plain ones where the library is compiled with calls of __tsan_read1() and so on (-fsanitize=thread;
- * races.c has functions of these names, and ThreadSanitizer is not linked), and the freeing of memory everywhere. So what is published
- * without release, or freed before its readers have ended, is found even if it does no harm in the run at hand.
+ * races.c has functions of these names, and ThreadSanitizer is not linked), and the freeing of memory everywhere. So what is
+ * published without release, or freed before its readers have ended, is found even if it does no harm in the run at hand.
  *
  * It is the C11 model with what C++20 (P0668) made of its seq_cst, with two things left out, so that it allows less than the
  * language: a load does not see a store that is made later in the run (out of thin air, load buffering), and two stores of

@@ -2,8 +2,8 @@
 /*
  * growth: freeze, copy, clear (T-A, T-B), and then growth (T-D). The flow F is in its home slot on queue 1. A newcomer has it
  * move to its second line, and takes its slot; then the shard is copied into a new one, where F is at home again, and the
- * directory names that. Meanwhile a note moves F to queue 2, and readers look for it, each twice: it is never missed, never goes back,
- * and who begins after the note has returned finds queue 2.
+ * directory names that. Meanwhile a note moves F to queue 2, and readers look for it, each twice: it is never missed, never goes
+ * back, and who begins after the note has returned finds queue 2.
  *
  * Mutations: NO_FREEZE (T-A), COUNT_LATE (T-B: counted when it has left its slot), COUNT_RELAXED, LEAVE_RELAXED (T-B: no order
  * between the three stores), NAME_FIRST (T-D).
