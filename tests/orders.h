@@ -24,7 +24,8 @@
 #define N_LINES 4
 
 static uint64_t seed;
-static uint64_t n_runs = 6000;
+static bool thorough;
+static uint64_t n_runs = 1500; /* of each scenario; tests/mutate and the long form make more */
 
 /* ---- Flows -------------------------------------------------------------------------------------------------------------- */
 
@@ -351,7 +352,8 @@ static inline void must_hold(struct sched_scenario scenario)
 }
 
 /* The same of two threads, the first of which stops at each of its steps once, and the other one, if `stops` is 2, at each of its
-   own: what it takes both to be at one step for is not left to the seed. Sanitizers' runs take every 8th step. Then by seeds. */
+   own: what it takes both to be at one step for is not left to the seed. Of two stops, each second one (in sanitizers' runs: each
+   8th), beginning as the seed says; all in the long form and for tests/mutate. Then by seeds. */
 static inline void must_hold_every(const char *what, unsigned stops, void (*prepare)(void *ctx), bool (*judge)(void *ctx),
                                    void (*first)(void *ctx), void (*other)(void *ctx))
 {
@@ -362,8 +364,9 @@ static inline void must_hold_every(const char *what, unsigned stops, void (*prep
                                             .check = judge,
                                             .max_preemptions = stops,
                                             .of_every = true};
+    const unsigned step = stops == 2 && !thorough && SEED_SLOWNESS == 1 ? 2 : SEED_SLOWNESS;
     uint64_t bad;
-    if (!sched_explore_every(&scenario, NULL, seed, SEED_SLOWNESS, &bad)) {
+    if (!sched_explore_every(&scenario, NULL, seed, step, &bad)) {
         sched_print(stdout);
         fflush(stdout);
         ck_abort_msg("%s: order %llx", what, (unsigned long long)bad);
@@ -378,7 +381,8 @@ static inline TCase *orders_begin(const char *program)
 {
     seed = seed_get(program);
     const char *runs = getenv("FLOWQ_RUNS"); /* of each scenario: tests/mutate */
-    n_runs = (runs ? strtoull(runs, NULL, 0) : seed_long() ? 50 * n_runs : n_runs) / SEED_SLOWNESS;
+    thorough = runs || seed_long();
+    n_runs = (runs ? strtoull(runs, NULL, 0) : seed_long() ? 200 * n_runs : n_runs) / SEED_SLOWNESS;
     fill_pool();
     TCase *tc = tcase_create(program);
     tcase_set_timeout(tc, seed_long() ? 1200 : 240);

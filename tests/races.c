@@ -19,6 +19,8 @@
 #define CELLS_HASH (4 * MAX_CELLS)
 #define MAX_BLOCKS 256
 
+_Static_assert(THREADS <= 8, "struct cell has a bit for each");
+
 static const uint8_t conflicts[ACCESSES] = {
     [PLAIN_READ] = 1u << PLAIN_WRITE | 1u << ATOMIC_WRITE,
     [PLAIN_WRITE] = 1u << PLAIN_READ | 1u << PLAIN_WRITE | 1u << ATOMIC_READ | 1u << ATOMIC_WRITE,
@@ -30,6 +32,7 @@ static const uint8_t conflicts[ACCESSES] = {
 struct cell {
     uintptr_t at;
     bool freed;
+    uint8_t by; /* a bit for each thread that did */
     struct {
         uint16_t clock; /* 0: never */
         uint8_t bytes;
@@ -55,7 +58,7 @@ static struct {
 
 static bool sees_plain;
 
-static bool in_a_run(void) { return sched_self() < THREADS && weak_before(sched_self()) != NULL; }
+static bool in_a_run(void) { return weak_on && sched_self() < THREADS && weak_before(sched_self()) != NULL; }
 
 static void race(const char *what, const void *at, const void *pc)
 {
@@ -72,11 +75,12 @@ static void born(struct cell *c, const struct block *b)
     c->freed = b->freed;
     c->last[PLAIN_WRITE][b->thread].clock = b->clock;
     c->last[PLAIN_WRITE][b->thread].bytes = UINT8_MAX;
+    c->by = (uint8_t)(1u << b->thread);
 }
 
 static struct cell *find_cell(uintptr_t at)
 {
-    uint32_t h = (uint32_t)((at * UINT64_C(0x9e3779b97f4a7c15)) >> 40) % CELLS_HASH;
+    uint32_t h = (uint32_t)(at / GRAIN) % CELLS_HASH; /* neighbours beside each other: fewer of the processor's lines */
     for (; seen.hash_run[h] == seen.run; h = (h + 1) % CELLS_HASH)
         if (seen.cell[seen.hash[h]].at == at)
             return &seen.cell[seen.hash[h]];
@@ -101,9 +105,9 @@ static struct cell *find_cell(uintptr_t at)
 static bool conflicts_with(const struct cell *c, unsigned self, unsigned bytes, enum access access)
 {
     const struct clocks *before = weak_before(self);
-    for (unsigned a = 0; a < ACCESSES; a++)
-        for (unsigned u = 0; conflicts[access] >> a & 1 && u < seen.n_threads; u++)
-            if (u != self && c->last[a][u].bytes & bytes && c->last[a][u].clock > before->of[u])
+    for (unsigned u = 0; c->by & ~(1u << self) && u < seen.n_threads; u++)
+        for (unsigned a = 0; u != self && a < ACCESSES; a++)
+            if (conflicts[access] >> a & 1 && c->last[a][u].bytes & bytes && c->last[a][u].clock > before->of[u])
                 return true;
     return false;
 }
@@ -119,6 +123,7 @@ static void look(struct cell *c, unsigned self, unsigned bytes, enum access acce
         c->last[access][self].bytes = 0;
     c->last[access][self].clock = clock;
     c->last[access][self].bytes |= (uint8_t)bytes;
+    c->by |= (uint8_t)(1u << self);
 }
 
 void races_look(const void *at, size_t n, enum access access, const void *pc)
@@ -230,6 +235,13 @@ void *__tsan_memcpy(void *to, const void *from, size_t n)
     plain(to, n, PLAIN_WRITE, __builtin_return_address(0));
     return memcpy(to, from, n);
 }
+void *__tsan_memmove(void *to, const void *from, size_t n);
+void *__tsan_memmove(void *to, const void *from, size_t n)
+{
+    plain(from, n, PLAIN_READ, __builtin_return_address(0));
+    plain(to, n, PLAIN_WRITE, __builtin_return_address(0));
+    return memmove(to, from, n);
+}
 void *__tsan_memset(void *to, int c, size_t n);
 void *__tsan_memset(void *to, int c, size_t n)
 {
@@ -243,11 +255,25 @@ void __tsan_func_exit(void) {}
 void __tsan_init(void);
 void __tsan_init(void) { sees_plain = true; }
 
-/* The few atomic accesses that are none of lib/atomic.h's. */
-uint16_t __tsan_atomic16_load(const _Atomic(uint16_t) *at, int order);
-uint16_t __tsan_atomic16_load(const _Atomic(uint16_t) *at, int order) { return (void)order, atomic_load(at); }
-void __tsan_atomic16_store(_Atomic(uint16_t) *at, uint16_t value, int order);
-void __tsan_atomic16_store(_Atomic(uint16_t) *at, uint16_t value, int order) { (void)order, atomic_store(at, value); }
+/* The few atomic accesses that are none of lib/atomic.h's: a thread's own, or in mutations of it (tests/mutate). */
+#define ATOMIC(bits)                                                                                                             \
+    uint##bits##_t __tsan_atomic##bits##_load(const _Atomic(uint##bits##_t) *at, int order);                                     \
+    uint##bits##_t __tsan_atomic##bits##_load(const _Atomic(uint##bits##_t) *at, int order)                                      \
+    {                                                                                                                            \
+        return (void)order, atomic_load(at);                                                                                     \
+    }                                                                                                                            \
+    void __tsan_atomic##bits##_store(_Atomic(uint##bits##_t) *at, uint##bits##_t value, int order);                              \
+    void __tsan_atomic##bits##_store(_Atomic(uint##bits##_t) *at, uint##bits##_t value, int order)                               \
+    {                                                                                                                            \
+        (void)order;                                                                                                             \
+        atomic_store(at, value);                                                                                                 \
+    }
+/* clang-format off */
+ATOMIC(8)
+ATOMIC(16)
+ATOMIC(32)
+ATOMIC(64)
+/* clang-format on */
 void __tsan_atomic_signal_fence(int order);
 void __tsan_atomic_signal_fence(int order) { (void)order; }
 #endif

@@ -52,8 +52,9 @@ struct thread {
     unsigned fresh;
 };
 
+bool weak_on;
+
 static struct {
-    bool on;
     struct rng rng;
     uint32_t n_words, n_messages, n_views;
     struct thread thread[THREADS];
@@ -159,7 +160,7 @@ static uint16_t *keep_view(const uint16_t *view)
 {
     uint16_t *copy = weak.views + weak.n_views;
     if (weak.n_views + weak.n_words > MAX_VIEWS) {
-        weak.on = false;
+        weak_on = false;
         return NULL;
     }
     weak.n_views += weak.n_words;
@@ -177,7 +178,7 @@ static struct message *new_message(struct word *w, uint64_t value, unsigned thre
     m->thread = (uint8_t)thread;
     w->newest = weak.n_messages++;
     if (weak.n_messages == MAX_MESSAGES || m->time == MAX_TIME)
-        weak.on = false;
+        weak_on = false;
     return m;
 }
 
@@ -206,7 +207,7 @@ static struct word *find_word(const void *at, unsigned bytes)
         return w;
     }
     if (weak.n_words == MAX_WORDS - 1)
-        weak.on = false;
+        weak_on = false;
     weak.hash_run[h] = weak.run;
     weak.hash[h] = (uint16_t)weak.n_words;
     w = &weak.word[weak.n_words++];
@@ -292,7 +293,7 @@ static void hand_on(struct message *m, const struct message *replaced)
     uint16_t *both = weak.views + weak.n_views;
     unsigned n = m->n_view > replaced->n_view ? m->n_view : replaced->n_view;
     if (weak.n_views + n > MAX_VIEWS) {
-        weak.on = false;
+        weak_on = false;
         return;
     }
     weak.n_views += n;
@@ -324,7 +325,7 @@ static void store_new(struct thread *t, struct word *w, uint64_t value, memory_o
 static struct thread *step(void)
 {
     sched_point();
-    return weak.on && sched_self() < THREADS ? &weak.thread[sched_self()] : NULL;
+    return weak_on && sched_self() < THREADS ? &weak.thread[sched_self()] : NULL;
 }
 
 uint64_t sched_load(const void *at, unsigned bytes, memory_order order)
@@ -411,7 +412,7 @@ static struct word *find_key(const void *key) { return find_word(key, 0); }
 
 void sched_release(const void *key)
 {
-    struct thread *t = weak.on && sched_self() < THREADS ? &weak.thread[sched_self()] : NULL;
+    struct thread *t = weak_on && sched_self() < THREADS ? &weak.thread[sched_self()] : NULL;
     if (t == NULL)
         return;
     struct word *w = find_key(key);
@@ -420,7 +421,7 @@ void sched_release(const void *key)
 
 void sched_acquire(const void *key)
 {
-    struct thread *t = weak.on && sched_self() < THREADS ? &weak.thread[sched_self()] : NULL;
+    struct thread *t = weak_on && sched_self() < THREADS ? &weak.thread[sched_self()] : NULL;
     if (t == NULL)
         return;
     const struct word *w = find_key(key);
@@ -453,14 +454,14 @@ void weak_begin(uint64_t seed, unsigned n_threads, bool strong)
     weak.n_messages = 1; /* 0: none */
     weak.run++;
     races_begin(n_threads);
-    weak.on = !strong && lag > 0;
+    weak_on = !strong && lag > 0;
 }
 
-void weak_end(void) { weak.on = false; }
+void weak_end(void) { weak_on = false; }
 
 void weak_waited(unsigned thread) { weak.thread[thread].fresh = FRESH_LOADS; }
 
-const struct clocks *weak_before(unsigned thread) { return weak.on ? &weak.thread[thread].before : NULL; }
+const struct clocks *weak_before(unsigned thread) { return weak_on ? &weak.thread[thread].before : NULL; }
 
 void weak_renew(uintptr_t from, uintptr_t to)
 {
@@ -468,4 +469,4 @@ void weak_renew(uintptr_t from, uintptr_t to)
         weak.word[i].renewed |= (uintptr_t)weak.word[i].at >= from && (uintptr_t)weak.word[i].at < to;
 }
 
-void weak_stop(void) { weak.on = false; }
+void weak_stop(void) { weak_on = false; }
