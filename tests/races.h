@@ -24,7 +24,8 @@ void races_begin(unsigned n_threads);
 /* The running thread accesses n bytes; pc: from where. */
 void races_look(const void *at, size_t n, enum access access, const void *pc);
 
-/* From weak.c: is anything looked at now? And what happens before what this thread does now; NULL: it is in no run, or races are not looked for. */
+/* From weak.c: is anything looked at now? And what happens before what this thread does now; NULL: it is in no run, or races are
+   not looked for. */
 extern bool weak_on;
 const struct clocks *weak_before(unsigned thread);
 /* The words in this memory begin anew. */
