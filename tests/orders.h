@@ -25,6 +25,10 @@
 
 static uint64_t seed;
 static bool thorough;
+/* Times that every stop is tried with threads that lag (must_hold_every()); in the long form, and for tests/mutate. */
+#define LAGS      4
+#define LAGS_LONG 40
+static unsigned lags;
 static uint64_t n_runs = 1500; /* of each scenario; tests/mutate and the long form make more */
 
 /* ---- Flows -------------------------------------------------------------------------------------------------------------- */
@@ -185,6 +189,21 @@ static inline void about_to_split_within(uint32_t rebind_us)
     x.f[0] = &pool[0][0][0][0];
     x.f[1] = &pool[4][1][0][1];
     x.f[2] = &pool[4][0][0][7];
+}
+
+/* The directory has four entries, and the shard of flows whose tops are 0 and 1 is full: one more, and it has eight. */
+static inline void about_to_widen_within(uint32_t rebind_us)
+{
+    make(0, rebind_us);
+    x.b.table->max_shards = 8;
+    for (unsigned top = 4; top > 1; top /= 2)
+        if (fill_two_lines(0, top) > FLOWQ_NOTE_MOVED || note(&pool[top][0][0][7], 1) != FLOWQ_NOTE_BOUND)
+            abort();
+    if (fill_two_lines(0, 1) > FLOWQ_NOTE_MOVED) /* their shard, once more */
+        abort();
+    x.f[0] = &pool[0][0][0][0];
+    x.f[1] = &pool[1][1][0][1];
+    x.f[2] = &pool[0][0][0][7];
 }
 
 /* Two shards, of whose flows only two are not stale. */
@@ -353,25 +372,36 @@ static inline void must_hold(struct sched_scenario scenario)
 
 /* The same of two threads, the first of which stops at each of its steps once, and the other one, if `stops` is 2, at each of its
    own: what it takes both to be at one step for is not left to the seed. Of two stops, each second one (in sanitizers' runs: each
-   8th), beginning as the seed says; all in the long form and for tests/mutate. Then by seeds. */
+   8th), beginning as the seed says; all in the long form. Before that, of one stop, with threads that lag. Then by seeds. */
 static inline void must_hold_every(const char *what, unsigned stops, void (*prepare)(void *ctx), bool (*judge)(void *ctx),
                                    void (*first)(void *ctx), void (*other)(void *ctx))
 {
-    const struct sched_scenario scenario = {.name = what,
-                                            .n_threads = 2,
-                                            .thread = {first, other},
-                                            .setup = prepare,
-                                            .check = judge,
-                                            .max_preemptions = stops,
-                                            .of_every = true};
+    struct sched_scenario scenario = {.name = what,
+                                      .n_threads = 2,
+                                      .thread = {first, other},
+                                      .setup = prepare,
+                                      .check = judge,
+                                      .max_preemptions = stops,
+                                      .of_every = true};
     const unsigned step = stops == 2 && !thorough && SEED_SLOWNESS == 1 ? 2 : SEED_SLOWNESS;
     uint64_t bad;
-    if (!sched_explore_every(&scenario, NULL, seed, step, &bad)) {
+    bool held = true;
+    scenario.max_preemptions = 1; /* what the other one has stored is seen late without stopping it, too */
+    for (scenario.all_lag = lags; held && scenario.all_lag > 0; scenario.all_lag--)
+        held = sched_explore_every(&scenario, NULL, seed, SEED_SLOWNESS, &bad);
+    scenario.max_preemptions = stops;
+    if (lags == LAGS_LONG && stops > 1) {
+        scenario.all_lag = lags + 1;
+        held = held && sched_explore_every(&scenario, NULL, seed, SEED_SLOWNESS, &bad);
+        scenario.all_lag = 0;
+    }
+    held = held && sched_explore_every(&scenario, NULL, seed, step, &bad);
+    if (!held) {
         sched_print(stdout);
         fflush(stdout);
         ck_abort_msg("%s: order %llx", what, (unsigned long long)bad);
     }
-    MUST_HOLD(what, prepare, judge, first, other); /* where not all see the last store */
+    MUST_HOLD(what, prepare, judge, first, other);
 }
 
 /* ---- The program -------------------------------------------------------------------------------------------------------- */
@@ -381,7 +411,8 @@ static inline TCase *orders_begin(const char *program)
 {
     seed = seed_get(program);
     const char *runs = getenv("FLOWQ_RUNS"); /* of each scenario: tests/mutate */
-    thorough = runs || seed_long();
+    lags = runs || seed_long() ? LAGS_LONG : LAGS;
+    thorough = seed_long();
     n_runs = (runs ? strtoull(runs, NULL, 0) : seed_long() ? 200 * n_runs : n_runs) / SEED_SLOWNESS;
     fill_pool();
     TCase *tc = tcase_create(program);

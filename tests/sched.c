@@ -230,7 +230,10 @@ bool sched_run(const struct sched_scenario *scenario, void *ctx, uint64_t seed)
         plan();
     if (scenario->setup != NULL)
         scenario->setup(ctx);
-    weak_begin(seed, scenario->n_threads, scenario->of_every);
+    weak_begin(seed ^ (uint64_t)scenario->all_lag << 32, scenario->n_threads,
+               scenario->all_lag    ? WEAK_ALL
+               : scenario->of_every ? WEAK_NOBODY
+                                    : WEAK_SOME);
     hand_baton(best());
     take_baton(&workers[CALLER]);
     weak_end();

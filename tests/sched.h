@@ -42,6 +42,7 @@ struct sched_scenario {
     bool (*check)(void *ctx);                     /* after each run, on the caller's thread: was it right? May be NULL */
     unsigned max_preemptions;                     /* 0: SCHED_PREEMPTIONS. A run has up to so many, the seed says how many */
     bool of_every;                                /* for sched_explore_every(), and for sched_run() with a seed from there */
+    unsigned all_lag; /* with that: threads see old stores where they can, other ones for each number; 0: nobody does */
 };
 
 /* One run. Returns true if neither check() nor a SCHED_CHECK failed. One at a time in a process. */

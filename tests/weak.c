@@ -18,7 +18,8 @@
 #define MAX_VIEWS    (1u << 23) /* times, of all views together */
 #define MAX_TIME     UINT16_MAX
 #define HASH_SIZE    (4 * MAX_WORDS)
-#define FRESH_LOADS  4 /* after waiting: the lock, and what it tells of */
+#define LAG_MOST     90 /* of 100 loads */
+#define FRESH_LOADS  4  /* after waiting: the lock, and what it tells of */
 
 /* One store. */
 struct message {
@@ -439,14 +440,15 @@ static void begin_thread(struct thread *t, unsigned index, unsigned lag)
     t->released = NULL;
     t->n_released = 0;
     t->fresh = 0;
-    t->lag = rng_percent(&weak.rng, 75) ? lag : 0;
+    t->lag = lag == LAG_MOST || rng_percent(&weak.rng, 75) ? lag : 0;
 }
 
-void weak_begin(uint64_t seed, unsigned n_threads, bool strong)
+void weak_begin(uint64_t seed, unsigned n_threads, enum weak_lags how)
 {
     static const unsigned lags[] = {0, 3, 20, 70};
     weak.rng.state = ~seed;
-    const unsigned lag = lags[rng_below(&weak.rng, sizeof(lags) / sizeof(lags[0]))];
+    const unsigned any = lags[rng_below(&weak.rng, sizeof(lags) / sizeof(lags[0]))];
+    const unsigned lag = how == WEAK_ALL ? LAG_MOST : how == WEAK_NOBODY ? 0 : any;
     for (unsigned i = 0; i < THREADS; i++)
         begin_thread(&weak.thread[i], i, lag);
     memset(weak.seq_cst, 0, weak.n_words * sizeof(weak.seq_cst[0]));
@@ -454,7 +456,7 @@ void weak_begin(uint64_t seed, unsigned n_threads, bool strong)
     weak.n_messages = 1; /* 0: none */
     weak.run++;
     races_begin(n_threads);
-    weak_on = !strong && lag > 0;
+    weak_on = lag > 0;
 }
 
 void weak_end(void) { weak_on = false; }

@@ -37,8 +37,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A run begins, or ends. strong: nobody lags, and races are not looked for. */
-void weak_begin(uint64_t seed, unsigned n_threads, bool strong);
+/* Who lags: nobody, and races are not looked for; some, by the seed; all, as far as they can, nearly always. */
+enum weak_lags { WEAK_NOBODY, WEAK_SOME, WEAK_ALL };
+/* A run begins, or ends. */
+void weak_begin(uint64_t seed, unsigned n_threads, enum weak_lags how);
 void weak_end(void);
 /* On a thread that will take part in runs: its stack is its own. */
 void weak_know_stack(void);
