@@ -5,9 +5,10 @@
  *
  * Every shared word of the library is one of the types below and is touched only through these functions, but by the filters of
  * probe.h, whose answer is read again (T-C), and by libck (epoch.c). There are two reasons. The
- * order that an access needs is part of its name, so that no default slips in. And a build with -DFLOWQ_SCHED has a yield point
- * before each access, which lets the tests run the real code under a scheduler of their own (tests/sched.h) that decides, from a
- * seed, which thread takes the next step; otherwise the functions are the C11 operations and nothing else.
+ * order that an access needs is part of its name, so that no default slips in. And in a build with -DFLOWQ_SCHED each access is
+ * a call of the tests' scheduler (tests/sched.h), which runs the real code: it decides, from a seed, which thread takes the next
+ * step, and which of the stores that this order allows a load sees (tests/weak.h). Otherwise the functions are the C11 operations
+ * and nothing else.
  *
  *     <type>_load_relaxed|acquire|seq_cst      <type>_store_relaxed|release
  *     <type>_cas            compare and swap, strong; acquire+release, acquire on failure; on failure *expected is what was there
@@ -23,6 +24,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef _Atomic(uint8_t) atomic_u8;
@@ -34,63 +36,59 @@ typedef _Atomic(void *) atomic_ptr;
 #ifdef FLOWQ_SCHED
 void sched_point(void);   /* another thread may run now */
 void sched_give_up(void); /* another thread must run now, if there is one: this one cannot go on without it */
+/* As C11's functions with _explicit, of words of so many bytes; verb: = + - | & */
+uint64_t sched_load(const void *word, unsigned bytes, memory_order order);
+void sched_store(void *word, unsigned bytes, uint64_t value, memory_order order);
+bool sched_cas(void *word, unsigned bytes, void *expected, uint64_t desired, memory_order order, memory_order failure);
+uint64_t sched_rmw(void *word, unsigned bytes, char verb, uint64_t by, memory_order order);
+void sched_fence(memory_order order);
+/* What else hands over what the thread has done (key: any address that is no such word), and memory that comes and goes. */
+void sched_release(const void *key);
+void sched_acquire(const void *key);
+void sched_allocated(const void *ptr, size_t size);
+void sched_freed(const void *ptr, size_t size);
+
+#define ATOMIC_LOAD(value, number, a, order)          (value)(number) sched_load(a, sizeof(*(a)), order)
+#define ATOMIC_STORE(value, number, a, v, order)      sched_store(a, sizeof(*(a)), (number)(v), order)
+#define ATOMIC_CAS(number, a, expected, v, ok, other) sched_cas(a, sizeof(*(a)), expected, (number)(v), ok, other)
+#define ATOMIC_XCHG(value, number, a, v, order)       (value)(number) sched_rmw(a, sizeof(*(a)), '=', (number)(v), order)
+#define ATOMIC_add(value, a, v, order)                (value) sched_rmw(a, sizeof(*(a)), '+', v, order)
+#define ATOMIC_sub(value, a, v, order)                (value) sched_rmw(a, sizeof(*(a)), '-', v, order)
+#define ATOMIC_or(value, a, v, order)                 (value) sched_rmw(a, sizeof(*(a)), '|', v, order)
+#define ATOMIC_and(value, a, v, order)                (value) sched_rmw(a, sizeof(*(a)), '&', v, order)
 #else
 static inline void sched_point(void) {}
+
+#define ATOMIC_LOAD(value, number, a, order)          atomic_load_explicit(a, order)
+#define ATOMIC_STORE(value, number, a, v, order)      atomic_store_explicit(a, v, order)
+#define ATOMIC_CAS(number, a, expected, v, ok, other) atomic_compare_exchange_strong_explicit(a, expected, v, ok, other)
+#define ATOMIC_XCHG(value, number, a, v, order)       atomic_exchange_explicit(a, v, order)
+#define ATOMIC_add(value, a, v, order)                atomic_fetch_add_explicit(a, v, order)
+#define ATOMIC_sub(value, a, v, order)                atomic_fetch_sub_explicit(a, v, order)
+#define ATOMIC_or(value, a, v, order)                 atomic_fetch_or_explicit(a, v, order)
+#define ATOMIC_and(value, a, v, order)                atomic_fetch_and_explicit(a, v, order)
 #endif
 
-#define ATOMIC_ACCESS(name, word, value)                                                                                         \
-    static inline value name##_load_relaxed(const word *a)                                                                       \
-    {                                                                                                                            \
-        sched_point();                                                                                                           \
-        return atomic_load_explicit(a, memory_order_relaxed);                                                                    \
-    }                                                                                                                            \
-    static inline value name##_load_acquire(const word *a)                                                                       \
-    {                                                                                                                            \
-        sched_point();                                                                                                           \
-        return atomic_load_explicit(a, memory_order_acquire);                                                                    \
-    }                                                                                                                            \
-    static inline value name##_load_seq_cst(const word *a)                                                                       \
-    {                                                                                                                            \
-        sched_point();                                                                                                           \
-        return atomic_load_explicit(a, memory_order_seq_cst);                                                                    \
-    }                                                                                                                            \
-    static inline void name##_store_relaxed(word *a, value v)                                                                    \
-    {                                                                                                                            \
-        sched_point();                                                                                                           \
-        atomic_store_explicit(a, v, memory_order_relaxed);                                                                       \
-    }                                                                                                                            \
-    static inline void name##_store_release(word *a, value v)                                                                    \
-    {                                                                                                                            \
-        sched_point();                                                                                                           \
-        atomic_store_explicit(a, v, memory_order_release);                                                                       \
-    }                                                                                                                            \
+/* number: an integer as wide as the value. */
+#define ATOMIC_ACCESS(name, word, value, number)                                                                                 \
+    static inline value name##_load_relaxed(const word *a) { return ATOMIC_LOAD(value, number, a, memory_order_relaxed); }       \
+    static inline value name##_load_acquire(const word *a) { return ATOMIC_LOAD(value, number, a, memory_order_acquire); }       \
+    static inline value name##_load_seq_cst(const word *a) { return ATOMIC_LOAD(value, number, a, memory_order_seq_cst); }       \
+    static inline void name##_store_relaxed(word *a, value v) { ATOMIC_STORE(value, number, a, v, memory_order_relaxed); }       \
+    static inline void name##_store_release(word *a, value v) { ATOMIC_STORE(value, number, a, v, memory_order_release); }       \
     static inline bool name##_cas(word *a, value *expected, value desired)                                                       \
     {                                                                                                                            \
-        sched_point();                                                                                                           \
-        return atomic_compare_exchange_strong_explicit(a, expected, desired, memory_order_acq_rel, memory_order_acquire);        \
+        return ATOMIC_CAS(number, a, expected, desired, memory_order_acq_rel, memory_order_acquire);                             \
     }                                                                                                                            \
     static inline bool name##_cas_seq_cst(word *a, value *expected, value desired)                                               \
     {                                                                                                                            \
-        sched_point();                                                                                                           \
-        return atomic_compare_exchange_strong_explicit(a, expected, desired, memory_order_seq_cst, memory_order_seq_cst);        \
+        return ATOMIC_CAS(number, a, expected, desired, memory_order_seq_cst, memory_order_seq_cst);                             \
     }                                                                                                                            \
-    static inline value name##_xchg_acquire(word *a, value v)                                                                    \
-    {                                                                                                                            \
-        sched_point();                                                                                                           \
-        return atomic_exchange_explicit(a, v, memory_order_acquire);                                                             \
-    }                                                                                                                            \
-    static inline value name##_xchg_seq_cst(word *a, value v)                                                                    \
-    {                                                                                                                            \
-        sched_point();                                                                                                           \
-        return atomic_exchange_explicit(a, v, memory_order_seq_cst);                                                             \
-    }
+    static inline value name##_xchg_acquire(word *a, value v) { return ATOMIC_XCHG(value, number, a, v, memory_order_acquire); } \
+    static inline value name##_xchg_seq_cst(word *a, value v) { return ATOMIC_XCHG(value, number, a, v, memory_order_seq_cst); }
 
 #define ATOMIC_COUNT(name, word, value, verb, order)                                                                             \
-    static inline value name##_##verb##_##order(word *a, value v)                                                                \
-    {                                                                                                                            \
-        sched_point();                                                                                                           \
-        return atomic_fetch_##verb##_explicit(a, v, memory_order_##order);                                                       \
-    }
+    static inline value name##_##verb##_##order(word *a, value v) { return ATOMIC_##verb(value, a, v, memory_order_##order); }
 
 #define ATOMIC_COUNTS(name, word, value)                                                                                         \
     ATOMIC_COUNT(name, word, value, add, relaxed)                                                                                \
@@ -101,11 +99,11 @@ static inline void sched_point(void) {}
     ATOMIC_COUNT(name, word, value, and, acq_rel)                                                                                \
     ATOMIC_COUNT(name, word, value, add, acq_rel)
 
-ATOMIC_ACCESS(u8, atomic_u8, uint8_t)
-ATOMIC_ACCESS(u16, atomic_u16, uint16_t)
-ATOMIC_ACCESS(u32, atomic_u32, uint32_t)
-ATOMIC_ACCESS(u64, atomic_u64, uint64_t)
-ATOMIC_ACCESS(ptr, atomic_ptr, void *)
+ATOMIC_ACCESS(u8, atomic_u8, uint8_t, uint8_t)
+ATOMIC_ACCESS(u16, atomic_u16, uint16_t, uint16_t)
+ATOMIC_ACCESS(u32, atomic_u32, uint32_t, uint32_t)
+ATOMIC_ACCESS(u64, atomic_u64, uint64_t, uint64_t)
+ATOMIC_ACCESS(ptr, atomic_ptr, void *, uintptr_t)
 ATOMIC_COUNTS(u8, atomic_u8, uint8_t)
 ATOMIC_COUNTS(u16, atomic_u16, uint16_t)
 ATOMIC_COUNTS(u32, atomic_u32, uint32_t)
@@ -172,11 +170,29 @@ static inline void mutex_lock(pthread_mutex_t *m)
     sched_point(); /* what lies between two locks must be torn apart, too */
     while (pthread_mutex_trylock(m) != 0)
         sched_give_up();
+    sched_acquire(m);
 #else
     pthread_mutex_lock(m);
 #endif
 }
 
-static inline void mutex_unlock(pthread_mutex_t *m) { pthread_mutex_unlock(m); }
+static inline bool mutex_try(pthread_mutex_t *m)
+{
+    sched_point();
+    if (pthread_mutex_trylock(m) != 0)
+        return false;
+#ifdef FLOWQ_SCHED
+    sched_acquire(m);
+#endif
+    return true;
+}
+
+static inline void mutex_unlock(pthread_mutex_t *m)
+{
+#ifdef FLOWQ_SCHED
+    sched_release(m);
+#endif
+    pthread_mutex_unlock(m);
+}
 
 #endif

@@ -5,6 +5,15 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#ifdef FLOWQ_SCHED
+#include "atomic.h"
+#define memory_came sched_allocated /* the tests' scheduler looks who uses it before and after */
+#define memory_goes sched_freed
+#else
+#define memory_came(ptr, size) ((void)0)
+#define memory_goes(ptr, size) ((void)0)
+#endif
+
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25 /* Linux 6.1 */
 #endif
@@ -48,6 +57,7 @@ void memory_huge(const struct memory *m, void *ptr, size_t size, enum memory_whe
 void *memory_alloc(const struct memory *m, size_t size, size_t align)
 {
     void *ptr = m->alloc(m->ctx, size, align, m->node);
+    memory_came(ptr, size);
     if (((uintptr_t)ptr & (align - 1)) == 0)
         return ptr;
     if (m->misaligned)
@@ -58,6 +68,8 @@ void *memory_alloc(const struct memory *m, size_t size, size_t align)
 
 void memory_free(const struct memory *m, void *ptr, size_t size)
 {
-    if (ptr)
-        m->free(m->ctx, ptr, size);
+    if (!ptr)
+        return;
+    memory_goes(ptr, size);
+    m->free(m->ctx, ptr, size);
 }

@@ -359,7 +359,7 @@ void virtio_reset(struct flowq_vm *vm, uint32_t what)
 
 void virtio_maintain(struct flowq_vm *vm)
 {
-    if (pthread_mutex_trylock(&vm->virtio.lock) != 0)
+    if (!mutex_try(&vm->virtio.lock))
         return;
     virtio_reclaim_locked(vm);
     mutex_unlock(&vm->virtio.lock);

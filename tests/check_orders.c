@@ -225,16 +225,7 @@ static void hold_directory(void *ctx)
 static void about_to_widen(void *ctx)
 {
     (void)ctx;
-    make(0, 0);
-    x.b.table->max_shards = 8;
-    for (unsigned top = 4; top > 1; top /= 2)
-        if (fill_two_lines(0, top) > FLOWQ_NOTE_MOVED || note(&pool[top][0][0][7], 1) != FLOWQ_NOTE_BOUND)
-            abort();
-    if (fill_two_lines(0, 1) > FLOWQ_NOTE_MOVED) /* their shard, once more */
-        abort();
-    x.f[0] = &pool[0][0][0][0];
-    x.f[1] = &pool[1][1][0][1];
-    x.f[2] = &pool[0][0][0][7];
+    about_to_widen_within(0);
 }
 
 static bool widen_check(void *ctx)

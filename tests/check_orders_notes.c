@@ -68,19 +68,19 @@ static void two_lines_nearly_full(void *ctx)
 static void newcomer_0(void *ctx)
 {
     (void)ctx;
-    x.outcome[0] = note(x.f[0], 5);
+    came_to(0, note(x.f[0], 5));
 }
 static void newcomer_1(void *ctx)
 {
     (void)ctx;
-    x.outcome[1] = note(x.f[1], 5);
+    came_to(1, note(x.f[1], 5));
 }
 
 static void steer_newcomers(void *ctx)
 {
     (void)ctx;
     for (unsigned i = 0; i < 2; i++) {
-        bool before = x.outcome[i] == FLOWQ_NOTE_BOUND;
+        bool before = has_come_to(i, FLOWQ_NOTE_BOUND);
         struct flowq_decision d = decide(x.f[i]);
         SCHED_CHECK(!before || (d.reason == FLOWQ_REASON_BOUND && d.qid == 5)); /* S1 */
     }
@@ -326,7 +326,18 @@ static void queues_become(uint64_t bits)
         x.may_have[i] |= x.may;
 }
 
-static void queues_are(uint64_t bits) { x.may = bits; }
+/* The setter has returned: a call that is begun now obeys it. */
+static void queues_are(uint64_t bits)
+{
+    x.may = bits;
+    sched_release(&x.may);
+}
+
+static void begin_call(unsigned me)
+{
+    x.may_have[me] = x.may;
+    sched_acquire(&x.may);
+}
 
 static void setters(void *ctx)
 {
@@ -365,10 +376,10 @@ static void steer_all(void *ctx)
     (void)ctx;
     for (unsigned i = 0; i < 6; i++) {
         const struct flow *f = &pool[i][me % 4][0][7]; /* not bound */
-        x.may_have[me] = x.may;
+        begin_call(me);
         struct flowq_decision d = decide(f);
         SCHED_CHECK(x.may_have[me] & (d.qid == FLOWQ_DROP ? NONE_IN_USE : UINT64_C(1) << d.qid));
-        x.may_have[me] = x.may;
+        begin_call(me);
         d = decide(x.f[0]); /* on queue 6 */
         SCHED_CHECK(x.may_have[me] & (d.qid == FLOWQ_DROP ? NONE_IN_USE : UINT64_C(1) << d.qid));
     }

@@ -66,7 +66,11 @@ static void becomes(uint64_t may)
         x.may_have[i] |= x.may;
 }
 
-static void is(uint64_t may) { x.may = may; }
+static void is(uint64_t may)
+{
+    x.may = may;
+    sched_release(&x.may);
+}
 
 static void reset_chosen(bool on)
 {
@@ -104,6 +108,7 @@ static void steer_to_chosen(void *ctx)
     (void)ctx;
     for (unsigned way = 0; way < 4; way++) {
         x.may_have[me] = x.may;
+        sched_acquire(&x.may);
         uint16_t qid = steer_by(way, &pool[0][0][0][0]);
         SCHED_CHECK(x.may_have[me] & (qid == FLOWQ_DROP ? DROPPED : qid == chosen ? CHOSEN : ANOTHER));
     }

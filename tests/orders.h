@@ -24,7 +24,12 @@
 #define N_LINES 4
 
 static uint64_t seed;
-static uint64_t n_runs = 6000;
+static bool thorough;
+/* Times that every stop is tried with threads that lag (must_hold_every()); in the long form, and for tests/mutate. */
+#define LAGS      4
+#define LAGS_LONG 40
+static unsigned lags;
+static uint64_t n_runs = 1500; /* of each scenario; tests/mutate and the long form make more */
 
 /* ---- Flows -------------------------------------------------------------------------------------------------------------- */
 
@@ -186,6 +191,21 @@ static inline void about_to_split_within(uint32_t rebind_us)
     x.f[2] = &pool[4][0][0][7];
 }
 
+/* The directory has four entries, and the shard of flows whose tops are 0 and 1 is full: one more, and it has eight. */
+static inline void about_to_widen_within(uint32_t rebind_us)
+{
+    make(0, rebind_us);
+    x.b.table->max_shards = 8;
+    for (unsigned top = 4; top > 1; top /= 2)
+        if (fill_two_lines(0, top) > FLOWQ_NOTE_MOVED || note(&pool[top][0][0][7], 1) != FLOWQ_NOTE_BOUND)
+            abort();
+    if (fill_two_lines(0, 1) > FLOWQ_NOTE_MOVED) /* their shard, once more */
+        abort();
+    x.f[0] = &pool[0][0][0][0];
+    x.f[1] = &pool[1][1][0][1];
+    x.f[2] = &pool[0][0][0][7];
+}
+
 /* Two shards, of whose flows only two are not stale. */
 static inline void about_to_merge_within(uint32_t rebind_us)
 {
@@ -245,14 +265,30 @@ static inline void came_out(const struct flow *f, uint32_t outcome)
     SCHED_CHECK(qid == (outcome == FLOWQ_NOTE_MOVED ? 2 : 1));
 }
 
+/* What a note came to, by thread; others that go by it hear of it (tests/sched.h: keys). */
+static inline void came_to(unsigned thread, uint32_t outcome)
+{
+    x.outcome[thread] = outcome;
+    sched_release(&x.outcome[thread]);
+}
+
+/* Has the note of that thread returned, with this outcome? Then whoever asks comes after it. */
+static inline bool has_come_to(unsigned thread, uint32_t outcome)
+{
+    if (x.outcome[thread] != outcome)
+        return false;
+    sched_acquire(&x.outcome[thread]);
+    return true;
+}
+
 /* A flow, f[0] or f[1], that is bound all the time is never steered otherwise, and its queue changes from 1 to 2 once: before the
    note that moves it, its thread's, has returned. */
 static inline void watch(const struct flow *f, struct flowq_decision (*way)(const struct flow *f), uint8_t reason)
 {
-    const uint32_t *outcome = &x.outcome[f == x.f[0] ? 0 : 1];
+    const unsigned noter = f == x.f[0] ? 0 : 1;
     uint16_t last = 1;
     for (int i = 0; i < 3; i++) {
-        if (*outcome == FLOWQ_NOTE_MOVED)
+        if (has_come_to(noter, FLOWQ_NOTE_MOVED))
             last = 2;
         struct flowq_decision d = way(f);
         SCHED_CHECK(d.reason == reason);
@@ -295,17 +331,17 @@ static inline void look_up_0(void *ctx)
 static inline void rebind_0(void *ctx)
 {
     (void)ctx;
-    x.outcome[0] = note(x.f[0], 2);
+    came_to(0, note(x.f[0], 2));
 }
 static inline void rebind_1(void *ctx)
 {
     (void)ctx;
-    x.outcome[1] = note(x.f[1], 2);
+    came_to(1, note(x.f[1], 2));
 }
 static inline void newcomer_2(void *ctx)
 {
     (void)ctx;
-    x.outcome[2] = note(x.f[2], 5);
+    came_to(2, note(x.f[2], 5));
 }
 
 /* The second call frees what the first one superseded. */
@@ -335,23 +371,37 @@ static inline void must_hold(struct sched_scenario scenario)
 }
 
 /* The same of two threads, the first of which stops at each of its steps once, and the other one, if `stops` is 2, at each of its
-   own: what it takes both to be at one step for is not left to the seed. Sanitizers' runs take every 8th step. */
+   own: what it takes both to be at one step for is not left to the seed. Of two stops, each second one (in sanitizers' runs: each
+   8th), beginning as the seed says; all in the long form. Before that, of one stop, with threads that lag. Then by seeds. */
 static inline void must_hold_every(const char *what, unsigned stops, void (*prepare)(void *ctx), bool (*judge)(void *ctx),
                                    void (*first)(void *ctx), void (*other)(void *ctx))
 {
-    const struct sched_scenario scenario = {.name = what,
-                                            .n_threads = 2,
-                                            .thread = {first, other},
-                                            .setup = prepare,
-                                            .check = judge,
-                                            .max_preemptions = stops,
-                                            .of_every = true};
+    struct sched_scenario scenario = {.name = what,
+                                      .n_threads = 2,
+                                      .thread = {first, other},
+                                      .setup = prepare,
+                                      .check = judge,
+                                      .max_preemptions = stops,
+                                      .of_every = true};
+    const unsigned step = stops == 2 && !thorough && SEED_SLOWNESS == 1 ? 2 : SEED_SLOWNESS;
     uint64_t bad;
-    if (sched_explore_every(&scenario, NULL, seed, SEED_SLOWNESS, &bad))
-        return;
-    sched_print(stdout);
-    fflush(stdout);
-    ck_abort_msg("%s: order %llx", what, (unsigned long long)bad);
+    bool held = true;
+    scenario.max_preemptions = 1; /* what the other one has stored is seen late without stopping it, too */
+    for (scenario.all_lag = lags; held && scenario.all_lag > 0; scenario.all_lag--)
+        held = sched_explore_every(&scenario, NULL, seed, SEED_SLOWNESS, &bad);
+    scenario.max_preemptions = stops;
+    if (lags == LAGS_LONG && stops > 1) {
+        scenario.all_lag = lags + 1;
+        held = held && sched_explore_every(&scenario, NULL, seed, SEED_SLOWNESS, &bad);
+        scenario.all_lag = 0;
+    }
+    held = held && sched_explore_every(&scenario, NULL, seed, step, &bad);
+    if (!held) {
+        sched_print(stdout);
+        fflush(stdout);
+        ck_abort_msg("%s: order %llx", what, (unsigned long long)bad);
+    }
+    MUST_HOLD(what, prepare, judge, first, other);
 }
 
 /* ---- The program -------------------------------------------------------------------------------------------------------- */
@@ -360,7 +410,10 @@ static inline void must_hold_every(const char *what, unsigned stops, void (*prep
 static inline TCase *orders_begin(const char *program)
 {
     seed = seed_get(program);
-    n_runs = (seed_long() ? 50 * n_runs : n_runs) / SEED_SLOWNESS;
+    const char *runs = getenv("FLOWQ_RUNS"); /* of each scenario: tests/mutate */
+    lags = runs || seed_long() ? LAGS_LONG : LAGS;
+    thorough = seed_long();
+    n_runs = (runs ? strtoull(runs, NULL, 0) : seed_long() ? 200 * n_runs : n_runs) / SEED_SLOWNESS;
     fill_pool();
     TCase *tc = tcase_create(program);
     tcase_set_timeout(tc, seed_long() ? 1200 : 240);

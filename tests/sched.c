@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "seed.h"
+#include "weak.h"
 
 #define MAX_PREEMPTIONS  64
 #define MAX_SWITCHES     256           /* remembered for sched_print() */
@@ -133,6 +134,7 @@ void sched_give_up(void)
         sched_print(stderr);
         abort();
     }
+    weak_waited(self->index);
     run.priority[self->index] = --run.lowest;
     pass_baton();
 }
@@ -141,6 +143,7 @@ static void *work(void *arg)
 {
     struct worker *w = arg;
 
+    weak_know_stack();
     for (;;) {
         take_baton(w);
         self = w;
@@ -227,8 +230,13 @@ bool sched_run(const struct sched_scenario *scenario, void *ctx, uint64_t seed)
         plan();
     if (scenario->setup != NULL)
         scenario->setup(ctx);
+    weak_begin(seed ^ (uint64_t)scenario->all_lag << 32, scenario->n_threads,
+               scenario->all_lag    ? WEAK_ALL
+               : scenario->of_every ? WEAK_NOBODY
+                                    : WEAK_SOME);
     hand_baton(best());
     take_baton(&workers[CALLER]);
+    weak_end();
     if (scenario->check != NULL && !scenario->check(ctx) && run.what == NULL)
         run.what = "check() said no";
     return run.what == NULL;

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  *
- * The code under test is compiled with -DFLOWQ_SCHED, which puts a yield point before every access to a shared word
+ * The code under test is compiled with -DFLOWQ_SCHED, which makes every access to a shared word a call of the scheduler
  * (lib/atomic.h). The threads are real ones, with thread-local storage and all, but only the one that has the baton runs. It
  * keeps the baton until it ends, until it gives up waiting for another (sched_give_up), or until a preemption: a seed gives each
  * thread a priority and chooses a few yield points where priorities change; the highest goes on. A bug that takes d preemptions
@@ -11,8 +11,8 @@
  * (Burckhardt, Kothari, Musuvathi, Nagarakatte, A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs, 2010), and
  * the seed repeats it.
  *
- * What it cannot show is what processors and compilers reorder: each step is seen by all at once. That is left to the argument in
- * the code and to stress tests under ThreadSanitizer.
+ * What a load sees is chosen by the seed, too, among the stores that C11 allows it to see; and what is not ordered at all is
+ * found, as a data race: weak.h.
  *
  *     static const struct sched_scenario lost_update = {
  *         .name = "lost update", .n_threads = 2, .thread = {add_one, add_one}, .setup = zero, .check = is_two,
@@ -42,6 +42,7 @@ struct sched_scenario {
     bool (*check)(void *ctx);                     /* after each run, on the caller's thread: was it right? May be NULL */
     unsigned max_preemptions;                     /* 0: SCHED_PREEMPTIONS. A run has up to so many, the seed says how many */
     bool of_every;                                /* for sched_explore_every(), and for sched_run() with a seed from there */
+    unsigned all_lag; /* with that: threads see old stores where they can, other ones for each number; 0: nobody does */
 };
 
 /* One run. Returns true if neither check() nor a SCHED_CHECK failed. One at a time in a process. */
@@ -67,8 +68,14 @@ void sched_print(FILE *f);
 #define SCHED_CHECK(cond) ((cond) ? (void)0 : sched_fail(__FILE__, __LINE__, #cond))
 void sched_fail(const char *file, int line, const char *what);
 
-/* What lib/atomic.h calls; without effect on threads that are not in a run. A scenario may call them at steps of its own. */
+/*
+ * What lib/atomic.h calls, which declares the rest of it; without effect on threads that are not in a run. A scenario may call
+ * these at steps of its own. When it draws a conclusion from what another thread has done (its call has returned, so mine must
+ * see what it did), it says so by a pair of calls: that one released a key, this one acquires it. The key is any address.
+ */
 void sched_point(void);
 void sched_give_up(void);
+void sched_release(const void *key);
+void sched_acquire(const void *key);
 
 #endif
