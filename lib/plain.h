@@ -112,7 +112,31 @@ static inline __attribute__((always_inline)) uint32_t plain_spread_again(const s
     return hash_spread_v6(secret, address, hash_spread_l4(plain_u32(p + PLAIN_V6_PORTS), p[20]));
 }
 
+/* Are these packets of one flow, if they are plain, and IPv4? Of IPv6 it compares what is in their place, of the source. A hint: what
+   is read is there, but may be something else a moment later. */
+static inline __attribute__((always_inline)) bool plain_alike(const struct flowq_pkt *a, const struct flowq_pkt *b)
+{
+    const uint8_t *p = a->data, *q = b->data;
+    return a->len >= PLAIN_V4_PORTS + PLAIN_RX_REACH && b->len >= PLAIN_V4_PORTS + PLAIN_RX_REACH &&
+           plain_u64(p + 26) == plain_u64(q + 26) && plain_u32(p + PLAIN_V4_PORTS) == plain_u32(q + PLAIN_V4_PORTS);
+}
+
+/* Of a packet that plain_alike() has looked at: a hint, too. The byte is the ethertype's; IPv6's is 0x86dd. */
+static inline bool plain_may_be_v4(const struct flowq_pkt *pkt) { return ((const uint8_t *)pkt->data)[12] == 0x08; }
+
 #else
+
+static inline bool plain_may_be_v4(const struct flowq_pkt *pkt)
+{
+    (void)pkt;
+    return false;
+}
+
+static inline bool plain_alike(const struct flowq_pkt *a, const struct flowq_pkt *b)
+{
+    (void)a, (void)b;
+    return false;
+}
 
 static inline uint32_t plain_spread_again(const struct hash_spread_secret secret, const struct flowq_pkt *pkt)
 {
