@@ -104,44 +104,31 @@ static inline __attribute__((always_inline)) bool loops_are_trains(const struct 
     return n > 1 && plain_alike(&pkts[0], &pkts[1]);
 }
 
-static inline __attribute__((always_inline)) bool loops_same(enum plain version, const uint64_t a[5], const uint64_t b[5])
-{
-    uint64_t differ = (a[0] ^ b[0]) | (a[1] ^ b[1]);
-    if (version == PLAIN_V6)
-        differ |= (a[2] ^ b[2]) | (a[3] ^ b[3]) | (a[4] ^ b[4]);
-    return differ == 0;
-}
-
 /* As loops_run(), for n packets that are all plain, of this version; the first packets of trains are put behind one another. Returns
    how many; 0: they are not. of[i]: packet i's. */
 static inline __attribute__((always_inline)) unsigned loops_run_trains(const struct vm_view v, const struct flowq_pkt *pkts,
                                                                        unsigned n, enum plain version, bool tx, struct lookup *rx,
                                                                        struct batch_sent *sent, uint8_t *of)
 {
-    uint64_t word[5], last[5] = {0};
-    uint32_t last_flags = 0;
-    unsigned heads = 0;
-    const bool row = batch_in_a_row(pkts, n);
-    if (!row)
-        batch_fetch_first(pkts, n);
-    for (unsigned i = 0; i < n; i++) {
-        if (!row && i + BATCH_FETCH_AHEAD < n)
-            __builtin_prefetch(pkts[i + BATCH_FETCH_AHEAD].data);
+    uint64_t word[5];
+    unsigned trains = 0;
+    if (!batch_in_a_row(pkts, n))
+        batch_fetch(pkts, 0, n);
+    for (unsigned i = 0; i < n; trains++) {
         if (version == PLAIN_V4 ? !plain_v4(&pkts[i], v.udp_filter, tx, word) : !plain_v6(&pkts[i], v.udp_filter, tx, word))
             return 0;
+        struct plain_train train;
         uint32_t flags = tx ? note_flags_plain(&pkts[i], version, word) : 0;
-        if (i == 0 || flags != last_flags || !loops_same(version, word, last)) {
-            uint64_t hash = version == PLAIN_V4 ? hash_v4(v.vm->secret_v4, v.least_hash, word) : hash_words5(v.secret, word);
-            lookup_begin(v, tx ? &sent[heads].lookup : &rx[heads], hash);
-            if (tx)
-                sent[heads].flags = (uint8_t)flags;
-            memcpy(last, word, (version == PLAIN_V4 ? 2 : 5) * sizeof(last[0]));
-            last_flags = flags;
-            heads++;
-        }
-        of[i] = (uint8_t)(heads - 1);
+        plain_train_begin(&train, version, tx, word, flags, NOTE_CLOSES | NOTE_OPENS | NOTE_RESETS);
+        uint64_t hash = version == PLAIN_V4 ? hash_v4(v.vm->secret_v4, v.least_hash, word) : hash_words5(v.secret, word);
+        lookup_begin(v, tx ? &sent[trains].lookup : &rx[trains], hash);
+        if (tx)
+            sent[trains].flags = (uint8_t)flags;
+        do
+            of[i++] = (uint8_t)trains;
+        while (i < n && plain_train_goes_on(train, version, tx, &pkts[i]));
     }
-    return heads;
+    return trains;
 }
 
 /* The same, to vms whose flows decide, each of which is another. */
