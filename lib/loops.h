@@ -19,6 +19,9 @@ struct loops {
                      struct batch *b);
     /* Looks at the home line of each; returns those whose queue is not in qids now. */
     uint32_t (*rx_find)(const struct vm_view *v, struct batch *b, unsigned n, uint16_t *qids);
+    /* Up to BATCH packets of trains (TRAINS): looks up the first of each, in b->lookup; of[i]: packet i's. Returns how many; 0: not
+       all are plain and of one version of IP, and nothing has been done that rx_parse() does not do again. */
+    unsigned (*rx_trains)(const struct vm_view *v, const struct flowq_pkt *pkts, unsigned n, struct lookup *lookup, uint8_t *of);
     /* Both at once for up to BATCH_FEW packets that are all plain: one function, which needs no view in memory, and leaves of the
        batch all but lookup and queue_off as it was. LOOPS_NOT_PLAIN: they are not, and nothing has been done. */
     uint32_t (*rx_few)(struct flowq_vm *vm, const struct flowq_pkt *pkts, unsigned n, struct batch *b, uint16_t *qids);
@@ -38,6 +41,9 @@ struct loops {
 
     /* Packets that a vm sends. */
     void (*tx_parse)(const struct vm_view *v, const struct flowq_pkt *pkts, unsigned n, struct batch_sent *sent);
+    /* As rx_trains(); TCP's flags are the same in a train, too. */
+    unsigned (*tx_trains)(const struct vm_view *v, const struct flowq_pkt *pkts, unsigned n, struct batch_sent *sent,
+                          uint8_t *of);
     /* Looks at the home line of each; returns those that change something, or may. idle: note_context's. */
     uint32_t (*tx_find)(const struct vm_view *v, uint64_t idle, struct batch_sent *sent, unsigned n);
     /* Both at once, as rx_few(). */
@@ -86,6 +92,43 @@ static inline __attribute__((always_inline)) unsigned loops_run(const struct vm_
             sent->flags = (uint8_t)flags;
     }
     return (unsigned)(pkt - pkts);
+}
+
+/*
+ * TRAINS. What a sender puts out at once mostly comes together: packets of a flow right behind one another, which are hashed and
+ * looked up once for all of them. Whether the first two are alike says if it is worth while to compare; packets that are not in
+ * trains would lose some instructions by that, no more.
+ */
+static inline __attribute__((always_inline)) bool loops_are_trains(const struct flowq_pkt *pkts, size_t n)
+{
+    return n > 1 && plain_alike(&pkts[0], &pkts[1]);
+}
+
+/* As loops_run(), for n packets that are all plain, of this version; the first packets of trains are put behind one another. Returns
+   how many; 0: they are not. of[i]: packet i's. */
+static inline __attribute__((always_inline)) unsigned loops_run_trains(const struct vm_view v, const struct flowq_pkt *pkts,
+                                                                       unsigned n, enum plain version, bool tx, struct lookup *rx,
+                                                                       struct batch_sent *sent, uint8_t *of)
+{
+    uint64_t word[5];
+    unsigned trains = 0;
+    if (!batch_in_a_row(pkts, n))
+        batch_fetch(pkts, 0, n);
+    for (unsigned i = 0; i < n; trains++) {
+        if (version == PLAIN_V4 ? !plain_v4(&pkts[i], v.udp_filter, tx, word) : !plain_v6(&pkts[i], v.udp_filter, tx, word))
+            return 0;
+        struct plain_train train;
+        uint32_t flags = tx ? note_flags_plain(&pkts[i], version, word) : 0;
+        plain_train_begin(&train, version, tx, word, flags, NOTE_CLOSES | NOTE_OPENS | NOTE_RESETS);
+        uint64_t hash = version == PLAIN_V4 ? hash_v4(v.vm->secret_v4, v.least_hash, word) : hash_words5(v.secret, word);
+        lookup_begin(v, tx ? &sent[trains].lookup : &rx[trains], hash);
+        if (tx)
+            sent[trains].flags = (uint8_t)flags;
+        do
+            of[i++] = (uint8_t)trains;
+        while (i < n && plain_train_goes_on(train, version, tx, &pkts[i]));
+    }
+    return trains;
 }
 
 /* The same, to vms whose flows decide, each of which is another. */

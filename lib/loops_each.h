@@ -73,6 +73,23 @@ LOOP __attribute__((nonnull(1))) void SET(loops_tx_parse)(const struct vm_view *
     }
 }
 
+/* Of the first one's version. */
+LOOP __attribute__((nonnull(1))) unsigned SET(loops_rx_trains)(const struct vm_view *v, const struct flowq_pkt *pkts, unsigned n,
+                                                               struct lookup *lookup, uint8_t *of)
+{
+    if (plain_may_be_v4(pkts))
+        return loops_run_trains(*v, pkts, n, PLAIN_V4, false, lookup, NULL, of);
+    return loops_run_trains(*v, pkts, n, PLAIN_V6, false, lookup, NULL, of);
+}
+
+LOOP __attribute__((nonnull(1))) unsigned SET(loops_tx_trains)(const struct vm_view *v, const struct flowq_pkt *pkts, unsigned n,
+                                                               struct batch_sent *sent, uint8_t *of)
+{
+    if (plain_may_be_v4(pkts))
+        return loops_run_trains(*v, pkts, n, PLAIN_V4, true, NULL, sent, of);
+    return loops_run_trains(*v, pkts, n, PLAIN_V6, true, NULL, sent, of);
+}
+
 static SET_TARGET unsigned SET(loops_vms_run_v4)(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned at,
                                                  unsigned n, struct batch *b)
 {
@@ -309,6 +326,7 @@ static SET_TARGET void SET(loops_vms_answer)(const struct receivers *to, struct 
 static const struct loops SET(loops_set) = {
     .rx_parse = SET(loops_rx_parse),
     .rx_find = SET(loops_rx_find),
+    .rx_trains = SET(loops_rx_trains),
     .rx_few = SET(loops_rx_few),
     .rx_answer_plain = SET(loops_rx_answer_plain),
     .rx_answer = SET(loops_rx_answer),
@@ -317,6 +335,7 @@ static const struct loops SET(loops_set) = {
     .vms_find = SET(loops_vms_find),
     .vms_answer = SET(loops_vms_answer),
     .tx_parse = SET(loops_tx_parse),
+    .tx_trains = SET(loops_tx_trains),
     .tx_find = SET(loops_tx_find),
     .tx_few = SET(loops_tx_few),
 };

@@ -112,7 +112,95 @@ static inline __attribute__((always_inline)) uint32_t plain_spread_again(const s
     return hash_spread_v6(secret, address, hash_spread_l4(plain_u32(p + PLAIN_V6_PORTS), p[20]));
 }
 
+/*
+ * A plain packet and those behind it that are of the same flow, as the header has it: what plain_v4() or plain_v6() would find in them
+ * is known. It is made of the key, so that the header is not read a second time.
+ */
+struct plain_train {
+    uint64_t address[4]; /* IPv4: the first word has both */
+    uint32_t ports, protocol;
+    uint32_t flags, flags_mask; /* tx: of plain_tcp_flags(), in which they are the same, too; no mask: it has none */
+};
+
+static inline __attribute__((always_inline)) void plain_train_begin(struct plain_train *t, enum plain version, bool tx,
+                                                                    const uint64_t word[5], uint32_t flags, uint32_t flags_mask)
+{
+    const bool v4 = version == PLAIN_V4;
+    const uint64_t l4 = v4 ? word[1] : word[4];
+    const uint32_t ports = (uint32_t)(l4 >> KEY_PORTS_SHIFT);
+    t->ports = tx ? plain_swap_ports(ports) : ports;
+    t->protocol = (uint32_t)(l4 >> KEY_PROTOCOL_SHIFT) & 0xff;
+    t->flags = flags;
+    t->flags_mask = t->protocol == PROTO_TCP ? flags_mask : 0;
+    t->address[0] = v4 && tx ? word[0] << 32 | word[0] >> 32 : word[!v4 && tx ? 2 : 0];
+    for (unsigned i = 1; !v4 && i < 4; i++)
+        t->address[i] = word[tx ? (i + 2) % 4 : i];
+}
+
+/* Is the packet of this train, too? */
+static inline __attribute__((always_inline)) bool plain_train_goes_on(const struct plain_train t, enum plain version, bool tx,
+                                                                      const struct flowq_pkt *pkt)
+{
+    const uint8_t *p = pkt->data;
+    const unsigned at = version == PLAIN_V4 ? PLAIN_V4_PORTS : PLAIN_V6_PORTS;
+    uint64_t differ;
+    if (!plain_whole(pkt, at + (tx ? PLAIN_TX_REACH : PLAIN_RX_REACH)))
+        return false;
+    if (version == PLAIN_V4) {
+        differ = ((plain_u32(p + 12) & 0xffffff) ^ 0x450008) | ((plain_u32(p + 20) & 0xff00ff3f) ^ t.protocol << 24);
+        differ |= plain_u64(p + 26) ^ t.address[0];
+    } else {
+        differ = ((plain_u32(p + 12) & 0xf0ffff) ^ 0x60dd86) | (p[20] ^ t.protocol);
+        differ |= (plain_u64(p + 22) ^ t.address[0]) | (plain_u64(p + 30) ^ t.address[1]);
+        differ |= (plain_u64(p + 38) ^ t.address[2]) | (plain_u64(p + 46) ^ t.address[3]);
+    }
+    differ |= plain_u32(p + at) ^ t.ports;
+    if (tx)
+        differ |= (p[0] & 1u) | ((p[at + PLAIN_TCP_FLAGS] ^ t.flags) & t.flags_mask);
+    return differ == 0;
+}
+
+/* Are these packets of one flow, if they are plain, and IPv4? Of IPv6 it compares what is in their place, of the source. A hint: what
+   is read is there, but may be something else a moment later. */
+static inline __attribute__((always_inline)) bool plain_alike(const struct flowq_pkt *a, const struct flowq_pkt *b)
+{
+    const uint8_t *p = a->data, *q = b->data;
+    return a->len >= PLAIN_V4_PORTS + PLAIN_RX_REACH && b->len >= PLAIN_V4_PORTS + PLAIN_RX_REACH &&
+           plain_u64(p + 26) == plain_u64(q + 26) && plain_u32(p + PLAIN_V4_PORTS) == plain_u32(q + PLAIN_V4_PORTS);
+}
+
+/* Of a packet that plain_alike() has looked at: a hint, too. The byte is the ethertype's; IPv6's is 0x86dd. */
+static inline bool plain_may_be_v4(const struct flowq_pkt *pkt) { return ((const uint8_t *)pkt->data)[12] == 0x08; }
+
 #else
+
+struct plain_train {
+    uint32_t none;
+};
+
+static inline void plain_train_begin(struct plain_train *t, enum plain version, bool tx, const uint64_t word[5], uint32_t flags,
+                                     uint32_t flags_mask)
+{
+    (void)t, (void)version, (void)tx, (void)word, (void)flags, (void)flags_mask;
+}
+
+static inline bool plain_train_goes_on(const struct plain_train t, enum plain version, bool tx, const struct flowq_pkt *pkt)
+{
+    (void)t, (void)version, (void)tx, (void)pkt;
+    return false;
+}
+
+static inline bool plain_may_be_v4(const struct flowq_pkt *pkt)
+{
+    (void)pkt;
+    return false;
+}
+
+static inline bool plain_alike(const struct flowq_pkt *a, const struct flowq_pkt *b)
+{
+    (void)a, (void)b;
+    return false;
+}
 
 static inline uint32_t plain_spread_again(const struct hash_spread_secret secret, const struct flowq_pkt *pkt)
 {

@@ -69,6 +69,31 @@ static inline void rx_answer(const struct loops *loops, const struct vm_view *v,
     tally_add(&v->tally, STAT_STEER + FLOWQ_REASON_BOUND, n);
 }
 
+/*
+ * TRAINS (loops.h), of one batch: as rx_parse() and rx_find() with one look for each train, unless one of them is missed. False: it
+ * is none, and nothing has been done.
+ */
+static inline bool rx_find_trains(const struct loops *loops, const struct vm_view *v, const struct flowq_pkt *pkts, unsigned n,
+                                  struct batch *b, uint16_t *qids, uint32_t *missed)
+{
+    uint8_t of[BATCH];
+    unsigned trains = loops->rx_trains(v, pkts, n, b->lookup, of);
+    if (trains == 0)
+        return false;
+    batch_begin(b, pkts);
+    *missed = loops->rx_find(v, b, trains, qids);
+    /* From the last one on, as a train's place is not behind its packets'. */
+    if (*missed == 0) {
+        for (unsigned i = n; i-- > 0;)
+            qids[i] = qids[of[i]];
+    } else {
+        for (unsigned i = n; i-- > 0;)
+            b->lookup[i] = b->lookup[of[i]];
+        *missed = loops->rx_find(v, b, n, qids);
+    }
+    return true;
+}
+
 /* All batches of a burst. Where `out` is not NULL, qids has room for one batch, and the decisions go there. */
 static inline __attribute__((always_inline)) void rx_batches(const struct vm_view *v, const struct flowq_pkt *pkts, size_t n,
                                                              uint16_t *qids, struct flowq_decision *out)
@@ -78,7 +103,10 @@ static inline __attribute__((always_inline)) void rx_batches(const struct vm_vie
     if (n == 0)
         return;
     b->now_ns = 0;
-    loops->rx_parse(v, pkts, batch_size(n, 0), true, batch_size(n, BATCH), b);
+    uint32_t missed = 0;
+    bool found = n <= BATCH && loops_are_trains(pkts, n) && rx_find_trains(loops, v, pkts, (unsigned)n, b, qids, &missed);
+    if (!found)
+        loops->rx_parse(v, pkts, batch_size(n, 0), true, batch_size(n, BATCH), b);
     for (size_t at = 0; at < n; at += BATCH) {
         unsigned m = batch_size(n, at), m_next = batch_size(n, at + BATCH);
         if (m_next)
@@ -86,7 +114,7 @@ static inline __attribute__((always_inline)) void rx_batches(const struct vm_vie
         if (out)
             memset(b->reason, FLOWQ_REASON_BOUND, sizeof(b->reason));
         uint16_t *to = out ? qids : qids + at;
-        rx_answer(loops, v, b, m, loops->rx_find(v, b, m, to), to);
+        rx_answer(loops, v, b, m, found ? missed : loops->rx_find(v, b, m, to), to);
         for (unsigned i = 0; out && i < m; i++)
             out[at + i] = (struct flowq_decision){.qid = qids[i], .reason = b->reason[i]};
         if (out)

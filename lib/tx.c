@@ -202,6 +202,25 @@ static inline void tx_note_all(const struct vm_view *v, const struct note_contex
         tx_note_from(v, c, pkts, sent, first, n);
 }
 
+/* TRAINS (loops.h), of one batch: one look for each train, if none of them changes anything. False: it is none, and nothing has been
+   done. */
+static inline bool tx_note_trains(const struct loops *loops, const struct vm_view *v, const struct note_context *c,
+                                  const struct flowq_pkt *pkts, struct batch_sent *sent, unsigned n)
+{
+    uint8_t of[BATCH];
+    unsigned trains = loops->tx_trains(v, pkts, n, sent, of);
+    if (trains == 0)
+        return false;
+    if (loops->tx_find(v, c->idle, sent, trains) == 0) {
+        tx_count(v->vm, c->tally, c->qid, FLOWQ_NOTE_REFRESHED, n);
+        return true;
+    }
+    for (unsigned i = n; i-- > 0;) /* a train's place is not behind its packets' */
+        sent[i] = sent[of[i]];
+    tx_note_all(v, c, pkts, sent, loops->tx_find(v, c->idle, sent, n), n);
+    return true;
+}
+
 /* ---- A burst --------------------------------------------------------------------------------------------------------------- */
 
 static __attribute__((noinline)) void tx_burst(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts, size_t n,
@@ -219,8 +238,10 @@ static __attribute__((noinline)) void tx_burst(struct flowq_vm *vm, struct threa
         /* A section for each batch: bursts may be long, and what one supersedes cannot be freed while it is open. */
         thread_enter(thread);
         vm_view_fill(&v, vm, caller_of(thread));
-        loops->tx_parse(&v, pkts + i, m, sent);
-        tx_note_all(&v, &c, pkts + i, sent, loops->tx_find(&v, c.idle, sent, m), m);
+        if (!loops_are_trains(pkts + i, m) || !tx_note_trains(loops, &v, &c, pkts + i, sent, m)) {
+            loops->tx_parse(&v, pkts + i, m, sent);
+            tx_note_all(&v, &c, pkts + i, sent, loops->tx_find(&v, c.idle, sent, m), m);
+        }
         thread_leave(thread);
         tx_reclaim(vm);
     }

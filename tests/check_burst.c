@@ -175,6 +175,20 @@ static struct flowq_pkt pick(struct source *s, bool transmit, uint32_t i)
     return connection->packet[transmit ? rng_below(&s->rng, TX_ERROR + 1) : rng_range(&s->rng, RX_DATA, RX_ERROR)];
 }
 
+/* Packets of a connection right behind one another, of which some are of another kind. */
+static void couple(struct source *s, struct flowq_pkt *pkts, uint32_t n, bool transmit)
+{
+    uint32_t stay = rng_range(&s->rng, 50, 100), usual = rng_range(&s->rng, 80, 100), c = rng_below(&s->rng, CONNECTIONS);
+    for (uint32_t i = 0; i < n; i++) {
+        if (!rng_percent(&s->rng, stay))
+            c = rng_below(&s->rng, CONNECTIONS);
+        if (rng_percent(&s->rng, usual))
+            pkts[i] = s->u.connection[c].packet[transmit ? TX_ACK : RX_DATA];
+        else
+            pkts[i] = pick(s, transmit, c);
+    }
+}
+
 static void make_source(struct source *s, uint64_t seed)
 {
     s->rng.state = seed;
@@ -326,8 +340,11 @@ static void one_burst(struct twins *t, struct source *s, const struct setting *s
     struct flowq_pkt pkts[MAX_BURST];
     uint32_t what = rng_below(&s->rng, 5), vm = rng_below(&s->rng, VMS), qid = rng_below(&s->rng, set->pairs);
     advance(s);
-    for (uint32_t i = 0; i < n; i++)
-        pkts[i] = pick(s, what < 2, i);
+    if (rng_percent(&s->rng, 40))
+        couple(s, pkts, n, what < 2);
+    else
+        for (uint32_t i = 0; i < n; i++)
+            pkts[i] = pick(s, what < 2, i);
     if (what < 2)
         note_both(&t[vm], pkts, n, qid);
     else if (what == 2)

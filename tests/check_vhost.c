@@ -8,6 +8,8 @@
 #include "seed.h"
 #include "vhost_program.h"
 
+#include <arpa/inet.h>
+
 #define PATH "/tmp/flowq-test.sock"
 
 static uint64_t base_seed;
@@ -331,6 +333,129 @@ START_TEST(flows_that_move_most_come_first)
 }
 END_TEST
 
+/* A frame, as /flowq/explain takes it, for port 0. */
+static const char *in_hexadecimal(const uint8_t *bytes, uint32_t n)
+{
+    static char text[2048];
+    size_t at = (size_t)snprintf(text, sizeof(text), "0,");
+
+    for (uint32_t i = 0; i < n; i++)
+        at += (size_t)snprintf(text + at, sizeof(text) - at, i % 2 ? "%02x" : "%02X", bytes[i]);
+    return text;
+}
+
+/* The flow of a packet to the guest, likewise. */
+static const char *as_flow(uint32_t flow)
+{
+    static char text[256];
+    struct flowq_tuple sent = flow_tuple(flow), t = tuple_reverse(&sent);
+    char source[INET6_ADDRSTRLEN], destination[INET6_ADDRSTRLEN];
+    int family = t.version == 4 ? AF_INET : AF_INET6;
+
+    inet_ntop(family, t.src, source, sizeof(source));
+    inet_ntop(family, t.dst, destination, sizeof(destination));
+    snprintf(text, sizeof(text), "0,%s,%s,%u,%s,%u", t.protocol == FRAME_PROTO_TCP ? "tcp" : "udp", source, t.sport, destination,
+             t.dport);
+    return text;
+}
+
+/* What is said of a flow agrees with where its packets go, and nothing counts it. */
+START_TEST(telemetry_explains)
+{
+    unsigned n_bound = 0;
+    open_port(PATH);
+    int vid = guest_comes(PATH, 4);
+    for (uint32_t flow = 0; flow < 24; flow++) {
+        struct frame f;
+        if (flow < 12)
+            guest_sends(vid, flow % 4, flow);
+        incoming_frame(&f, flow);
+        long long looked_up =
+            telemetry("/flowq/port", "0", "flowq_steered_bound") + telemetry("/flowq/port", "0", "flowq_steered_fallback");
+        for (unsigned way = 0; way < 2; way++) {
+            const char *question = way == 0 ? in_hexadecimal(f.bytes, f.len) : as_flow(flow);
+            long long queue = telemetry("/flowq/explain", question, "queue");
+            /* One that the guest sends where the fallback has it anyway need not be bound. */
+            bool bound = strstr(stub_telemetry("/flowq/explain", question), "reason=bound;") != NULL;
+            if (flow < 12)
+                ck_assert_int_eq(queue, flow % 4);
+            ck_assert(flow < 12 || !bound);
+            ck_assert_int_eq(telemetry("/flowq/explain", question, "bound_queue"), bound ? queue : -1);
+            if (!bound)
+                ck_assert_int_eq(telemetry("/flowq/explain", question, "fallback_queue"), queue);
+            ck_assert_ptr_nonnull(strstr(stub_telemetry("/flowq/explain", question), ";flow=0x"));
+            ck_assert_ptr_nonnull(strstr(stub_telemetry("/flowq/explain", question), flow % 2 == 0 ? "ipv4" : "ipv6"));
+            n_bound += bound;
+        }
+        ck_assert_int_eq(telemetry("/flowq/port", "0", "flowq_steered_bound") +
+                             telemetry("/flowq/port", "0", "flowq_steered_fallback"),
+                         looked_up);
+        ck_assert_int_ge(looked_up, 0);
+        long long queue = telemetry("/flowq/explain", as_flow(flow), "queue");
+        ck_assert_int_eq(arrives(vid, flow), queue);
+    }
+    ck_assert_uint_ge(n_bound, 8);
+}
+END_TEST
+
+START_TEST(telemetry_explains_whatever_is_a_frame)
+{
+    struct rng rng = {base_seed};
+    uint8_t bytes[449];
+    open_port(PATH);
+    guest_comes(PATH, 4);
+    for (uint32_t i = 0; i < 500; i++) {
+        struct frame f;
+        uint32_t n = rng_range(&rng, 1, sizeof(bytes));
+        incoming_frame(&f, i);
+        for (uint32_t at = 0; at < sizeof(bytes); at++)
+            bytes[at] = (uint8_t)rng_next(&rng);
+        if (rng_percent(&rng, 70))
+            memcpy(bytes, f.bytes, f.len < n ? f.len : n);
+        if (rng_percent(&rng, 30)) { /* VLAN tags, as many as there are */
+            for (uint32_t at = 12; at + 1 < n; at += 4)
+                memcpy(bytes + at, "\x81", 2);
+        }
+        const char *reply = stub_telemetry("/flowq/explain", in_hexadecimal(bytes, n));
+        ck_assert_int_eq(reply != NULL, n < sizeof(bytes));
+        ck_assert_uint_lt(stub_telemetry_entries(), 200); /* of 256 */
+        ck_assert_uint_lt(reply == NULL ? 0 : strlen(reply), 12000);
+    }
+}
+END_TEST
+
+START_TEST(telemetry_explains_nothing_else)
+{
+    static const char *const bad[] = {NULL,
+                                      "",
+                                      "0",
+                                      "0,",
+                                      ",00",
+                                      "7,00",
+                                      "x,00",
+                                      "0,0",
+                                      "0,0g",
+                                      "0,00 ",
+                                      "0,-1",
+                                      "0,tcp",
+                                      "0,tcp,,,,",
+                                      "0,tcp,1.2.3.4,1,5.6.7.8",
+                                      "0,tcp,1.2.3.4,1,5.6.7.8,2,3",
+                                      "0,tcp,1.2.3.4,1,5.6.7.8,65536",
+                                      "0,tcp,1.2.3.4,-1,5.6.7.8,2",
+                                      "0,tcp,1.2.3.4, 1,5.6.7.8,2",
+                                      "0,tcp,1.2.3.4,1,::1,2",
+                                      "0,tcp,1.2.3.256,1,5.6.7.8,2",
+                                      "0,icmp,1.2.3.4,1,5.6.7.8,2",
+                                      "0,tcp,1.2.3.4,1,0000000000000000000000000000000000000000000000000000005.6.7.8,2"};
+    open_port(PATH);
+    ck_assert_ptr_nonnull(stub_telemetry("/flowq/explain", "0,tcp,1.2.3.4,1,5.6.7.8,2"));
+    ck_assert_ptr_nonnull(stub_telemetry("/flowq/explain", "0,00"));
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        ck_assert_msg(stub_telemetry("/flowq/explain", bad[i]) == NULL, "%zu: %s", i, bad[i]);
+}
+END_TEST
+
 START_TEST(telemetry_refuses_what_is_no_number)
 {
     static const char *const bad[] = {"x", "0x", "1,2,3", "-", "0,", "4294967296", "7", "18446744073709551616"};
@@ -360,6 +485,9 @@ int main(void)
     tcase_add_test(tc, packets_count_when_they_are_enqueued);
     tcase_add_test(tc, telemetry_has_all_counters_by_their_names);
     tcase_add_test(tc, flows_that_move_most_come_first);
+    tcase_add_test(tc, telemetry_explains);
+    tcase_add_test(tc, telemetry_explains_whatever_is_a_frame);
+    tcase_add_test(tc, telemetry_explains_nothing_else);
     tcase_add_test(tc, telemetry_refuses_what_is_no_number);
     suite_add_tcase(s, tc);
     return suite_run(s);

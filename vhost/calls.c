@@ -8,7 +8,7 @@
  *   port.h       layout, who writes what, order of locks
  *   port.c       sockets and connections come and go
  *   messages.c   transmit rings are switched off and on
- *   telemetry.c  what can be seen from outside
+ *   telemetry.c  what can be seen from outside, and asked
  *   state.c      flows that outlive the process
  *   settings.c   FLOWQ_VHOST
  *   real.c       where librte_vhost's own functions are

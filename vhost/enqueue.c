@@ -37,7 +37,8 @@ struct burst {
 };
 
 /* Packets by reason, a byte for each reason: a burst is counted in registers, and its sums once. */
-static uint64_t add_reason(uint64_t reasons, uint8_t reason) { return reasons + (UINT64_C(1) << 8 * (reason % N_REASONS)); }
+static uint64_t reasons_n(uint8_t reason, uint32_t n) { return (uint64_t)n << 8 * (reason % N_REASONS); }
+static uint64_t add_reason(uint64_t reasons, uint8_t reason) { return reasons + reasons_n(reason, 1); }
 _Static_assert(N_REASONS <= sizeof(uint64_t) && BURST <= UINT8_MAX, "a byte for each reason can count a burst");
 
 /* ---- Into one ring ---- */
@@ -96,40 +97,54 @@ static void put(struct port *port, const struct burst *burst, struct run *run, s
 
 static uint32_t pair_of(uint16_t queue, uint16_t otherwise) { return queue < MAX_PAIRS ? queue : otherwise / 2u; }
 
-/* Are all for one queue? Then they are one run. */
-static bool is_one_run(struct burst *burst, uint16_t ring)
+/* Which of qid and reason are not the same in all packets, as one_word() has them. Mostly the reason is. */
+static uint32_t one_word(const struct flowq_decision *decision) { return decision->qid | (uint32_t)decision->reason << 16; }
+enum { WORD_QUEUE = 0xffff, WORD_REASON = 0xff0000 };
+
+static uint32_t differing(const struct burst *burst)
 {
-    const uint16_t qid = burst->decisions[0].qid;
-    uint16_t differ = 0;
+    const uint32_t first = one_word(&burst->decisions[0]);
+    uint32_t differ = 0;
+
+    for (uint32_t i = 1; i < burst->n; i++)
+        differ |= one_word(&burst->decisions[i]) ^ first;
+    return differ;
+}
+
+static uint64_t reasons_of_all(const struct burst *burst)
+{
     uint64_t reasons = 0;
 
-    for (uint32_t i = 0; i < burst->n; i++) {
-        differ |= burst->decisions[i].qid ^ qid;
+    for (uint32_t i = 0; i < burst->n; i++)
         reasons = add_reason(reasons, burst->decisions[i].reason);
-    }
-    burst->runs[0] = (struct run){.pair = pair_of(qid, ring), .n = burst->n, .reasons = reasons};
-    return differ == 0;
+    return reasons;
 }
 
 /* The runs, and the packets of each. */
-static void part(struct burst *burst, uint16_t ring, struct rte_mbuf *const *packets, struct rte_mbuf *(*of_run)[BURST])
+static inline __attribute__((always_inline)) void part(struct burst *burst, uint16_t ring, struct rte_mbuf *const *packets,
+                                                       struct rte_mbuf *(*of_run)[BURST], bool one_reason)
 {
     uint64_t known[MAX_PAIRS / 64] = {0}; /* pairs that have a run: */
     uint8_t run_of_pair[MAX_PAIRS];
+    uint32_t n_runs = 0;
 
-    burst->n_runs = 0;
-    for (uint32_t i = 0; i < burst->n; i++) {
-        uint32_t pair = pair_of(burst->decisions[i].qid, ring);
-        if ((known[pair / 64] >> pair % 64 & 1) == 0) {
+    for (uint32_t i = 0, n = burst->n; i < n; i++) {
+        const struct flowq_decision *decision = &burst->decisions[i];
+        uint32_t pair = pair_of(decision->qid, ring);
+        if (__builtin_expect((known[pair / 64] >> pair % 64 & 1) == 0, 0)) {
             known[pair / 64] |= UINT64_C(1) << pair % 64;
-            run_of_pair[pair] = (uint8_t)burst->n_runs;
-            burst->runs[burst->n_runs++] = (struct run){.pair = pair};
+            run_of_pair[pair] = (uint8_t)n_runs;
+            burst->runs[n_runs++] = (struct run){.pair = pair};
         }
         uint8_t r = burst->run_of[i] = run_of_pair[pair];
         struct run *run = &burst->runs[r];
         of_run[r][run->n++] = packets[i];
-        run->reasons = add_reason(run->reasons, burst->decisions[i].reason);
+        if (!one_reason)
+            run->reasons = add_reason(run->reasons, decision->reason);
     }
+    for (uint32_t r = 0; one_reason && r < n_runs; r++)
+        burst->runs[r].reasons = reasons_n(burst->decisions[0].reason, burst->runs[r].n);
+    burst->n_runs = n_runs;
 }
 
 /* Those that were taken to the front. */
@@ -150,12 +165,15 @@ static void sort(struct burst *burst, struct rte_mbuf **packets)
 }
 
 /* Each ring's packets keep their order, and so do a flow's. Where nothing is left there is nothing to sort. */
-static uint32_t spread(struct port *port, struct burst *burst, uint16_t ring, struct rte_mbuf **packets)
+static uint32_t spread(struct port *port, struct burst *burst, uint16_t ring, struct rte_mbuf **packets, bool one_reason)
 {
     struct rte_mbuf *of_run[BURST][BURST];
     uint32_t taken = 0;
 
-    part(burst, ring, packets, of_run);
+    if (one_reason)
+        part(burst, ring, packets, of_run, true);
+    else
+        part(burst, ring, packets, of_run, false);
     for (uint32_t r = 0; r < burst->n_runs; r++) {
         put(port, burst, &burst->runs[r], of_run[r]);
         taken += burst->runs[r].taken;
@@ -174,8 +192,13 @@ static uint32_t put_burst(struct port *port, int vid, uint16_t ring, struct rte_
     burst.n = n;
     views_make(&views, packets, n);
     flowq_rx_decide_burst(port->vm, views.at, n, burst.decisions);
-    if (!is_one_run(&burst, ring))
-        return spread(port, &burst, ring, packets);
+    uint32_t differ = differing(&burst);
+    if ((differ & WORD_QUEUE) != 0)
+        return spread(port, &burst, ring, packets, (differ & WORD_REASON) == 0);
+    burst.runs[0] =
+        (struct run){.pair = pair_of(burst.decisions[0].qid, ring),
+                     .n = n,
+                     .reasons = (differ & WORD_REASON) == 0 ? reasons_n(burst.decisions[0].reason, n) : reasons_of_all(&burst)};
     memset(burst.run_of, 0, sizeof(burst.run_of));
     put(port, &burst, &burst.runs[0], packets);
     return burst.runs[0].taken;

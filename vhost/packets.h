@@ -24,10 +24,11 @@ static inline void views_make(struct views *views, struct rte_mbuf *const *packe
 
     do {
         const struct rte_mbuf *packet = packets[i];
-        if (packet->nb_segs > 1 && packet->data_len < FLOWQ_HEADER_MAX)
+        views->at[i].data = rte_pktmbuf_mtod(packet, const void *);
+        views->at[i].len = packet->data_len;
+        views->at[i].flags = 0;
+        if (__builtin_expect(packet->nb_segs > 1, 0) && packet->data_len < FLOWQ_HEADER_MAX)
             views_gather(views, i, packet);
-        else
-            views->at[i] = (struct flowq_pkt){.data = rte_pktmbuf_mtod(packet, const void *), .len = packet->data_len};
     } while (++i < n);
 }
 

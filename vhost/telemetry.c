@@ -5,6 +5,7 @@
  *   /flowq/port,N               one of them: what is learned, and why packets went where they went
  *   /flowq/queues,N,FIRST       its queues: those that are on, or ever carried anything
  *   /flowq/moves,N              its flows that were found on other queues most often, from question to question (moves.c)
+ *   /flowq/explain,N,PACKET     where it would go, and why (question.h)
  *   /flowq/save                 the flows of all are saved, where a folder is set
  *
  * What flowq_vm_counters() shows has the name that it has there. A reply has 16 KiB and 256 entries at most, so lists come in
@@ -14,6 +15,7 @@
  */
 #include "moves.h"
 #include "port.h"
+#include "question.h"
 #include "real.h"
 
 #include <errno.h>
@@ -28,6 +30,7 @@
 enum {
     PORTS_A_PAGE = 64,  /* of 128 bytes each at most */
     QUEUES_A_PAGE = 12, /* of 16 entries with 40 bytes each */
+    EXPLAINED = 8192,   /* bytes of text: two for each of 40 layers, and what is said of them, are less */
     NAME_SIZE = 48,
     LINE_SIZE = RTE_TEL_MAX_STRING_LEN
 };
@@ -282,6 +285,69 @@ static int show_moves(const char *command, const char *params, struct rte_tel_da
     return error;
 }
 
+/* ---- /flowq/explain ---- */
+
+/* Line by line: a string in a reply is short. */
+static void add_text(struct rte_tel_data *reply, char *text)
+{
+    char *rest = text;
+
+    for (uint32_t i = 0; rest != NULL && *rest != '\0'; i++) {
+        char name[NAME_SIZE], line[LINE_SIZE];
+        snprintf(name, sizeof(name), "line_%02" PRIu32, i);
+        snprintf(line, sizeof(line), "%s", strsep(&rest, "\n"));
+        real.telemetry_string(reply, name, line);
+    }
+}
+
+static void add_explanation(struct rte_tel_data *reply, const struct flowq_explanation *why)
+{
+    char text[EXPLAINED], id[NAME_SIZE];
+
+    real.telemetry_start(reply);
+    if (why->decision.qid != FLOWQ_DROP)
+        add(reply, "", "queue", why->decision.qid);
+    real.telemetry_string(reply, "reason", flowq_reason_name(why->decision.reason));
+    if (why->fallback != FLOWQ_DROP)
+        add(reply, "", "fallback_queue", why->fallback);
+    if (why->id != 0) {
+        snprintf(id, sizeof(id), "0x%016" PRIx64, why->id);
+        real.telemetry_string(reply, "flow", id);
+    }
+    if (why->bound) {
+        add(reply, "", "bound_queue", why->bound_qid);
+        add(reply, "", "bound_queue_in_use", why->bound_in_use);
+        add(reply, "", "bound_age_ms", why->bound_age_ms);
+        real.telemetry_string(reply, "bound_class", flowq_class_name(why->bound_cls));
+    }
+    if (flowq_explanation_print(text, sizeof(text), why) > 0)
+        add_text(reply, text);
+}
+
+static int explain(const char *command, const char *params, struct rte_tel_data *reply)
+{
+    struct flowq_explanation why = {.size = sizeof(why)};
+    struct question question;
+    uint32_t index, connections;
+    int device;
+    char number[NAME_SIZE], path[LINE_SIZE];
+    size_t length = params == NULL ? 0 : strcspn(params, ",");
+
+    (void)command;
+    if (length == 0 || length >= sizeof(number) || params[length] == '\0')
+        return -EINVAL;
+    snprintf(number, sizeof(number), "%.*s", (int)length, params);
+    if (!read_numbers(number, &index, 1) || !question_read(&question, params + length + 1))
+        return -EINVAL;
+    struct port *port = find(index, path, &device, &connections);
+    if (port == NULL)
+        return -ENOENT;
+    int error = flowq_rx_explain(port->vm, &(struct flowq_pkt){.data = question.bytes, .len = question.len}, &why);
+    if (error == 0)
+        add_explanation(reply, &why);
+    return error;
+}
+
 /* ---- Start ---- */
 
 /* RTE_PROC_PRIMARY is 0. A secondary process has no telemetry of its own that would be read. */
@@ -303,6 +369,8 @@ static void start(void)
         error = real.telemetry_register("/flowq/queues", show_queues, "Its queues. Parameters: its number, first queue");
     if (error == 0)
         error = real.telemetry_register("/flowq/moves", show_moves, "Its flows that change queues most. Parameter: its number");
+    if (error == 0)
+        error = real.telemetry_register("/flowq/explain", explain, "Why a packet goes where it goes. Parameters: number, packet");
     if (error == 0)
         error = real.telemetry_register("/flowq/save", save_all, "Saves the flows of all, where FLOWQ_VHOST has state=FOLDER");
     if (error != 0)
