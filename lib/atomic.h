@@ -121,6 +121,16 @@ static inline void cpu_relax(void)
 #endif
 }
 
+/* Lets other threads have the processor. */
+static __attribute__((noinline, unused)) void spin_offer(void)
+{
+#ifdef FLOWQ_SCHED
+    sched_give_up();
+#else
+    sched_yield();
+#endif
+}
+
 /* ---- A lock for a few instructions; zero is unlocked ----------------------------------------------------------------------- */
 
 struct spin {
@@ -141,15 +151,29 @@ static inline bool spin_try_for(struct spin *s, unsigned tries)
     return false;
 }
 
-/* The same out of a budget that several locks share: once it is spent, each is tried once. */
+/* So many of a budget's tries, its last ones, are made after the processor was offered: whoever holds a lock for so long has lost
+   its own, maybe to us. Of first notes by four threads on two processors, one in 300 found a lock busy where none was offered,
+   one in 7000 with 4, one in 100000 with 8. */
+#define SPIN_OFFERS 8
+
+/* Takes one try from a budget that several locks share; false: it is spent. */
+static inline bool spin_another_try(uint32_t *tries_left)
+{
+    if (*tries_left == 0)
+        return false;
+    if (--*tries_left < SPIN_OFFERS)
+        spin_offer();
+    else
+        cpu_relax();
+    return true;
+}
+
+/* The same out of such a budget: once it is spent, each lock is tried once. */
 static inline bool spin_try_within(struct spin *s, uint32_t *tries_left)
 {
-    while (!spin_try(s)) {
-        if (*tries_left == 0)
+    while (!spin_try(s))
+        if (!spin_another_try(tries_left))
             return false;
-        --*tries_left;
-        cpu_relax();
-    }
     return true;
 }
 
@@ -157,7 +181,7 @@ static inline bool spin_try_within(struct spin *s, uint32_t *tries_left)
 static inline void spin_lock(struct spin *s)
 {
     while (!spin_try_for(s, 128))
-        sched_yield();
+        spin_offer();
 }
 
 static inline void spin_unlock(struct spin *s) { u32_store_release(&s->held, 0); }

@@ -38,7 +38,7 @@
  *   T-B  Whoever puts a flow into its second line counts it in the home line's service word first, and takes it from the home
  *        slot last. A reader looks at the slots of the home line, then (acquire) at the service word: if it missed the flow
  *        because it left, it sees it counted, and looks at the second line. Flows never move back, so there is no third place.
- *   T-C  Filling a line from a vector register only filters: the slot found is read again as an atomic, and compared again.
+ *   T-C  A vector load of a line only filters: the slot found is read again as an atomic, and compared again.
  *   T-D  A shard that splits is frozen slot by slot and copied into two new ones; the directory names the new ones (each entry:
  *        one exchange, seq_cst) before any note can write to them; the old one stays as it was, whole, for readers that came
  *        before. As long as there is one shard only, the word `only_shard` saves readers the directory: it is cleared,
@@ -65,8 +65,9 @@
  * PROGRESS: look-ups are wait-free. A refresh or rebind takes no lock and retries only when another thread changed the same flow;
  * but one that meets its flow frozen, while that is being moved, tries the lock of the shard, to come again when it has been
  * moved. Inserts try the locks, too. Both give up when the call's tries are spent, or when a note has started again NOTE_TRIES
- * times (S12): a thread that loses its processor while it holds a lock makes others say FLOWQ_NOTE_BUSY, for as long, and wait
- * once a call: newcomers of an eighth of one shard if it was inserting, of the shard if it was splitting it.
+ * times (S12): a thread that loses its processor while it holds a lock makes others wait, once a call, offer theirs a few times
+ * (atomic.h), and then say FLOWQ_NOTE_BUSY: newcomers of an eighth of one shard if it was inserting, of the shard if it was
+ * splitting it.
  *
  * Bucketised hashing with a per-bucket overflow count: Breslow et al., "Horton Tables", 2016. Growth by splitting behind a
  * directory: Fagin et al., "Extendible Hashing", 1979.
@@ -325,12 +326,9 @@ static inline bool shard_try(struct shard_head *head)
 /* The data path's way (spin_try_within). */
 static inline bool shard_try_within(struct shard_head *head, uint32_t *tries_left)
 {
-    while (!shard_try(head)) {
-        if (*tries_left == 0)
+    while (!shard_try(head))
+        if (!spin_another_try(tries_left))
             return false;
-        --*tries_left;
-        cpu_relax();
-    }
     return true;
 }
 
@@ -368,12 +366,10 @@ static inline bool part_is_held(const struct shard_head *head, uint32_t line)
 static inline bool part_try_within(struct shard_head *head, uint32_t line, uint32_t *tries_left)
 {
     while (!part_try(head, line))
-        do {
-            if (*tries_left == 0)
+        do
+            if (!spin_another_try(tries_left))
                 return false;
-            --*tries_left;
-            cpu_relax();
-        } while (part_is_held(head, line));
+        while (part_is_held(head, line));
     return true;
 }
 
@@ -431,7 +427,7 @@ struct table_sizes {
 
 /* Lowest bit of the tag for so many queue pairs. */
 uint64_t table_tag_low(uint32_t max_queue_pairs);
-/* sole: where the table shall keep that pointer. Returns 0 or -ENOMEM. */
+/* only_shard: where the table shall keep that pointer (T-D). Returns 0 or -ENOMEM. */
 int table_init(struct table *t, const struct table_sizes *sizes, const struct memory *memory, atomic_ptr *only_shard);
 /* Frees all, retired or not. */
 void table_fini(struct table *t);
@@ -440,8 +436,8 @@ void table_move(struct table *to, struct table *from, atomic_ptr *only_shard);
 /* table_reclaim() of a table that nobody else has ever seen: at once. */
 void table_reclaim_unseen(struct table *t);
 
-/* Tries for locks that a call on the data path has, one packet or a burst: as long as a split takes, some tens of microseconds.
- */
+/* Tries for locks that a call on the data path has, one packet or a burst: as long as a split takes, some tens of microseconds, and
+   then SPIN_OFFERS more. */
 #define TABLE_TRIES 2048
 
 /* Memory that a split or merge is short of. */

@@ -16,6 +16,13 @@
 #define MAC_4        "450000000001 020000110002 " /* as IPv4 */
 #define MAC_0        "020000000001 020000110002 " /* as a control word */
 
+/* A frame that IPv6 could begin as well: of so many bytes, TCP, from 2001:2:...; and what of the payload is its destination's first
+   group, from byte 10 on, is the same in each of these. */
+#define LIKE_6(bytes, type) "62000000 " bytes " 0601 2001 0002 " type " "
+#define LIKE_6_HELD4        "4500 0000 36eb 0000 40 11 3000 0a000001 0a000002 "
+#define LIKE_6_HELD6        "60000000 05dc 11 40 20010000 00000000 00000000 00000001 20010000 00000000 00000000 00000002 "
+#define LIKE_6_ENDS         "2000 0000 0000 0000 0000 0000 0000 0000 0007 0009 "
+
 START_TEST(test_labels)
 {
     static const struct example table[] = {
@@ -62,10 +69,10 @@ START_TEST(test_pseudowires)
         EXAMPLE("with a sequence number", MPLS "0000abcd" MAC_6 "0800" HELD4 UDP, "flow 4/17 1:7>2:9"),
         EXAMPLE("without", MPLS MAC_0 "0800" HELD4 UDP, "flow 4/17 1:7>2:9"),
         EXAMPLE("without, as if IPv6", MPLS MAC_6 "0800" HELD4 UDP, "flow 4/17 1:7>2:9"),
-        EXAMPLE("without, as if IPv6 of this length", MPLS "620000000001 060100110002 0800" HELD4 UDP, "flow 4/17 1:7>2:9"),
+        EXAMPLE("without, as if IPv6 of this length", MPLS LIKE_6("0001", "0800") LIKE_6_HELD4 UDP, "flow 4/17 1:7>2:9"),
         EXAMPLE("without, as if IPv4", MPLS MAC_4 "0800" HELD4 UDP, "flow 4/17 1:7>2:9"),
         EXAMPLE("IPv6 inside", MPLS MAC_6 "86dd" HELD6("0008") UDP, "flow 6/17 1:7>2:9"),
-        EXAMPLE("IPv6 inside, cut", MPLS "6200000005dc 060100110002 86dd" HELD6("05dc") UDP, "flow 6/17 1:7>2:9"),
+        EXAMPLE("IPv6 inside, cut", MPLS LIKE_6("05dc", "86dd") LIKE_6_HELD6 UDP, "flow 6/17 1:7>2:9"),
         EXAMPLE("tags inside", MPLS CONTROL_WORD MAC_0 "88a8 0005 8100 0006 0800" HELD4 UDP, "flow 4/17 1:7>2:9 vlan 5 6",
                 .key_vlan = true),
         EXAMPLE("tags outside do not count", ETH("8100") "0005 8847 00010140" MAC_6 "0800" HELD4 UDP, "flow 4/17 1:7>2:9",
@@ -76,7 +83,21 @@ START_TEST(test_pseudowires)
                 MPLS CONTROL_WORD MAC_0 "0800 4500 0000 0000 0000 40 04 66f8 0a000001 0a000002" INNER4("11") UDP,
                 "flow 4/17 3:7>4:9"),
         EXAMPLE("ARP inside", MPLS CONTROL_WORD MAC_0 "0806 0001", "spread 16 0 0 0"),
-        EXAMPLE("ARP inside, as if IPv6", MPLS "6200000005dc 060100110002 0806 0001" V6("01") V6("02"), "spread 16 0 0 0"),
+        EXAMPLE("ARP inside, as if IPv6", MPLS LIKE_6("05dc", "0806") "0001 0800 0604 0001 0000 " LIKE_6_ENDS, "spread 16 0 0 0"),
+        EXAMPLE("labels inside, as if IPv6", MPLS LIKE_6("05dc", "8847") "00010140 0000 0000 0000 " LIKE_6_ENDS,
+                "spread 16 0 0 0"),
+        EXAMPLE("upstream labels inside, as if IPv6", MPLS LIKE_6("05dc", "8848") "00010140 0000 0000 0000 " LIKE_6_ENDS,
+                "spread 16 0 0 0"),
+        EXAMPLE("PPPoE inside, as if IPv6", MPLS LIKE_6("05dc", "8864") "1100 0001 0000 0000 0000 " LIKE_6_ENDS,
+                "spread 16 0 0 0"),
+        EXAMPLE("PPPoE's discovery inside, as if IPv6", MPLS LIKE_6("05dc", "8863") "1109 0000 0000 0000 0000 " LIKE_6_ENDS,
+                "spread 16 0 0 0"),
+        EXAMPLE("IPv6, as if anything were inside", MPLS LIKE_6("05dc", "8899") "1109 0000 0000 0000 0000 " LIKE_6_ENDS,
+                "flow 6/6 0:7>0:9"),
+        EXAMPLE("IPv6, as if ARP of others were inside", MPLS LIKE_6("05dc", "0806") "0006 0800 0604 0001 0000 " LIKE_6_ENDS,
+                "flow 6/6 0:7>0:9"),
+        EXAMPLE("IPv6, as if PPPoE of another version were inside",
+                MPLS LIKE_6("05dc", "8864") "2100 0001 0000 0000 0000 " LIKE_6_ENDS, "flow 6/6 0:7>0:9"),
         EXAMPLE("a wrong checksum inside", MPLS MAC_6 "0800" IPV4("11") UDP, "spread 16 0 0 0"),
         EXAMPLE("type and version inside differ", MPLS MAC_6 "86dd" HELD4 UDP, "spread 16 0 0 0"),
         EXAMPLE("PPPoE inside", MPLS MAC_6 "8864 1100 0001 001e 0021" HELD4 UDP, "spread 16 0 0 0"),

@@ -109,18 +109,23 @@ static void count_tunnels(const struct random_packet *p, const struct parse_resu
     }
 }
 
-/* Counts what follows IPv6 right behind Ethernet. */
-static void count_next(const struct random_packet *p, long next[UINT8_MAX + 1])
+/* Counts what follows IP right behind Ethernet: next[0] IPv4, next[1] IPv6. */
+static void count_next(const struct random_packet *p, long next[2][UINT8_MAX + 1])
 {
-    if (p->flags == 0 && p->len > 20 && p->bytes[12] == 0x86 && p->bytes[13] == 0xdd)
-        next[p->bytes[20]]++;
+    if (p->flags != 0 || p->len <= 23)
+        return;
+    unsigned type = (unsigned)p->bytes[12] << 8 | p->bytes[13];
+    if (type == 0x0800)
+        next[0][p->bytes[23]]++;
+    else if (type == 0x86dd)
+        next[1][p->bytes[20]]++;
 }
 
 START_TEST(test_random)
 {
     struct rng rng = {.state = seed};
     long n = seed_long() ? 20000000 : 500000, kinds[PARSE_SPREAD + 1] = {0}, firsts[3] = {0}, flags[7] = {0}, plain = 0;
-    long sizes[KEY_MAX_WORDS + 1] = {0}, tunnels[32] = {0}, next[UINT8_MAX + 1] = {0};
+    long sizes[KEY_MAX_WORDS + 1] = {0}, tunnels[32] = {0}, next[2][UINT8_MAX + 1] = {{0}};
     for (long i = 0; i < n; i++) {
         struct random_packet p;
         struct parse_rules rules;
@@ -155,8 +160,12 @@ START_TEST(test_random)
         ck_assert_msg(flags[i] > n / 200, "flag %u only %ld times", i, flags[i]);
     /* By chance, as any other number, a thirtieth of this. */
     for (unsigned i = 0; i < MODEL_N_EXTENSIONS; i++)
-        ck_assert_msg(next[model_extensions[i]] > n / 1000, "extension header %u: %ld times", model_extensions[i],
-                      next[model_extensions[i]]);
+        ck_assert_msg(next[1][model_extensions[i]] > n / 1000, "extension header %u: %ld times", model_extensions[i],
+                      next[1][model_extensions[i]]);
+    for (unsigned i = 0; i < 2 * MODEL_N_PORTS; i++) {
+        long times = next[i & 1][model_ports[i / 2]];
+        ck_assert_msg(times > n / 1000, "IPv%u with protocol %u: %ld times", i & 1 ? 6 : 4, model_ports[i / 2], times);
+    }
     for (unsigned i = 0; CONFIG_TUNNELS >> i; i++)
         ck_assert_msg(tunnels[i] > n / 8 / 10000, "FLOWQ_TUNNEL_* 1 << %u only %ld times", i, tunnels[i]);
 }

@@ -21,6 +21,7 @@
 #include "frames.h"
 #include "runner.h"
 #include "seed.h"
+#include "vm.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
@@ -52,6 +53,7 @@ static void on_forbidden(int signal, siginfo_t *info, void *context)
 
 static const int no_calls[] = {-1};
 static const int memory_calls[] = {SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise, SYS_futex, -1};
+static const int yield_call[] = {SYS_sched_yield, -1};
 static const int lock_calls[] = {SYS_futex, SYS_sched_yield, -1};
 static const int wait_calls[] = {SYS_sched_yield, SYS_clock_nanosleep, -1};
 static const int random_calls[] = {SYS_brk,     SYS_mmap,  SYS_munmap,    SYS_mremap, SYS_mprotect,
@@ -194,6 +196,18 @@ static void noting_with_room_for_all(void)
     note_all(0, FLOWS);
     for (unsigned i = 0; i < 10; i++)
         flowq_vm_maintain(vm);
+}
+
+/* A note offers its processor to whoever holds a lock for so long (S12), and makes no other call. */
+static void noting_while_a_lock_is_held(void)
+{
+    struct flowq_pkt known = frame_pkt(&tx[0]), fresh = frame_pkt(&tx[1]);
+    create(0, false);
+    flowq_tx_note(vm, &known, 1);
+    spin_lock(&shard_head(&vm->table, table_shard(&vm->table, 0))->lock); /* there is one shard */
+    allow_only(yield_call, 0);
+    if (flowq_tx_note(vm, &known, 2) != FLOWQ_NOTE_MOVED || flowq_tx_note(vm, &fresh, 2) != FLOWQ_NOTE_BUSY)
+        _exit(9);
 }
 
 static void noting(void)
@@ -385,6 +399,7 @@ static const struct {
     {"steering by the default clock", steering_by_the_default_clock, 0},
     {"sections", sections, 0},
     {"noting with room for all", noting_with_room_for_all, 0},
+    {"noting while a lock is held", noting_while_a_lock_is_held, 0},
     {"noting", noting, 0},
     {"looking", looking, 0},
     {"setting", setting, 0},

@@ -90,12 +90,12 @@ static struct found as_first(struct found f, const struct flow *flow, long long 
 }
 
 const uint8_t model_extensions[MODEL_N_EXTENSIONS] = {0, 43, 44, 51, 60, 135};
+const uint8_t model_ports[MODEL_N_PORTS] = {6, 17, 33, 132, 136};
 
 /* Whether nothing that a first fragment shows could make the key another one. */
 static bool key_is_whole(struct flow flow, struct where w)
 {
-    static const uint8_t ports[] = {6, 17, 33, 132, 136};
-    if (memchr(ports, flow.protocol, sizeof(ports)))
+    if (memchr(model_ports, flow.protocol, MODEL_N_PORTS))
         return false;
     if (flow.version == 6 && memchr(model_extensions, flow.protocol, MODEL_N_EXTENSIONS))
         return false;

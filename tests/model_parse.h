@@ -25,6 +25,9 @@ extern struct model_trace model_trace;
 /* Extension headers of IPv6. */
 #define MODEL_N_EXTENSIONS 6
 extern const uint8_t model_extensions[MODEL_N_EXTENSIONS];
+/* Protocols whose header begins with two ports. */
+#define MODEL_N_PORTS 5
+extern const uint8_t model_ports[MODEL_N_PORTS];
 
 /* Whether two results agree in all that parse_packet() defines. */
 bool parse_result_equal(const struct parse_result *a, const struct parse_result *b);
