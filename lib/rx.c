@@ -13,10 +13,12 @@
  *
  * What a large burst prepares is most of what a small one would cost. So plain packets go the same way without it: one packet
  * without a batch (rx_one), up to BATCH_FEW by one function for both stages (rx_few), out of the vm's first cache line; a view of
- * the vm is made when one of them is missed. If one is not plain, all go the long way (rx_burst).
+ * the vm is made when one of them is missed. If one is not plain, all go the long way (rx_burst); so do all of a vm whose flows
+ * move in order, which first reads what such a call is measured by (rx_begins). Flows that move then look like flows whose queue
+ * is off, up to answer.c (ordered.h).
  *
- * Bursts for several vms: rx_vms.c. What the VM sends: tx.c. Steering writes nothing but the cache of fragments, the tables of a
- * hash key that is used for the first time (toeplitz.c), and counters.
+ * Bursts for several vms: rx_vms.c. What the VM sends: tx.c. Steering writes nothing but the moves of such flows, the cache of
+ * fragments, the tables of a hash key that is used for the first time (toeplitz.c), and counters.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -31,6 +33,7 @@ static inline bool rx_single_queue(struct flowq_vm *vm, const struct thread *thr
 static inline __attribute__((always_inline)) void rx_batches(const struct vm_view *v, const struct flowq_pkt *pkts, size_t n,
                                                              uint16_t *qids, struct flowq_decision *out);
 static void rx_fill(uint16_t *qids, size_t n, uint16_t qid);
+static inline uint8_t rx_begins(const struct flowq_vm *vm, struct caller *by);
 static void rx_enter(struct thread *thread);
 static void rx_leave(struct thread *thread);
 
@@ -98,6 +101,17 @@ static inline __attribute__((always_inline)) void rx_batches(const struct vm_vie
     }
 }
 
+/* What a call for a vm with special modes does first: it reads the clock of moves (O1), and takes tails (O3). The modes. */
+static inline uint8_t rx_begins(const struct flowq_vm *vm, struct caller *by)
+{
+    uint8_t modes = u8_load_relaxed(&vm->queues.modes);
+    if (modes & QUEUES_ORDERED) {
+        by->began = ordered_began();
+        ordered_take_tails(&vm->ordered, by->stripe);
+    }
+    return modes;
+}
+
 static void rx_enter(struct thread *thread)
 {
     if (thread)
@@ -113,9 +127,10 @@ static void rx_leave(struct thread *thread)
 static __attribute__((noinline)) void rx_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
 {
     struct thread *thread = thread_self();
+    struct caller by = caller_of(thread);
     uint16_t qid;
     uint8_t reason;
-    if (queues_rss_active(&vm->queues) && rss_steer(vm, thread, pkts, n, qids, NULL))
+    if (queues_begin_apart(&vm->queues) && (rx_begins(vm, &by) & QUEUES_RSS) && rss_steer(vm, thread, pkts, n, qids, NULL))
         return;
     if (rx_single_queue(vm, thread, n, &qid, &reason)) {
         rx_fill(qids, n, qid);
@@ -123,7 +138,7 @@ static __attribute__((noinline)) void rx_burst(struct flowq_vm *vm, const struct
     }
     struct vm_view v;
     rx_enter(thread);
-    vm_view_fill(&v, vm, caller_of(thread));
+    vm_view_fill(&v, vm, by);
     rx_batches(&v, pkts, n, qids, NULL);
     rx_leave(thread);
     vm_count_answers(vm, &v.tally, qids, n);
@@ -196,7 +211,7 @@ static uint16_t rx_one(struct flowq_vm *vm, const struct flowq_pkt *pkt)
     struct thread *thread = thread_self();
     uint64_t word[5];
     uint16_t qid;
-    if (thread && queues_by_flow(&vm->queues)) {
+    if (thread && queues_by_flow_alone(&vm->queues)) {
         enum plain plain = plain_read(pkt, u64_load_relaxed(&vm->udp_filter), false, word);
         if (plain != PLAIN_NOT)
             return rx_plain(vm, thread, pkt, vm_hash_plain(vm, plain, word));
@@ -217,13 +232,13 @@ static __attribute__((noinline)) void rx_few_missed(struct flowq_vm *vm, const s
     rx_answer(loops_best(), &v, b, n, missed, qids);
 }
 
-/* False: they are none or too many, or one is not plain, or more than flows decides; and nothing has been done. Reasons, for who
-   wants them, begin as a batch's. */
+/* False: they are none or too many, or one is not plain, or more than flows decides, or they move in order; and nothing has been
+   done. Reasons, for who wants them, begin as a batch's. */
 static inline __attribute__((always_inline)) bool rx_few_to(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n,
                                                             uint16_t *qids, struct batch *b)
 {
     struct thread *thread = thread_self();
-    if (n - 1 >= BATCH_FEW || !thread || !queues_by_flow(&vm->queues))
+    if (n - 1 >= BATCH_FEW || !thread || !queues_by_flow_alone(&vm->queues))
         return false;
     const struct tally tally = stats_tally(&vm->stats, thread);
     thread_enter(thread);
@@ -247,21 +262,26 @@ static bool rx_few(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, 
 
 /* ---- With reasons and hashes ----------------------------------------------------------------------------------------------- */
 
-static void rx_decide(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts, size_t n,
-                      struct flowq_decision *out)
+/* True: it has added the hashes, too. */
+static __attribute__((noinline)) bool rx_decide(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts,
+                                                size_t n, struct flowq_decision *out)
 {
+    struct caller by = caller_of(thread);
     struct flowq_decision same = {.qid = 0};
     uint16_t qids[BATCH];
+    if (queues_begin_apart(&vm->queues) && (rx_begins(vm, &by) & QUEUES_RSS) && rss_steer(vm, thread, pkts, n, NULL, out))
+        return true;
     if (rx_single_queue(vm, thread, n, &same.qid, &same.reason)) {
         for (size_t i = 0; i < n; i++)
             out[i] = same;
-        return;
+        return false;
     }
     struct vm_view v;
     rx_enter(thread);
-    vm_view_fill(&v, vm, caller_of(thread));
+    vm_view_fill(&v, vm, by);
     rx_batches(&v, pkts, n, qids, out);
     rx_leave(thread);
+    return false;
 }
 
 static bool rx_decide_few(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, struct flowq_decision *out)
@@ -280,10 +300,8 @@ void flowq_rx_decide_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, si
 {
     require(vm && (n == 0 || (pkts && out)));
     struct thread *thread = thread_self();
-    if (queues_rss_active(&vm->queues) && rss_steer(vm, thread, pkts, n, NULL, out))
+    if (!rx_decide_few(vm, pkts, n, out) && rx_decide(vm, thread, pkts, n, out))
         return;
-    if (!rx_decide_few(vm, pkts, n, out))
-        rx_decide(vm, thread, pkts, n, out);
     if (ptr_load_acquire(&vm->virtio.reports) != NULL)
         rss_add_reports(vm, thread, pkts, n, out);
 }

@@ -94,10 +94,11 @@ static void rx_vms_count_by_queue(const struct receivers *to, unsigned n, const 
 static inline __attribute__((always_inline)) void rx_vms_steer(const struct loops *loops, const struct thread *thread,
                                                                struct flowq_vm *const *vms, const struct flowq_pkt *pkts,
                                                                unsigned n, uint16_t *qids, struct batch *b,
-                                                               struct flowq_decision *out)
+                                                               struct flowq_decision *out, uint64_t began)
 {
-    const struct receivers to = {.vms = vms, .by = caller_of(thread)};
+    struct receivers to = {.vms = vms, .by = caller_of(thread)};
     bool counted;
+    to.by.began = began;
     batch_begin(b, pkts);
     for (unsigned i = 0; i < n; i++) {
         rx_vms_fetch(vms[i], to.by);
@@ -127,12 +128,12 @@ static unsigned rx_vms_by_flow(struct flowq_vm *const *vms, const struct batch *
 
 /* The same, with reasons and hashes: where flows decide, hashes come afterwards (rss.h), as in flowq_rx_decide_burst(). */
 static void rx_vms_decide(const struct loops *loops, struct thread *thread, struct flowq_vm *const *vms,
-                          const struct flowq_pkt *pkts, unsigned n, struct flowq_decision *out)
+                          const struct flowq_pkt *pkts, unsigned n, struct flowq_decision *out, uint64_t began)
 {
     uint16_t qids[BATCH];
     struct batch b;
     memset(b.reason, FLOWQ_REASON_BOUND, sizeof(b.reason));
-    rx_vms_steer(loops, thread, vms, pkts, n, qids, &b, out);
+    rx_vms_steer(loops, thread, vms, pkts, n, qids, &b, out, began);
     for (unsigned i = 0, m; i < n; i += m) {
         m = 1;
         if (b.kind[i] == BATCH_RSS)
@@ -146,20 +147,21 @@ static void rx_vms_decide(const struct loops *loops, struct thread *thread, stru
 }
 
 static __attribute__((noinline)) void rx_vms_batch(const struct loops *loops, struct thread *thread, struct flowq_vm *const *vms,
-                                                   const struct flowq_pkt *pkts, unsigned n, uint16_t *qids)
+                                                   const struct flowq_pkt *pkts, unsigned n, uint16_t *qids, uint64_t began)
 {
     struct batch b;
-    rx_vms_steer(loops, thread, vms, pkts, n, qids, &b, NULL);
+    rx_vms_steer(loops, thread, vms, pkts, n, qids, &b, NULL, began);
 }
 
 /* ---- A burst --------------------------------------------------------------------------------------------------------------- */
 
+/* For one vm, whose moves, if they are in order, must not take this for a call of its own (O2). */
 static bool rx_vms_alike(struct flowq_vm *const *vms, unsigned n)
 {
     unsigned i = 1;
     while (i < n && vms[i] == vms[0])
         i++;
-    return i >= n;
+    return i >= n && !ordered_is_on(&vms[0]->ordered);
 }
 
 /* For one vm, from packet `at` on. */
@@ -177,19 +179,24 @@ static inline __attribute__((always_inline)) void rx_vms_burst(struct flowq_vm *
 {
     struct thread *thread = thread_self();
     const struct loops *loops = loops_best();
+    uint64_t began = 0;
     if (thread)
         thread_enter(thread);
     for (size_t i = 0; i < n; i += BATCH) {
         unsigned m = batch_size(n, i);
-        if (rx_vms_alike(vms + i, m))
+        if (rx_vms_alike(vms + i, m)) {
             rx_vms_one(vms[i], pkts, i, m, to);
-        else if (!thread)
+            continue;
+        }
+        if (began == 0)
+            began = ordered_began(); /* which is not 0; for all that is left, and before it were no words of vms that need it */
+        if (!thread)
             for (unsigned j = 0; j < m; j++)
                 rx_vms_one(vms[i + j], pkts, i + j, 1, to);
         else if (to.out)
-            rx_vms_decide(loops, thread, vms + i, pkts + i, m, to.out + i);
+            rx_vms_decide(loops, thread, vms + i, pkts + i, m, to.out + i, began);
         else
-            rx_vms_batch(loops, thread, vms + i, pkts + i, m, to.qids + i);
+            rx_vms_batch(loops, thread, vms + i, pkts + i, m, to.qids + i, began);
     }
     if (thread)
         thread_leave(thread);

@@ -91,6 +91,9 @@ void stats_read(struct flowq_vm *vm, enum counter which, struct flowq_stats *s)
     case COUNTER_loaded:
         s->loaded = u64_load_relaxed(&vm->n_loaded);
         break;
+    case COUNTER_ordered_pending:
+        s->ordered_pending = ordered_n_pending(&vm->ordered);
+        break;
     case COUNTERS_VM_END: /* those of queues */
     case COUNTER_QUEUE_noted:
     case COUNTER_QUEUE_steered:

@@ -72,7 +72,7 @@ static inline uint64_t tx_idle(const struct flowq_vm *vm, uint32_t qid, uint64_t
 }
 
 /* Field by field, as a view is filled. */
-FIELDS_ARE(struct note_context, 104);
+FIELDS_ARE(struct note_context, 112);
 FIELDS_ARE(struct note_ages, 20);
 static inline __attribute__((always_inline)) void tx_context_fill(struct note_context *c, struct flowq_vm *vm,
                                                                   const struct tally tally, uint32_t qid, uint64_t now_ns,
@@ -82,6 +82,7 @@ static inline __attribute__((always_inline)) void tx_context_fill(struct note_co
     FIELD_STORE(c->table, &vm->table);
     FIELD_STORE(c->queues, &vm->queues);
     FIELD_STORE(c->implied, &vm->implied);
+    FIELD_STORE(c->ordered, vm->moves);
     FIELD_STORE(c->tally.counter, tally.counter);
     FIELD_STORE(c->tally.shared, tally.shared);
     FIELD_STORE(c->ages.tick_shift, tick_shift);
@@ -112,6 +113,7 @@ static void tx_mark_noted(const struct flowq_vm *vm, const struct note_context *
 
 static inline void tx_count(const struct flowq_vm *vm, const struct tally tally, uint32_t qid, uint32_t outcome, size_t n)
 {
+    outcome &= FLOWQ_NOTE_OUTCOME;
     tally_add(&tally, STAT_NOTE + outcome, n);
     vm_count_noted(vm, &tally, qid, outcome, n);
 }
@@ -134,6 +136,8 @@ static __attribute__((noinline)) uint32_t tx_note_general(const struct flowq_vm 
     if (s->flags == NOTE_NOTHING)
         return s->outcome;
     const enum note_kind kind = note_strongest(s->flags);
+    if (__builtin_expect(c->ordered != NULL, 0))
+        return note_flow(c, s->lookup.hash, special_tx_spread(vm, pkt), kind);
     uint32_t spread = note_begins(kind) ? special_tx_spread(vm, pkt) : 0;
     if (tx_missed(s))
         return note_missed(c, s->lookup.line, s->lookup.hash, spread, kind);

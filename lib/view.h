@@ -17,11 +17,12 @@
 struct caller {
     bool registered;
     uint32_t stripe; /* of its counters */
+    uint64_t began;  /* where moves are in order: ordered_began(), before any word was looked at */
 };
 
 static inline struct caller caller_of(const struct thread *thread)
 {
-    return (struct caller){thread != NULL, stats_stripe(thread)};
+    return (struct caller){thread != NULL, stats_stripe(thread), 0};
 }
 
 /* Loops take it by value, so that the compiler keeps it in registers; through a pointer it would be loaded again after each
@@ -34,6 +35,7 @@ struct vm_view {
     uint32_t line_mask, queue_mask;
     const atomic_u64 *in_use; /* the queues' */
     uint64_t udp_filter, tag_mask, least_hash;
+    uint64_t began; /* the caller's */
     struct tally tally;
 };
 
@@ -49,6 +51,7 @@ static inline __attribute__((always_inline)) struct vm_view vm_view_after_line(s
         .line_mask = vm->line_mask,
         .queue_mask = vm->queue_mask,
         .in_use = queues_bits(&vm->queues),
+        .began = by.began,
         .tally = stats_tally_in(&vm->stats, by.stripe),
     };
 }
@@ -81,7 +84,7 @@ static inline __attribute__((always_inline)) struct vm_view vm_view_of(struct fl
     _Static_assert(sizeof(void *) != 8 || sizeof(type) == (bytes), "a new field is stored where the others are")
 
 /* The same in memory, for those who take a pointer to it. */
-FIELDS_ARE(struct vm_view, 88);
+FIELDS_ARE(struct vm_view, 96);
 FIELDS_ARE(struct tally, 16);
 static inline __attribute__((always_inline)) void vm_view_fill(struct vm_view *to, struct flowq_vm *vm, const struct caller by)
 {
@@ -96,6 +99,7 @@ static inline __attribute__((always_inline)) void vm_view_fill(struct vm_view *t
     FIELD_STORE(to->udp_filter, v.udp_filter);
     FIELD_STORE(to->tag_mask, v.tag_mask);
     FIELD_STORE(to->least_hash, v.least_hash);
+    FIELD_STORE(to->began, v.began);
     FIELD_STORE(to->tally.counter, v.tally.counter);
     FIELD_STORE(to->tally.shared, v.tally.shared);
 }

@@ -14,6 +14,7 @@
 #include "implied.h"
 #include "memory.h"
 #include "note.h"
+#include "ordered.h"
 #include "ports.h"
 #include "queue.h"
 #include "stats.h"
@@ -51,6 +52,8 @@ struct flowq_vm {
     struct virtio virtio;
     struct frags frags;
     struct implied implied;
+    struct ordered ordered;
+    struct ordered *moves; /* the same, if flows move in order; NULL */
     struct note_ages ages; /* fixed at creation; but active and idle are settings */
     bool can_rebind_late;  /* made with a rebind_min: shards have a plane */
     uint64_t clock_resolution_ns;
