@@ -442,24 +442,19 @@ static uint32_t ordered_update_pending(const struct note_context *c, const struc
     return u64_cas(&m->step, &step, elsewhere) ? FLOWQ_NOTE_MOVED | ordered_outcome(from) : NOTE_AGAIN;
 }
 
-/* The move is over, but the word names it still. */
-static uint32_t ordered_update_ended(const struct note_context *c, const struct place *p, uint64_t hash, uint32_t spread,
-                                     uint32_t kind, struct ordered_move *m, uint64_t step)
+/* The move is over, but the word names it still: who ends it is at work, or could not finish. The flow leaves from where it ended
+   only when the word says so: the place may go to another move, under which the word would look the same (O4). */
+static uint32_t ordered_update_ended(const struct note_context *c, const struct place *p, uint32_t kind, struct ordered_move *m,
+                                     uint64_t step)
 {
-    if (ordered_from(step) == c->qid) {
-        bool written = ordered_write(c, p, kind, word_queue(c->table, p->word));
-        ordered_finish_again(c->table, c->ordered, m, step);
-        return written ? FLOWQ_NOTE_REFRESHED : NOTE_AGAIN;
-    }
-    uint32_t outcome = ordered_start(c, p, hash, spread, kind, ordered_from(step));
-    if (outcome != NOTE_AGAIN && ordered_phase(step) == ORDERED_ENDED)
-        (void)u64_cas(&m->step, &step, ordered_next_free(step)); /* O4 */
-    return outcome;
+    bool stays = ordered_from(step) == c->qid;
+    bool written = stays && ordered_write(c, p, kind, word_queue(c->table, p->word));
+    ordered_finish_again(c->table, c->ordered, m, step);
+    return written ? FLOWQ_NOTE_REFRESHED : NOTE_AGAIN;
 }
 
 /* A flow that is on the move. noted: the queue that it was last noted on. */
-static uint32_t ordered_update_moving(const struct note_context *c, const struct place *p, uint64_t hash, uint32_t spread,
-                                      uint32_t kind, uint32_t *noted)
+static uint32_t ordered_update_moving(const struct note_context *c, const struct place *p, uint32_t kind, uint32_t *noted)
 {
     struct ordered_move *m = ordered_named(c->ordered, p->word, word_queue(c->table, p->word));
     uint64_t step = ordered_step_of(m, p->word, c->table->tag_mask);
@@ -468,7 +463,7 @@ static uint32_t ordered_update_moving(const struct note_context *c, const struct
         return NOTE_AGAIN;
     if (ordered_phase(step) == ORDERED_PENDING)
         return ordered_update_pending(c, p, kind, m, step);
-    return ordered_update_ended(c, p, hash, spread, kind, m, step);
+    return ordered_update_ended(c, p, kind, m, step);
 }
 
 uint32_t ordered_update(const struct note_context *c, const struct place *p, uint64_t hash, uint32_t spread, uint32_t kind)
@@ -477,7 +472,7 @@ uint32_t ordered_update(const struct note_context *c, const struct place *p, uin
     if (noted == c->qid)
         return ordered_write(c, p, kind, noted) ? FLOWQ_NOTE_REFRESHED : NOTE_AGAIN;
     if (ordered_names_move(c->ordered, noted))
-        outcome = ordered_update_moving(c, p, hash, spread, kind, &noted);
+        outcome = ordered_update_moving(c, p, kind, &noted);
     else
         outcome = ordered_start(c, p, hash, spread, kind, noted);
     if ((outcome & FLOWQ_NOTE_OUTCOME) == FLOWQ_NOTE_MOVED)

@@ -48,8 +48,9 @@
  *        held back in calls before, from a short list; where that was full, or a thread has none, the tail is what has been
  *        filled when the move is looked at, which is later, so it only takes longer. A tail tells which `held` it belongs to: one
  *        that was stored too late belongs to none.
- *   O4  A move is freed only by who ended it, when no word names it any more, or by the note that took the word to another move.
- *        So while a word names a move in ENDING nobody else can give its place away, and the word can be compared and swapped.
+ *   O4  A move is freed only by who brought it to ENDING, when no word names it any more. So while a word names a move in ENDING
+ *        nobody else can give its place away, and the word can be compared and swapped. A note that finds ENDING waits, as for a
+ *        frozen flow (S12): were it to swap the word itself, that might name another move of the flow by then, in the same place.
  *   O5  Positions only advance; a report that is late changes nothing, and nothing is taken that has not been filled. One word
  *        holds both, so whoever reads it sees no taken of one time with a filled of another.
  *
