@@ -25,7 +25,7 @@ static uint16_t answer_lowest(const struct vm_view *v, uint8_t *reason, uint8_t 
 static __attribute__((noinline)) uint16_t answer_queue_off(const struct vm_view *v, uint64_t hash, uint64_t word)
 {
     const struct flowq_vm *vm = v->vm;
-    if (ordered_names_move(&vm->ordered, word_queue(&vm->table, word))) {
+    if (ordered_names_move(vm->ordered, word_queue(&vm->table, word))) {
         uint16_t qid = ordered_steer(v, hash, word);
         if (qid == FLOWQ_DROP || queue_in_use(&vm->queues, qid))
             return qid;

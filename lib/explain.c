@@ -213,7 +213,7 @@ static uint32_t explain_note(struct explain_work *w, uint32_t qid)
         .table = &vm->table,
         .queues = &vm->queues,
         .implied = &vm->implied,
-        .ordered = vm->moves,
+        .ordered = vm->ordered,
         .tally = w->tally,
         .ages = vm_ages(vm),
         .now_ns = w->now_ns,

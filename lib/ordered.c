@@ -118,22 +118,26 @@ size_t ordered_bytes(const struct ordered_room *room)
 {
     if (room->n_moves == 0)
         return 0;
-    return room->n_moves * sizeof(struct ordered_move) + (STATS_STRIPES - 1) * sizeof(struct ordered_tails) +
-           memory_round64(room->max_queue_pairs * sizeof(atomic_u64));
+    return sizeof(struct ordered) + room->n_moves * sizeof(struct ordered_move) +
+           (STATS_STRIPES - 1) * sizeof(struct ordered_tails) + memory_round64(room->max_queue_pairs * sizeof(atomic_u64));
 }
 
-void ordered_init(struct ordered *o, const struct ordered_room *room, uint64_t max_ns, uint64_t settle_ns, void *mem)
+struct ordered *ordered_init(const struct ordered_room *room, uint64_t max_ns, uint64_t settle_ns, void *mem)
 {
+    struct ordered *o = mem;
     if (room->n_moves == 0)
-        return;
-    o->move = mem;
+        return NULL;
+    o->move = (void *)(o + 1);
     o->set_mask = room->n_moves / ORDERED_WAYS - 1;
     o->first = room->max_queue_pairs;
     o->max_ns = max_ns;
     o->settle_ns = settle_ns;
     o->tails = (void *)(o->move + room->n_moves);
     o->ring = (void *)(o->tails + STATS_STRIPES - 1);
+    return o;
 }
+
+static void ordered_count(struct ordered *o, unsigned which) { u64_add_relaxed(&o->count[which], 1); }
 
 /* ---- The end of a move ----------------------------------------------------------------------------------------------------- */
 
@@ -165,13 +169,12 @@ static void ordered_finish_again(struct table *t, const struct ordered *o, struc
 }
 
 /* False: somebody else was quicker. */
-static bool ordered_end(struct table *t, const struct ordered *o, const struct tally *tally, struct ordered_move *m,
-                        uint64_t step, uint32_t at, unsigned stat)
+static bool ordered_end(struct table *t, struct ordered *o, struct ordered_move *m, uint64_t step, uint32_t at, unsigned why)
 {
     uint64_t ending = ordered_ending(step, at);
     if (!u64_cas(&m->step, &step, ending))
         return false;
-    tally_add(tally, stat, 1);
+    ordered_count(o, why);
     ordered_finish(t, o, m, ending);
     return true;
 }
@@ -179,7 +182,7 @@ static bool ordered_end(struct table *t, const struct ordered *o, const struct t
 /* ---- Steering -------------------------------------------------------------------------------------------------------------- */
 
 /* What becomes of a packet of a flow that moves. */
-enum { ORDERED_HOLD = 0 }; /* or the STAT_ORDERED_* under which the move ends */
+enum { ORDERED_HOLD = ORDERED_BEGUN }; /* or what the end of the move counts as */
 
 static bool ordered_past(uint64_t now_ns, uint64_t since_ns, uint64_t ns)
 {
@@ -191,40 +194,44 @@ static unsigned ordered_judge_ring(const struct ordered *o, const struct ordered
 {
     uint64_t tail = u64_load_acquire(&m->tail), ring = u64_load_acquire(&o->ring[from]);
     if (tail >> ORDERED_TAIL_HELD_SHIFT != ordered_tail_of(held))
-        return ordered_backlog(ring) == 0 ? STAT_ORDERED_DONE : ORDERED_HOLD;
+        return ordered_backlog(ring) == 0 ? ORDERED_DONE : ORDERED_HOLD;
     if ((tail >> ORDERED_TAIL_GENERATION_SHIFT & ORDERED_GENERATIONS) != ordered_generation(ring))
-        return STAT_ORDERED_OFF;
-    return ordered_before(ordered_taken(ring), (uint32_t)tail) ? ORDERED_HOLD : STAT_ORDERED_DONE;
+        return ORDERED_OFF;
+    return ordered_before(ordered_taken(ring), (uint32_t)tail) ? ORDERED_HOLD : ORDERED_DONE;
 }
 
 static unsigned ordered_judge(const struct vm_view *v, const struct ordered_move *m, uint64_t step, uint64_t held)
 {
-    const struct ordered *o = &v->vm->ordered;
+    const struct ordered *o = v->vm->ordered;
     if (!queue_in_use(&v->vm->queues, ordered_from(step)))
-        return STAT_ORDERED_OFF;
+        return ORDERED_OFF;
     if (v->began < (held & ORDERED_CLOCK_MASK)) /* O1, O2 */
         return ORDERED_HOLD;
     unsigned judged = ordered_judge_ring(o, m, held, ordered_from(step));
-    if (judged == STAT_ORDERED_DONE && o->settle_ns == 0)
+    if (judged == ORDERED_DONE && o->settle_ns == 0)
         return judged;
     uint64_t now_ns = vm_now(v->vm);
-    if (judged == STAT_ORDERED_DONE && !ordered_past(now_ns, u64_load_relaxed(&m->held_ns), o->settle_ns))
+    if (judged == ORDERED_DONE && !ordered_past(now_ns, u64_load_relaxed(&m->held_ns), o->settle_ns))
         judged = ORDERED_HOLD;
     if (judged == ORDERED_HOLD && ordered_past(now_ns, u64_load_relaxed(&m->begun_ns), o->max_ns))
-        return STAT_ORDERED_FORCED;
+        return ORDERED_FORCED;
     return judged;
 }
 
 /* This call's thread will have to take the tail when it comes again (O3). */
 static void ordered_list_tail(const struct vm_view *v, const struct ordered_move *m, uint64_t held)
 {
-    const struct ordered *o = &v->vm->ordered;
+    struct ordered *o = v->vm->ordered;
     size_t stripe = (size_t)((const struct stripe *)(const void *)v->tally.counter - v->vm->stats.stripe);
     if (v->tally.shared || o->tails[stripe].n == ORDERED_TAILS)
         return;
     struct ordered_tails *tails = &o->tails[stripe];
     tails->move[tails->n] = (uint32_t)(m - o->move);
     tails->held[tails->n++] = held;
+    if (tails->n == 1)
+        u64_add_relaxed(&o->n_listing, 1);
+    if (!(u8_load_relaxed(&v->vm->queues.modes) & QUEUES_TAILS))
+        queues_set_mode(&v->vm->queues, QUEUES_TAILS, true);
 }
 
 /* A packet goes to the old ring (O2). False: the step is not what it was. */
@@ -235,11 +242,11 @@ static bool ordered_hold(const struct vm_view *v, struct ordered_move *m, uint64
         uint64_t later = ordered_held(step, u64_add_acq_rel(&ordered_clock.now, 1) + 1);
         if (!u64_cas(&m->held, &held, later))
             return false;
-        if (v->vm->ordered.settle_ns)
+        if (v->vm->ordered->settle_ns)
             u64_store_relaxed(&m->held_ns, vm_now(v->vm));
         ordered_list_tail(v, m, later);
     }
-    tally_add(&v->tally, STAT_ORDERED_HELD, 1);
+    ordered_count(v->vm->ordered, ORDERED_HELD);
     return true;
 }
 
@@ -254,13 +261,13 @@ static bool ordered_steer_pending(const struct vm_view *v, struct ordered_move *
     *qid = judged == ORDERED_HOLD ? ordered_from(step) : ordered_to(step);
     if (judged == ORDERED_HOLD)
         return ordered_hold(v, m, step, held);
-    return ordered_end(&vm->table, &vm->ordered, &v->tally, m, step, ordered_to(step), judged);
+    return ordered_end(&vm->table, vm->ordered, m, step, ordered_to(step), judged);
 }
 
 /* One look, likewise. */
 static bool ordered_foresee_at(const struct vm_view *v, uint64_t word, uint32_t field, uint16_t *qid)
 {
-    const struct ordered_move *m = ordered_named(&v->vm->ordered, word, field);
+    const struct ordered_move *m = ordered_named(v->vm->ordered, word, field);
     uint64_t step = ordered_step_of(m, word, v->tag_mask), held = u64_load_acquire(&m->held);
     *qid = ordered_from(step);
     if (step == 0 || ordered_phase(step) != ORDERED_PENDING)
@@ -279,7 +286,7 @@ static uint16_t ordered_foresee_steer(const struct vm_view *v, uint64_t hash, ui
     looks.began &= ~ORDERED_ONLY_LOOKS;
     for (unsigned tries = 0; tries < ORDERED_TRIES && word != 0; tries++) {
         uint32_t field = word_queue(&v->vm->table, word);
-        if (!ordered_names_move(&v->vm->ordered, field))
+        if (!ordered_names_move(v->vm->ordered, field))
             return (uint16_t)field;
         if (ordered_foresee_at(&looks, word, field, &qid))
             return qid;
@@ -291,7 +298,7 @@ static uint16_t ordered_foresee_steer(const struct vm_view *v, uint64_t hash, ui
 uint16_t ordered_steer(const struct vm_view *v, uint64_t hash, uint64_t word)
 {
     struct flowq_vm *vm = v->vm;
-    const struct ordered *o = &vm->ordered;
+    const struct ordered *o = vm->ordered;
     uint16_t qid = FLOWQ_DROP;
     if (v->began & ORDERED_ONLY_LOOKS)
         return ordered_foresee_steer(v, hash, word);
@@ -313,8 +320,12 @@ uint16_t ordered_steer(const struct vm_view *v, uint64_t hash, uint64_t word)
     return qid;
 }
 
-void ordered_take_listed(const struct ordered *o, struct ordered_tails *tails)
+void ordered_take_tails(struct flowq_vm *vm, uint32_t stripe)
 {
+    struct ordered *o = vm->ordered;
+    struct ordered_tails *tails = &o->tails[stripe];
+    if (stripe == STATS_STRIPES - 1 || tails->n == 0)
+        return;
     for (uint32_t i = 0; i < tails->n; i++) {
         struct ordered_move *m = &o->move[tails->move[i]];
         uint64_t step = u64_load_acquire(&m->step);
@@ -322,6 +333,8 @@ void ordered_take_listed(const struct ordered *o, struct ordered_tails *tails)
             u64_store_release(&m->tail, ordered_tail(tails->held[i], u64_load_acquire(&o->ring[ordered_from(step)])));
     }
     tails->n = 0;
+    if (u64_add_acq_rel(&o->n_listing, UINT64_MAX) == 1)
+        queues_set_mode(&vm->queues, QUEUES_TAILS, false);
 }
 
 /* ---- Notes: a place for a move --------------------------------------------------------------------------------------------- */
@@ -340,7 +353,7 @@ static void ordered_lapse(const struct note_context *c, struct ordered_move *m)
     if (!ordered_has_lapsed(c, m))
         return;
     if (ordered_phase(step) == ORDERED_PENDING)
-        (void)ordered_end(c->table, c->ordered, &c->tally, m, step, ordered_to(step), STAT_ORDERED_LAPSED);
+        (void)ordered_end(c->table, c->ordered, m, step, ordered_to(step), ORDERED_LAPSED);
     else
         ordered_finish_again(c->table, c->ordered, m, step);
 }
@@ -364,8 +377,8 @@ bool ordered_claim(const struct note_context *c, uint64_t hash, uint32_t from, s
     if (from == c->qid || from == FLOWQ_DROP)
         return false;
     if (!queue_in_use(c->queues, from)) {
-        tally_add(&c->tally, STAT_ORDERED_BEGUN, 1);
-        tally_add(&c->tally, STAT_ORDERED_OFF, 1);
+        ordered_count(c->ordered, ORDERED_BEGUN);
+        ordered_count(c->ordered, ORDERED_OFF);
         return false;
     }
     struct ordered_move *m = ordered_claim_free(set, &step);
@@ -374,7 +387,7 @@ bool ordered_claim(const struct note_context *c, uint64_t hash, uint32_t from, s
         m = ordered_claim_free(set, &step);
     }
     if (!m) {
-        tally_add(&c->tally, STAT_ORDERED_FULL, 1);
+        ordered_count(c->ordered, ORDERED_FULL);
         return false;
     }
     *claim = (struct ordered_claim){.move = m,
@@ -397,7 +410,7 @@ uint32_t ordered_publish(const struct note_context *c, const struct ordered_clai
     uint64_t never = ordered_held(claim->step, ORDERED_NEVER);
     uint64_t now = u64_add_acq_rel(&ordered_clock.now, 1) + 1;
     (void)u64_cas(&claim->move->held, &never, ordered_held(claim->step, now)); /* unless a packet was held back by then (O1) */
-    tally_add(&c->tally, STAT_ORDERED_BEGUN, 1);
+    ordered_count(c->ordered, ORDERED_BEGUN);
     return ordered_outcome(claim->from);
 }
 
@@ -437,7 +450,7 @@ static uint32_t ordered_update_pending(const struct note_context *c, const struc
     if (c->qid == ordered_to(step))
         return FLOWQ_NOTE_REFRESHED | ordered_outcome(from);
     if (c->qid == from) /* all its packets went there */
-        return ordered_end(c->table, c->ordered, &c->tally, m, step, from, STAT_ORDERED_BACK) ? FLOWQ_NOTE_MOVED : NOTE_AGAIN;
+        return ordered_end(c->table, c->ordered, m, step, from, ORDERED_BACK) ? FLOWQ_NOTE_MOVED : NOTE_AGAIN;
     uint64_t elsewhere = ordered_step(ordered_serial(step), ORDERED_PENDING, from, c->qid);
     return u64_cas(&m->step, &step, elsewhere) ? FLOWQ_NOTE_MOVED | ordered_outcome(from) : NOTE_AGAIN;
 }
@@ -518,7 +531,7 @@ static int ordered_check_ring(const struct flowq_vm *vm, uint32_t qid)
 {
     if (!vm || qid >= vm->queues.max)
         return -EINVAL;
-    return ordered_is_on(&vm->ordered) ? 0 : -ENOTSUP;
+    return vm->ordered ? 0 : -ENOTSUP;
 }
 
 int flowq_vm_ring_report(struct flowq_vm *vm, uint32_t qid, uint32_t filled, uint32_t taken)
@@ -526,7 +539,7 @@ int flowq_vm_ring_report(struct flowq_vm *vm, uint32_t qid, uint32_t filled, uin
     int r = ordered_check_ring(vm, qid);
     if (r)
         return r;
-    atomic_u64 *ring = &vm->ordered.ring[qid];
+    atomic_u64 *ring = &vm->ordered->ring[qid];
     uint64_t seen = u64_load_acquire(ring), now;
     do {
         uint32_t end = (uint32_t)seen, begin = ordered_taken(seen);
@@ -545,7 +558,7 @@ int flowq_vm_ring_restart(struct flowq_vm *vm, uint32_t qid, uint32_t position)
     int r = ordered_check_ring(vm, qid);
     if (r)
         return r;
-    atomic_u64 *ring = &vm->ordered.ring[qid];
+    atomic_u64 *ring = &vm->ordered->ring[qid];
     uint64_t seen = u64_load_acquire(ring);
     while (!u64_cas(ring, &seen, ordered_ring(ordered_generation(seen) + 1, position, 0)))
         ;
@@ -569,7 +582,7 @@ uint64_t ordered_settled(const struct ordered *o, const struct table *t, uint64_
 uint64_t ordered_n_pending(const struct ordered *o)
 {
     uint64_t n = 0;
-    for (size_t i = 0; o->move && i < ((size_t)o->set_mask + 1) * ORDERED_WAYS; i++)
+    for (size_t i = 0; o && i < ((size_t)o->set_mask + 1) * ORDERED_WAYS; i++)
         n += ordered_phase(u64_load_relaxed(&o->move[i].step)) == ORDERED_PENDING;
     return n;
 }

@@ -47,7 +47,9 @@
  *        host has put there what the call before answered, and reported it. Calls for one vm take the tails of what their thread
  *        held back in calls before, from a short list; where that was full, or a thread has none, the tail is what has been
  *        filled when the move is looked at, which is later, so it only takes longer. A tail tells which `held` it belongs to: one
- *        that was stored too late belongs to none.
+ *        that was stored too late belongs to none. Calls for few packets, which are to cost nothing where no flow moves, leave
+ *        that to the way of longer bursts: a bit says that there are such tails (QUEUES_TAILS). It may be lost between a thread
+ *        that sets it and one that clears it, until something is listed again.
  *   O4  A move is freed only by who brought it to ENDING, when no word names it any more. So while a word names a move in ENDING
  *        nobody else can give its place away, and the word can be compared and swapped. A note that finds ENDING waits, as for a
  *        frozen flow (S12): were it to swap the word itself, that might name another move of the flow by then, in the same place.
@@ -81,34 +83,44 @@ struct ordered_tails {
     uint64_t held[ORDERED_TAILS];
 } __attribute__((aligned(64)));
 
+/* each(name, field of struct flowq_stats): stats.c reads them by this list. Here and not with the others (stats.h), so that a vm
+   without the setting has no room for them; only flows that move count here, so all threads add to the same. */
+#define ORDERED_COUNTS(each)                                                                                                     \
+    each(BEGUN, ordered_begun) each(DONE, ordered_done) each(BACK, ordered_back) each(FORCED, ordered_forced)                    \
+        each(LAPSED, ordered_lapsed) each(OFF, ordered_off) each(FULL, ordered_full) each(HELD, ordered_held)
+#define ORDERED_COUNT_AT(name, field) ORDERED_##name,
+enum ordered_count { ORDERED_COUNTS(ORDERED_COUNT_AT) ORDERED_N_COUNTS };
+
+/* Where the setting is off there is none: NULL. */
 struct ordered {
-    struct ordered_move *move; /* NULL: the setting is off */
-    uint32_t set_mask;         /* sets - 1 */
-    uint32_t first;            /* queue fields from here on name a way: max_queue_pairs */
+    struct ordered_move *move;
+    uint32_t set_mask; /* sets - 1 */
+    uint32_t first;    /* queue fields from here on name a way: max_queue_pairs */
     uint64_t max_ns, settle_ns;
     atomic_u64 *ring;            /* positions, per queue */
     struct ordered_tails *tails; /* per stripe, but the shared one */
+    atomic_u64 n_listing;        /* of these lists are not empty */
+    atomic_u64 count[ORDERED_N_COUNTS] __attribute__((aligned(64)));
 };
 
-/* The parts of vm.h's block that belong to this. */
+/* The part of vm.h's block that belongs to this. */
 struct ordered_room {
     uint32_t n_moves; /* a power of two, at least ORDERED_WAYS; 0: off */
     uint32_t max_queue_pairs;
 };
 size_t ordered_bytes(const struct ordered_room *room);
-/* mem: so many zeroed bytes, aligned to 64. */
-void ordered_init(struct ordered *o, const struct ordered_room *room, uint64_t max_ns, uint64_t settle_ns, void *mem);
+/* mem: so many zeroed bytes, aligned to 64. NULL: off. */
+struct ordered *ordered_init(const struct ordered_room *room, uint64_t max_ns, uint64_t settle_ns, void *mem);
 /* So many numbers must fit in a word's queue field. */
 static inline uint32_t ordered_numbers(uint32_t max_queue_pairs, bool on) { return max_queue_pairs + (on ? ORDERED_WAYS : 0); }
 
-static inline bool ordered_is_on(const struct ordered *o) { return o->move != NULL; }
-
 /* Does a word with this queue field name a move? */
-static inline bool ordered_names_move(const struct ordered *o, uint32_t field) { return o->move && field >= o->first; }
+static inline bool ordered_names_move(const struct ordered *o, uint32_t field) { return o && field >= o->first; }
 
 /* ---- Steering -------------------------------------------------------------------------------------------------------------- */
 
 struct table;
+struct flowq_vm;
 struct vm_view;
 
 struct ordered_clock {
@@ -119,14 +131,8 @@ extern struct ordered_clock ordered_clock;
 /* What a call that steers reads before it looks at a word (O1). */
 static inline uint64_t ordered_began(void) { return u64_load_acquire(&ordered_clock.now); }
 
-/* A call for this vm begins (O3): those that its thread has listed. */
-void ordered_take_listed(const struct ordered *o, struct ordered_tails *tails);
-
-static inline void ordered_take_tails(const struct ordered *o, uint32_t stripe)
-{
-    if (stripe < STATS_STRIPES - 1 && o->tails[stripe].n > 0)
-        ordered_take_listed(o, &o->tails[stripe]);
-}
+/* A call for this vm, where moves are in order, begins (O3): takes the tails that its thread has listed. */
+void ordered_take_tails(struct flowq_vm *vm, uint32_t stripe);
 
 /* The queue of a flow whose word names a move, in use or not; FLOWQ_DROP: it is not bound (any more). In a section. */
 uint16_t ordered_steer(const struct vm_view *v, uint64_t hash, uint64_t word);

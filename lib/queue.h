@@ -95,11 +95,12 @@ struct queues {
 
 /* Bits of `modes`. */
 enum {
-    QUEUES_MANY = 1,    /* in_use is not few */
-    QUEUES_COUNTED = 2, /* the vm counts by queue (setting queue_stats) */
-    QUEUES_RSS = 4,     /* an indirection table chooses, not flows (virtio.h) */
-    QUEUES_SINGLE = 8,  /* by the summary, one or none is in use */
-    QUEUES_ORDERED = 16 /* flows move in order (ordered.h) */
+    QUEUES_MANY = 1,     /* in_use is not few */
+    QUEUES_COUNTED = 2,  /* the vm counts by queue (setting queue_stats) */
+    QUEUES_RSS = 4,      /* an indirection table chooses, not flows (virtio.h) */
+    QUEUES_SINGLE = 8,   /* by the summary, one or none is in use */
+    QUEUES_ORDERED = 16, /* flows move in order (ordered.h) */
+    QUEUES_TAILS = 32    /* and a thread has tails to take */
 };
 
 /* Words of a bitmap: up to the next power of two, so that every number that fits the queue bits of a table word has a bit. */
@@ -201,8 +202,8 @@ static inline bool queues_counted(const struct queues *q)
     return __builtin_expect((u8_load_relaxed(&q->modes) & QUEUES_COUNTED) != 0, 0);
 }
 
-/* Calls that steer have something to do first: rx_begins(). */
-static inline bool queues_begin_apart(const struct queues *q)
+/* An indirection table decides, or flows move in order. */
+static inline bool queues_rss_or_ordered(const struct queues *q)
 {
     return __builtin_expect((u8_load_relaxed(&q->modes) & (QUEUES_RSS | QUEUES_ORDERED)) != 0, 0);
 }
@@ -213,10 +214,10 @@ static inline bool queues_by_flow(const struct queues *q)
     return __builtin_expect(!(u8_load_acquire(&q->modes) & (QUEUES_RSS | QUEUES_SINGLE)), 1);
 }
 
-/* And nothing else does: they do not move in order. */
+/* And nothing else is to be done first. */
 static inline bool queues_by_flow_alone(const struct queues *q)
 {
-    return __builtin_expect(!(u8_load_acquire(&q->modes) & (QUEUES_RSS | QUEUES_SINGLE | QUEUES_ORDERED)), 1);
+    return __builtin_expect(!(u8_load_acquire(&q->modes) & (QUEUES_RSS | QUEUES_SINGLE | QUEUES_TAILS)), 1);
 }
 
 /* Sets or clears a bit of `modes`, after what it tells of. */

@@ -13,9 +13,11 @@
  *
  * What a large burst prepares is most of what a small one would cost. So plain packets go the same way without it: one packet
  * without a batch (rx_one), up to BATCH_FEW by one function for both stages (rx_few), out of the vm's first cache line; a view of
- * the vm is made when one of them is missed. If one is not plain, all go the long way (rx_burst); so do all of a vm whose flows
- * move in order, which first reads what such a call is measured by (rx_begins). Flows that move then look like flows whose queue
- * is off, up to answer.c (ordered.h).
+ * the vm is made when one of them is missed. If one is not plain, all go the long way (rx_burst).
+ *
+ * Where flows move in order, those that move look like flows whose queue is off, up to answer.c (ordered.h). What such a call is
+ * measured by, it reads before any word (rx_begins); but one for one packet looks at one word, and reads it when that names a
+ * move. While a thread has tails to take, all go the long way.
  *
  * Bursts for several vms: rx_vms.c. What the VM sends: tx.c. Steering writes nothing but the moves of such flows, the cache of
  * fragments, the tables of a hash key that is used for the first time (toeplitz.c), and counters.
@@ -33,7 +35,6 @@ static inline bool rx_single_queue(struct flowq_vm *vm, const struct thread *thr
 static inline __attribute__((always_inline)) void rx_batches(const struct vm_view *v, const struct flowq_pkt *pkts, size_t n,
                                                              uint16_t *qids, struct flowq_decision *out);
 static void rx_fill(uint16_t *qids, size_t n, uint16_t qid);
-static inline uint8_t rx_begins(const struct flowq_vm *vm, struct caller *by);
 static void rx_enter(struct thread *thread);
 static void rx_leave(struct thread *thread);
 
@@ -101,17 +102,6 @@ static inline __attribute__((always_inline)) void rx_batches(const struct vm_vie
     }
 }
 
-/* What a call for a vm with special modes does first: it reads the clock of moves (O1), and takes tails (O3). The modes. */
-static inline uint8_t rx_begins(const struct flowq_vm *vm, struct caller *by)
-{
-    uint8_t modes = u8_load_relaxed(&vm->queues.modes);
-    if (modes & QUEUES_ORDERED) {
-        by->began = ordered_began();
-        ordered_take_tails(&vm->ordered, by->stripe);
-    }
-    return modes;
-}
-
 static void rx_enter(struct thread *thread)
 {
     if (thread)
@@ -124,24 +114,53 @@ static void rx_leave(struct thread *thread)
         thread_leave(thread);
 }
 
-static __attribute__((noinline)) void rx_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
+/* What a call for a vm whose flows move in order does first: it reads the clock of moves (O1), and takes tails (O3). */
+static uint64_t rx_begins(struct flowq_vm *vm, const struct thread *thread)
 {
-    struct thread *thread = thread_self();
-    struct caller by = caller_of(thread);
+    uint64_t began = ordered_began();
+    ordered_take_tails(vm, stats_stripe(thread));
+    return began;
+}
+
+/* ordered: a constant; then `began` is what ordered_began() gave. */
+static inline __attribute__((always_inline)) void rx_burst_by_flow(struct flowq_vm *vm, struct thread *thread,
+                                                                   const struct flowq_pkt *pkts, size_t n, uint16_t *qids,
+                                                                   bool ordered, uint64_t began)
+{
     uint16_t qid;
     uint8_t reason;
-    if (queues_begin_apart(&vm->queues) && (rx_begins(vm, &by) & QUEUES_RSS) && rss_steer(vm, thread, pkts, n, qids, NULL))
-        return;
     if (rx_single_queue(vm, thread, n, &qid, &reason)) {
         rx_fill(qids, n, qid);
         return;
     }
     struct vm_view v;
     rx_enter(thread);
-    vm_view_fill(&v, vm, by);
+    vm_view_fill(&v, vm, caller_of(thread));
+    if (ordered)
+        v.began = began;
     rx_batches(&v, pkts, n, qids, NULL);
     rx_leave(thread);
     vm_count_answers(vm, &v.tally, qids, n);
+}
+
+static __attribute__((noinline)) void rx_burst_ordered(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts,
+                                                       size_t n, uint16_t *qids)
+{
+    rx_burst_by_flow(vm, thread, pkts, n, qids, true, rx_begins(vm, thread));
+}
+
+static __attribute__((noinline)) void rx_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
+{
+    struct thread *thread = thread_self();
+    if (queues_rss_or_ordered(&vm->queues)) {
+        if (queues_rss_active(&vm->queues) && rss_steer(vm, thread, pkts, n, qids, NULL))
+            return;
+        if (vm->ordered) {
+            rx_burst_ordered(vm, thread, pkts, n, qids);
+            return;
+        }
+    }
+    rx_burst_by_flow(vm, thread, pkts, n, qids, false, 0);
 }
 
 /* ---- One queue in use, or none: no packet has to be looked at (S0) --------------------------------------------------------- */
@@ -183,6 +202,7 @@ static __attribute__((noinline)) uint16_t rx_plain_missed(struct flowq_vm *vm, c
 {
     struct vm_view v;
     vm_view_fill(&v, vm, caller_of(thread));
+    v.began = ordered_began();
     uint8_t reason;
     uint16_t qid = answer_one(&v, BATCH_PLAIN, hash, pkt, NULL, &reason);
     tally_add(&v.tally, STAT_STEER + reason, 1);
@@ -228,12 +248,13 @@ static __attribute__((noinline)) void rx_few_missed(struct flowq_vm *vm, const s
 {
     struct vm_view v;
     vm_view_fill(&v, vm, caller_of(thread));
+    v.began = b->began;
     batch_begin(b, pkts);
     rx_answer(loops_best(), &v, b, n, missed, qids);
 }
 
-/* False: they are none or too many, or one is not plain, or more than flows decides, or they move in order; and nothing has been
-   done. Reasons, for who wants them, begin as a batch's. */
+/* False: they are none or too many, or one is not plain, or more than flows decides, or something is to be done first; and nothing
+   has been done. Reasons, for who wants them, begin as a batch's. */
 static inline __attribute__((always_inline)) bool rx_few_to(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n,
                                                             uint16_t *qids, struct batch *b)
 {
@@ -242,6 +263,7 @@ static inline __attribute__((always_inline)) bool rx_few_to(struct flowq_vm *vm,
         return false;
     const struct tally tally = stats_tally(&vm->stats, thread);
     thread_enter(thread);
+    b->began = ordered_began();
     uint32_t missed = loops_best()->rx_few(vm, pkts, (unsigned)n, b, qids);
     if (missed == 0)
         tally_add(&tally, STAT_STEER + FLOWQ_REASON_BOUND, n);
@@ -262,26 +284,40 @@ static bool rx_few(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, 
 
 /* ---- With reasons and hashes ----------------------------------------------------------------------------------------------- */
 
-/* True: it has added the hashes, too. */
-static __attribute__((noinline)) bool rx_decide(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts,
-                                                size_t n, struct flowq_decision *out)
+/* ordered: a constant, as above. */
+static inline __attribute__((always_inline)) void rx_decide_by_flow(struct flowq_vm *vm, struct thread *thread,
+                                                                    const struct flowq_pkt *pkts, size_t n,
+                                                                    struct flowq_decision *out, bool ordered, uint64_t began)
 {
-    struct caller by = caller_of(thread);
     struct flowq_decision same = {.qid = 0};
     uint16_t qids[BATCH];
-    if (queues_begin_apart(&vm->queues) && (rx_begins(vm, &by) & QUEUES_RSS) && rss_steer(vm, thread, pkts, n, NULL, out))
-        return true;
     if (rx_single_queue(vm, thread, n, &same.qid, &same.reason)) {
         for (size_t i = 0; i < n; i++)
             out[i] = same;
-        return false;
+        return;
     }
     struct vm_view v;
     rx_enter(thread);
-    vm_view_fill(&v, vm, by);
+    vm_view_fill(&v, vm, caller_of(thread));
+    if (ordered)
+        v.began = began;
     rx_batches(&v, pkts, n, qids, out);
     rx_leave(thread);
-    return false;
+}
+
+static __attribute__((noinline)) void rx_decide_ordered(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts,
+                                                        size_t n, struct flowq_decision *out)
+{
+    rx_decide_by_flow(vm, thread, pkts, n, out, true, rx_begins(vm, thread));
+}
+
+static void rx_decide(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts, size_t n,
+                      struct flowq_decision *out)
+{
+    if (__builtin_expect(vm->ordered != NULL, 0))
+        rx_decide_ordered(vm, thread, pkts, n, out);
+    else
+        rx_decide_by_flow(vm, thread, pkts, n, out, false, 0);
 }
 
 static bool rx_decide_few(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, struct flowq_decision *out)
@@ -300,8 +336,10 @@ void flowq_rx_decide_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, si
 {
     require(vm && (n == 0 || (pkts && out)));
     struct thread *thread = thread_self();
-    if (!rx_decide_few(vm, pkts, n, out) && rx_decide(vm, thread, pkts, n, out))
+    if (queues_rss_active(&vm->queues) && rss_steer(vm, thread, pkts, n, NULL, out))
         return;
+    if (!rx_decide_few(vm, pkts, n, out))
+        rx_decide(vm, thread, pkts, n, out);
     if (ptr_load_acquire(&vm->virtio.reports) != NULL)
         rss_add_reports(vm, thread, pkts, n, out);
 }

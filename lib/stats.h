@@ -25,15 +25,7 @@
     each(SHRUNK, shrunk)               \
     each(GROW_FAILED, grow_failed)     \
     each(GROW_DELAYED, grow_delayed)   \
-    each(RSS_ELSEWHERE, rss_elsewhere) \
-    each(ORDERED_BEGUN, ordered_begun) \
-    each(ORDERED_DONE, ordered_done)   \
-    each(ORDERED_BACK, ordered_back)   \
-    each(ORDERED_FORCED, ordered_forced) \
-    each(ORDERED_LAPSED, ordered_lapsed) \
-    each(ORDERED_OFF, ordered_off)     \
-    each(ORDERED_FULL, ordered_full)   \
-    each(ORDERED_HELD, ordered_held)
+    each(RSS_ELSEWHERE, rss_elsewhere)
 /* clang-format on */
 
 #define STATS_AT(name, field) STAT_##name,

@@ -82,7 +82,7 @@ static inline __attribute__((always_inline)) void tx_context_fill(struct note_co
     FIELD_STORE(c->table, &vm->table);
     FIELD_STORE(c->queues, &vm->queues);
     FIELD_STORE(c->implied, &vm->implied);
-    FIELD_STORE(c->ordered, vm->moves);
+    FIELD_STORE(c->ordered, vm->ordered);
     FIELD_STORE(c->tally.counter, tally.counter);
     FIELD_STORE(c->tally.shared, tally.shared);
     FIELD_STORE(c->ages.tick_shift, tick_shift);

@@ -35,7 +35,7 @@ struct vm_view {
     uint32_t line_mask, queue_mask;
     const atomic_u64 *in_use; /* the queues' */
     uint64_t udp_filter, tag_mask, least_hash;
-    uint64_t began; /* the caller's */
+    uint64_t began; /* the caller's, where moves are in order; of use to words that name a move only */
     struct tally tally;
 };
 
@@ -83,7 +83,7 @@ static inline __attribute__((always_inline)) struct vm_view vm_view_of(struct fl
 #define FIELDS_ARE(type, bytes)                                                                                                  \
     _Static_assert(sizeof(void *) != 8 || sizeof(type) == (bytes), "a new field is stored where the others are")
 
-/* The same in memory, for those who take a pointer to it. */
+/* The same in memory, for those who take a pointer to it; but for `began`, which few need: they store it. */
 FIELDS_ARE(struct vm_view, 96);
 FIELDS_ARE(struct tally, 16);
 static inline __attribute__((always_inline)) void vm_view_fill(struct vm_view *to, struct flowq_vm *vm, const struct caller by)
@@ -99,7 +99,6 @@ static inline __attribute__((always_inline)) void vm_view_fill(struct vm_view *t
     FIELD_STORE(to->udp_filter, v.udp_filter);
     FIELD_STORE(to->tag_mask, v.tag_mask);
     FIELD_STORE(to->least_hash, v.least_hash);
-    FIELD_STORE(to->began, v.began);
     FIELD_STORE(to->tally.counter, v.tally.counter);
     FIELD_STORE(to->tally.shared, v.tally.shared);
 }

@@ -209,9 +209,8 @@ static int vm_fill(struct flowq_vm *vm, const struct flowq_vm_config *cfg, const
     vm_apply(vm, cfg);
     frags_init(&vm->frags, p->n_fragments, base + p->frags);
     implied_init(&vm->implied, cfg->max_flows, base + p->implied);
-    ordered_init(&vm->ordered, &p->ordered_room, cfg->ordered_max_us * VM_NS_PER_US, cfg->ordered_settle_us * VM_NS_PER_US,
-                 base + p->ordered);
-    vm->moves = ordered_is_on(&vm->ordered) ? &vm->ordered : NULL;
+    vm->ordered = ordered_init(&p->ordered_room, cfg->ordered_max_us * VM_NS_PER_US, cfg->ordered_settle_us * VM_NS_PER_US,
+                               base + p->ordered);
     int r = config_check_times(cfg, vm->clock_resolution_ns, fault);
     if (r == 0)
         r = vm_make_secret(vm, cfg, p->numbers);

@@ -52,10 +52,9 @@ struct flowq_vm {
     struct virtio virtio;
     struct frags frags;
     struct implied implied;
-    struct ordered ordered;
-    struct ordered *moves; /* the same, if flows move in order; NULL */
-    struct note_ages ages; /* fixed at creation; but active and idle are settings */
-    bool can_rebind_late;  /* made with a rebind_min: shards have a plane */
+    struct ordered *ordered; /* NULL: the setting is off */
+    struct note_ages ages;   /* fixed at creation; but active and idle are settings */
+    bool can_rebind_late;    /* made with a rebind_min: shards have a plane */
     uint64_t clock_resolution_ns;
     uint64_t (*clock_ns)(void *ctx);
     void *clock_ctx;

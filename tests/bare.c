@@ -112,7 +112,7 @@ static struct note_context context_of(struct bare *b, uint32_t qid, uint32_t *tr
     struct note_context c = {.table = b->table,
                              .queues = b->queues,
                              .implied = &b->vm->implied,
-                             .ordered = b->vm->moves,
+                             .ordered = b->vm->ordered,
                              .tally = stats_tally(&b->vm->stats, thread_self()),
                              .ages = vm_ages(b->vm),
                              .now_ns = b->now_ns,

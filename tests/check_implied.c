@@ -178,7 +178,7 @@ START_TEST(what_it_takes)
     ck_assert_uint_eq(implied_bytes(65536), 2048);
     ck_assert_uint_eq(implied_bytes(8), 512);
     ck_assert_uint_eq(implied_bytes(1u << 27), 65536);
-    ck_assert_uint_le(stats().vm_bytes + stats().table_bytes, 18 * 1024);
+    ck_assert_uint_le(stats().vm_bytes + stats().table_bytes, 16384);
 }
 END_TEST
 

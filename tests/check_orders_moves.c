@@ -236,13 +236,13 @@ static void comes_to_rest(void)
     struct flowq_decision bound = look_up(x.f[0]);
     SCHED_CHECK(bound.reason == FLOWQ_REASON_BOUND && bound.qid == y.flow.ring);
     SCHED_CHECK(y.n_noters > 1 || y.last == bound.qid);
-    SCHED_CHECK(!ordered_names_move(&x.b.vm->ordered, bare_queue(&x.b, x.f[0]->hash)));
+    SCHED_CHECK(!ordered_names_move(x.b.vm->ordered, bare_queue(&x.b, x.f[0]->hash)));
     s = stats_now();
     SCHED_CHECK(s.ordered_pending == 0);
     SCHED_CHECK(s.ordered_begun == s.ordered_done + s.ordered_back + s.ordered_forced + s.ordered_lapsed + s.ordered_off);
     SCHED_CHECK(s.ordered_full == 0);
     for (size_t i = 0; i < 1024; i++) /* and every place of a move is free */
-        SCHED_CHECK((atomic_load(&x.b.vm->ordered.move[i].step) >> 32 & 7) == 0);
+        SCHED_CHECK((atomic_load(&x.b.vm->ordered->move[i].step) >> 32 & 7) == 0);
 }
 
 static bool in_order(void *ctx)
