@@ -163,12 +163,12 @@ static inline uint64_t note_change(uint64_t idle, uint64_t tag_mask, uint64_t ha
 }
 
 /* Where moves are in order the queue is not for tx.c to change. */
-static inline uint64_t note_in_place(const struct note_context *c)
+static inline uint64_t note_in_place(const struct table *t, bool ordered)
 {
-    uint64_t no = c->table->tag_mask | WORD_SECONDARY | WORD_SPARE;
-    if (__builtin_expect(c->ordered != NULL, 0))
-        no |= (uint64_t)c->table->queue_mask << WORD_QUEUE_SHIFT;
-    return c->table->plane_at ? 0 : ~no;
+    uint64_t no = t->tag_mask | WORD_SECONDARY | WORD_SPARE;
+    if (ordered)
+        no |= (uint64_t)t->queue_mask << WORD_QUEUE_SHIFT;
+    return t->plane_at ? 0 : ~no;
 }
 
 /* Is the flow in its second line, and would a note change nothing there? Of one that is not in its home line. */

@@ -174,32 +174,29 @@ static inline __attribute__((always_inline)) void rx_vms_one(struct flowq_vm *vm
         flowq_rx_steer_burst(vm, pkts + at, n, to.qids + at);
 }
 
-/* Before any word of a vm whose flows move in order is looked at; and once for all packets of the call (O1, O2). */
-static inline void rx_vms_begin(struct receivers *to, const struct thread *thread)
-{
-    to->one = NULL;
-    to->by = caller_of(thread);
-    to->by.began = ordered_began();
-}
-
 static inline __attribute__((always_inline)) void rx_vms_burst(struct flowq_vm *const *vms, const struct flowq_pkt *pkts,
                                                                size_t n, const struct rx_vms_answers answers)
 {
+    unsigned m = batch_size(n, 0);
+    if (n == 0)
+        return;
+    bool alike = rx_vms_alike(vms, m);
+    if (alike && m == n) {
+        rx_vms_one(vms[0], pkts, 0, m, answers);
+        return;
+    }
     struct thread *thread = thread_self();
     const struct loops *loops = loops_best();
-    struct receivers to;
-    to.vms = NULL; /* the rest is filled when it is needed */
+    struct receivers to = {.vms = vms, .by = caller_of(thread)};
+    to.by.began = ordered_began(); /* before any word is looked at, and once for all packets of the call (O1, O2) */
     if (thread)
         thread_enter(thread);
-    for (size_t i = 0; i < n; i += BATCH) {
-        unsigned m = batch_size(n, i);
+    for (size_t i = 0; i < n; i += BATCH, m = batch_size(n, i), alike = i < n && rx_vms_alike(vms + i, m)) {
         /* Where moves are in order, a part of a burst must not be taken for a call of its own (O2). */
-        if (rx_vms_alike(vms + i, m) && (m == n || !vms[i]->ordered)) {
+        if (alike && !vms[i]->ordered) {
             rx_vms_one(vms[i], pkts, i, m, answers);
             continue;
         }
-        if (to.vms == NULL)
-            rx_vms_begin(&to, thread);
         to.vms = vms + i;
         if (!thread)
             for (unsigned j = 0; j < m; j++)

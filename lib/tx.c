@@ -167,7 +167,7 @@ static __attribute__((noinline)) void tx_note_from(const struct vm_view *v, cons
                                                    const struct flowq_pkt *pkts, const struct batch_sent *sent, unsigned first,
                                                    unsigned n)
 {
-    const uint64_t in_place = note_in_place(c);
+    const uint64_t in_place = v->vm->in_place;
     size_t usual[FLOWQ_NOTE_MOVED + 1] = {0};
     for (const struct batch_sent *s = sent + first; s != sent + n; s++)
         if (tx_missed(s) && s->flags != NOTE_NOTHING)
@@ -287,7 +287,7 @@ static __attribute__((noinline)) uint32_t tx_one_more(struct flowq_vm *vm, struc
     struct line *home = sent.lookup.line;
     const uint64_t tag_mask = vm->secret_v4.tag_mask;
     (void)loops_sent_found(c.idle, tag_mask, &sent, home, line_home(home, &sent.lookup.hash, tag_mask));
-    uint32_t outcome = tx_note(vm, &c, pkt, &sent, note_in_place(&c));
+    uint32_t outcome = tx_note(vm, &c, pkt, &sent, vm->in_place);
     tx_count(vm, c.tally, qid, outcome, 1);
     return outcome;
 }

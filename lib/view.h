@@ -155,6 +155,7 @@ static inline const struct vm_view *receivers_whole_view(const struct receivers 
     if (to->one)
         return to->one;
     vm_view_fill(room, to->vms[i], to->by);
+    room->began = to->by.began;
     return room;
 }
 

@@ -130,6 +130,7 @@ void vm_follow_table(struct flowq_vm *vm)
     vm->secret_v4 = vm->secret.v4;
     vm->line_mask = vm->table.line_mask;
     vm->queue_mask = vm->table.queue_mask;
+    vm->in_place = note_in_place(&vm->table, vm->ordered != NULL);
 }
 
 /* ---- Making ---------------------------------------------------------------------------------------------------------------- */

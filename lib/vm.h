@@ -46,6 +46,7 @@ struct flowq_vm {
 
     struct table table; /* one line, as soon as it has more than one shard */
     struct hash_secret secret;
+    uint64_t in_place; /* note_in_place() */
 
     struct queue_counters *counted; /* per stripe and queue; NULL unless queue_stats */
     struct settings settings;
