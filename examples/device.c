@@ -1,7 +1,7 @@
 /*
  * What a device model does with flowq beside its packets: what it offers, the guest's commands as typed calls (ctrlqueue.c hands
- * them over as bytes), a ring that is reset, settings that an operator changes, a timer, what the operator asks, and its state,
- * which another process takes over. It prints what comes of each.
+ * them over as bytes), a ring that is reset, settings that an operator changes, a timer, what the operator asks, its state, which
+ * another process takes over, and how full its rings are, so that flows move in order. It prints what comes of each.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -43,7 +43,7 @@ static void make_frame(uint8_t frame[FRAME], unsigned flow, bool from_vm)
 }
 
 /* A descriptor chain of the transmit ring of pair q: the virtio-net header, and the frame in two pieces. */
-static void transmit(unsigned flow, uint32_t q)
+static uint32_t send(unsigned flow, uint32_t q)
 {
     uint8_t header[VNET_HDR] = {0}, frame[FRAME], scratch[FLOWQ_HEADER_MAX];
     const struct iovec chain[] = {{header, sizeof(header)}, {frame, 20}, {frame + 20, sizeof(frame) - 20}};
@@ -51,7 +51,17 @@ static void transmit(unsigned flow, uint32_t q)
 
     make_frame(frame, flow, true);
     flowq_gather(&pkt, chain, 3, sizeof(header), scratch, sizeof(scratch));
-    printf("  flow %u sent on %" PRIu32 ": %s\n", flow, q, flowq_note_name(flowq_tx_note(vm, &pkt, q)));
+    return flowq_tx_note(vm, &pkt, q);
+}
+
+static void transmit(unsigned flow, uint32_t q)
+{
+    uint32_t note = send(flow, q);
+
+    printf("  flow %u sent on %" PRIu32 ": %s", flow, q, flowq_note_name(note & FLOWQ_NOTE_OUTCOME));
+    if (note & FLOWQ_NOTE_PENDING)
+        printf(", and still steered to %" PRIu32, note >> FLOWQ_NOTE_FROM_SHIFT);
+    printf("\n");
 }
 
 static void receive(const char *when)
@@ -191,6 +201,34 @@ static void restart(void)
     fclose(file);
 }
 
+/* The used and the available index of a receive ring, as far as the device and the guest have come. */
+static void show_ring(uint32_t filled, uint32_t taken)
+{
+    uint8_t frame[FRAME];
+    struct flowq_pkt pkt = {.data = frame, .len = FRAME};
+
+    must("flowq_vm_ring_report", flowq_vm_ring_report(vm, 1, filled, taken));
+    make_frame(frame, 0, false);
+    printf("ring 1 filled to %" PRIu32 ", taken to %" PRIu32 ": flow 0 goes to %u\n", filled, taken, flowq_rx_steer(vm, &pkt));
+}
+
+/* No packet of a flow overtakes those that the guest has not taken from the old ring yet. */
+static void move_in_order(void)
+{
+    config.no_learn = FLOWQ_OFF;
+    config.ordered = FLOWQ_ON;
+    must("flowq_vm_create", flowq_vm_create(&config, &vm));
+    must("flowq_vm_set_queue_pairs", flowq_vm_set_queue_pairs(vm, PAIRS));
+    must("flowq_vm_ring_restart", flowq_vm_ring_restart(vm, 1, 0)); /* whenever the guest's driver sets the ring up */
+    for (unsigned i = 0; i < 2; i++)
+        (void)send(0, 1);
+    show_ring(0, 0);
+    show_ring(8, 5);
+    transmit(0, 2);
+    show_ring(9, 5);
+    show_ring(10, 10);
+}
+
 int main(void)
 {
     if (flowq_version() < FLOWQ_VERSION)
@@ -218,6 +256,8 @@ int main(void)
     receive("after the move");
     restart();
     receive("after the restart");
+    flowq_vm_destroy(vm);
+    move_in_order();
     flowq_vm_destroy(vm);
     return 0;
 }

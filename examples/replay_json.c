@@ -257,7 +257,9 @@ bool explain_json(FILE *out, const struct packet *packet, enum direction directi
     put(&ok, top, "fallback", queue_number(e->fallback));
     put(&ok, top, "guest_queue", queue_number(queue));
     if (direction == DIRECTION_SENT) {
-        put(&ok, top, "note", json_string(flowq_note_name(e->note)));
+        put(&ok, top, "note", json_string(flowq_note_name(e->note & FLOWQ_NOTE_OUTCOME)));
+        if (e->note & FLOWQ_NOTE_PENDING)
+            put(&ok, top, "note_from", queue_number((uint16_t)(e->note >> FLOWQ_NOTE_FROM_SHIFT)));
     } else {
         put(&ok, top, "queue", queue_number(e->decision.qid));
         put(&ok, top, "reason", json_string(flowq_reason_name(e->decision.reason)));

@@ -45,6 +45,10 @@ static const char help_text[] =
     "    queues=N           queue pairs of a TAP, 1 to 16; default 4. A guest says itself how many it has, up to 16\n"
     "    rebind-min-us=N    a flow moves to another queue only when it has been on its queue for longer than N microseconds,\n"
     "                       1000 to 1000000; default 0: it moves at once\n"
+    "    ordered            a flow moves only when the guest has taken what is in its old queue, at most 20 ms later: no packet\n"
+    "                       overtakes another. Not with rebind-min-us. What is written to a TAP is taken\n"
+    "    ordered-max-us=N   or at most N microseconds later, 100 to 1000000\n"
+    "    watch              counts moves of flows (IPv4), and those with which packets may overtake others; with one worker\n"
     "    client             the hypervisor listens on SOCKET, and we connect\n"
     "\n"
     "  --state FOLDER       flows outlive the switch: they are read from there when it starts, for the guests that come first, "
@@ -73,6 +77,12 @@ static void parse_setting(char *setting, struct port_settings *settings, bool *c
         settings->rebind_min_us = strcmp(setting + 14, "0") == 0 ? 0 : number("rebind-min-us", setting + 14, 1000, 1000000);
     else if (strncmp(setting, "max-flows=", 10) == 0)
         settings->max_flows = number("max-flows", setting + 10, 8, 1 << 27);
+    else if (strcmp(setting, "ordered") == 0)
+        settings->ordered = true;
+    else if (strcmp(setting, "watch") == 0)
+        settings->watch = true;
+    else if (strncmp(setting, "ordered-max-us=", 15) == 0)
+        settings->ordered_max_us = number("ordered-max-us", setting + 15, 100, 1000000);
     else if (strcmp(setting, "crc") == 0)
         settings->crc = true;
     else if (strcmp(setting, "client") == 0)
@@ -89,6 +99,8 @@ static int add_port(char *text)
 
     while ((setting = strsep(&rest, ",")) != NULL)
         parse_setting(setting, &settings, &client);
+    if (settings.ordered && settings.rebind_min_us > 0)
+        bad_usage("ordered and rebind-min-us do not go together", name);
     if (strncmp(name, "vhost:", 6) == 0 && name[6] != '\0')
         return vhost_port_add(name + 6, client, &settings);
     if (strncmp(name, "tap:", 4) != 0 || name[4] == '\0')

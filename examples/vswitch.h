@@ -9,7 +9,9 @@
  *   vswitch_tap.c      ports that are TAP devices
  *   vswitch_offload.c  checksum and segmentation offloads, between DPDK's form and virtio's
  *   vswitch_state.c    ports that keep their flows over a restart
+ *   vswitch_order.c    whether packets overtake others of their flow
  *   vswitch_report.c   statistics as text and as JSON
+ *   ../vhost/positions how far rings are filled and taken, for flows that move in order
  *
  * Threads. Workers, each with its share of the transmit queues; librte_vhost's thread, which calls us when a guest comes, goes,
  * or switches queues; the main thread, which waits for signals. A worker's turn is one section of flowq. That serves twice: calls
@@ -21,6 +23,7 @@
 #define VSWITCH_H
 
 #include "mac.h"
+#include "positions.h"
 #include "steer.h"
 #include "tap.h"
 
@@ -53,12 +56,30 @@ struct queue_counts {
     _Atomic uint64_t broken; /* written to a queue that was off before and after: must stay 0 */
 };
 
+/* Of vswitch_order.c. */
+enum { ORDER_FLOWS = 4096, ORDER_STAYS = 0, ORDER_MOVES, ORDER_OVERTAKES };
+
+struct order_flow {
+    uint8_t tuple[12], protocol;
+    uint16_t qid;    /* where its last packet went */
+    uint32_t filled; /* and how far that ring was filled then */
+    uint32_t begun;  /* positions.begun */
+};
+
+struct order {
+    struct order_flow *flows; /* NULL: nobody watches */
+    uint8_t step[BURST];      /* of each packet that is on its way into the ring */
+    _Atomic uint64_t moves, overtakes;
+};
+
 struct port;
 
 /* What a port can do. receive() gives mbufs away, send() copies what it takes: the caller frees. Both run inside a section. */
 struct port_ops {
     uint16_t (*receive)(struct port *port, uint32_t qid, struct rte_mbuf **packets, uint16_t n);
     uint16_t (*send)(struct port *port, uint32_t qid, struct rte_mbuf **packets, uint16_t n);
+    /* Tells flowq what was taken out of the rings meanwhile; NULL: what is sent is taken. */
+    void (*look)(struct port *port);
     void (*close)(struct port *port);
 };
 
@@ -80,6 +101,10 @@ struct port {
     _Atomic int vid;                    /* librte_vhost's number of the device, or NO_DEVICE */
     rte_spinlock_t rx_lock[MAX_QUEUES]; /* several workers may have packets for one receive ring */
     bool registered;
+    bool ordered; /* flows move in order; then, as vhost/positions.h has it: */
+    struct positions_device device;
+    struct positions positions[MAX_QUEUES]; /* with rx_lock */
+    struct order order;
     /* TAP */
     struct tap tap;
 };
@@ -90,6 +115,8 @@ struct port_settings {
     uint32_t queues;
     uint32_t max_flows;     /* 0: flowq's default */
     uint32_t rebind_min_us; /* 0: off */
+    bool ordered, watch;
+    uint32_t ordered_max_us; /* 0: flowq's default */
 };
 
 struct vswitch {
@@ -138,6 +165,12 @@ void offload_to_header(const struct rte_mbuf *packet, struct virtio_net_hdr *hea
 
 int workers_start(uint32_t n);
 void workers_stop(void);
+
+/* ---- Order ---- */
+
+/* Around the call that puts these into the ring: n, and of these the first so many that were put. */
+void order_before(struct port *port, uint32_t qid, struct rte_mbuf **packets, uint16_t n);
+void order_after(struct port *port, uint32_t qid, struct rte_mbuf **packets, uint16_t n);
 
 /* ---- State ---- */
 

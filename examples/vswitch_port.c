@@ -5,10 +5,12 @@
  */
 #include "vswitch.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <rte_ether.h>
 #include <rte_hash_crc.h>
 #include <rte_ip.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct vswitch the_switch;
@@ -36,6 +38,8 @@ static int make_vm(struct port *port, const struct port_settings *settings)
                                      .no_learn = settings->steer != STEER_AUTO,
                                      .rebind_min_tcp_us = settings->rebind_min_us,
                                      .rebind_min_other_us = settings->rebind_min_us,
+                                     .ordered = settings->ordered ? FLOWQ_ON : FLOWQ_OFF,
+                                     .ordered_max_us = settings->ordered ? settings->ordered_max_us : 0,
                                      .log = log_line,
                                      .name = port->name};
 
@@ -58,8 +62,10 @@ struct port *port_new(const char *name, const struct port_settings *settings)
     port->index = the_switch.n_ports;
     port->steer = settings->steer;
     port->crc = settings->crc;
+    port->ordered = settings->ordered;
     port->vid = NO_DEVICE;
-    int error = make_vm(port, settings);
+    port->order.flows = settings->watch ? calloc(ORDER_FLOWS, sizeof(*port->order.flows)) : NULL;
+    int error = settings->watch && port->order.flows == NULL ? -ENOMEM : make_vm(port, settings);
     if (error == 0) {
         the_switch.n_ports++;
         return port;
@@ -68,7 +74,13 @@ struct port *port_new(const char *name, const struct port_settings *settings)
     return NULL;
 }
 
-void port_discard(void) { flowq_vm_destroy(the_switch.ports[--the_switch.n_ports].vm); }
+void port_discard(void)
+{
+    struct port *port = &the_switch.ports[--the_switch.n_ports];
+
+    flowq_vm_destroy(port->vm);
+    free(port->order.flows);
+}
 
 void ports_close(void)
 {
@@ -124,6 +136,9 @@ void port_choose(struct port *port, const struct flowq_pkt *views, size_t n, uin
         memset(qids, 0, n * sizeof(*qids));
     else if (port->steer == STEER_HASH && port->crc)
         choose_by_crc(port, views, n, qids);
-    else
+    else {
+        if (port->ordered && port->ops->look != NULL)
+            port->ops->look(port);
         flowq_rx_steer_burst(port->vm, views, n, qids);
+    }
 }

@@ -14,6 +14,10 @@
  *   destroy_device        No longer. When it returns the device is gone, so it waits until no worker is inside a turn: that is
  *                         what flowq_synchronize() does. (librte_vhost holds no lock of a ring here.)
  *
+ * Flows that move in order (setting ordered): before a message is dealt with, and when a device ends, nobody reads rings any more
+ * (positions_close); who puts packets into a ring tells flowq how far it is filled then, and what the guest took, and so does
+ * each who is about to choose queues, of rings that are not empty.
+ *
  * Transmit rings that are switched off must be read on and what they hold discarded; Linux guests wait for it. librte_vhost would
  * stop reading. So it is not told: SET_VRING_ENABLE 0 for a transmit ring ends with us.
  *
@@ -62,6 +66,8 @@ static enum rte_vhost_msg_result before_message(int vid, void *arg)
 
     memcpy(&message, arg, sizeof(message));
     struct port *port = port_of(vid);
+    if (port != NULL)
+        positions_close(&port->device);
     if (message.request != VHOST_USER_SET_VRING_ENABLE || !is_transmit(message.index) || message.index / 2 >= MAX_QUEUES ||
         port == NULL)
         return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
@@ -117,6 +123,7 @@ static int new_device(int vid)
     /* We poll: the guest need not kick. */
     for (uint16_t ring = 0; ring < rte_vhost_get_vring_num(vid); ring++)
         rte_vhost_enable_guest_notification(vid, ring, 0);
+    positions_begin(&port->device);
     atomic_store(&port->vid, vid);
     return 0;
 }
@@ -128,6 +135,7 @@ static void destroy_device(int vid)
     if (port == NULL)
         return;
     atomic_store(&port->vid, NO_DEVICE);
+    positions_close(&port->device);
     flowq_synchronize();
 }
 
@@ -154,6 +162,12 @@ static uint16_t vhost_receive(struct port *port, uint32_t qid, struct rte_mbuf *
     return 0;
 }
 
+static const struct positions_source rings = {
+    .get_vring = rte_vhost_get_vhost_vring,
+    .get_base = rte_vhost_get_vring_base,
+    .get_features = rte_vhost_get_negotiated_features,
+};
+
 static uint16_t vhost_send(struct port *port, uint32_t qid, struct rte_mbuf **packets, uint16_t n)
 {
     int vid = atomic_load(&port->vid);
@@ -162,15 +176,38 @@ static uint16_t vhost_send(struct port *port, uint32_t qid, struct rte_mbuf **pa
         return 0;
     /* librte_vhost wants one enqueuer at a time for a ring, and from 23.07 on does not see to it itself. */
     rte_spinlock_lock(&port->rx_lock[qid]);
+    const bool watched = port->order.flows != NULL, told = port->ordered || watched;
+    if (told)
+        positions_before(&port->positions[qid], &port->device, &rings, vid, port->vm, qid);
+    if (watched)
+        order_before(port, qid, packets, n);
     n = rte_vhost_enqueue_burst(vid, (uint16_t)(2 * qid), packets, n);
+    if (told && n > 0)
+        positions_after(&port->positions[qid], &port->device, &rings, port->vm, qid);
+    if (watched)
+        order_after(port, qid, packets, n);
     rte_spinlock_unlock(&port->rx_lock[qid]);
     return n;
+}
+
+/* Whoever has the lock will tell. */
+static void vhost_look(struct port *port)
+{
+    uint64_t left = atomic_load_explicit(&port->device.backlog[0], memory_order_relaxed);
+
+    for (; left != 0; left &= left - 1) {
+        uint32_t qid = (uint32_t)__builtin_ctzll(left);
+        if (rte_spinlock_trylock(&port->rx_lock[qid]) == 0)
+            continue;
+        positions_look(&port->positions[qid], &port->device, port->vm, qid);
+        rte_spinlock_unlock(&port->rx_lock[qid]);
+    }
 }
 
 /* When it returns there are no more callbacks for this port. */
 static void vhost_close(struct port *port) { rte_vhost_driver_unregister(port->name); }
 
-static const struct port_ops ops = {.receive = vhost_receive, .send = vhost_send, .close = vhost_close};
+static const struct port_ops ops = {.receive = vhost_receive, .send = vhost_send, .look = vhost_look, .close = vhost_close};
 
 /* ---- The socket ---- */
 

@@ -14,7 +14,7 @@
  *
  * A host calls flowq_tx_note() for what the VM transmits and flowq_rx_steer() for what it is about to receive. Only notes write
  * the flow table: the network can neither change nor refresh nor evict a binding. Frames are taken as the guest sees them: note
- * before the host's NAT, encapsulation or VLAN push, steer after the last rewrite. The rules are numbered S0 to S12 in flowq(7).
+ * before the host's NAT, encapsulation or VLAN push, steer after the last rewrite. The rules are numbered S0 to S13 in flowq(7).
  *
  * CAVEATS
  *
@@ -199,9 +199,9 @@ struct flowq_vm_config {
 
     /*
      * [create] Time. A monotonic clock in nanoseconds, callable from any thread, and its resolution; default:
-     * CLOCK_MONOTONIC_COARSE, or CLOCK_MONOTONIC where a rebind_min needs it. It is read once per burst and once per single call
-     * (and once for each fragment in a burst for several vms); less often by notes in a section (flowq_enter). A time setting
-     * that the clock cannot resolve eight times is -EINVAL.
+     * CLOCK_MONOTONIC_COARSE, or CLOCK_MONOTONIC where a rebind_min or `ordered` needs it. It is read once per burst and once per
+     * single call (and once for each fragment in a burst for several vms, and with `ordered` for flows that wait to move); less
+     * often by notes in a section (flowq_enter). A time setting that the clock cannot resolve eight times is -EINVAL.
      */
     uint64_t (*clock_ns)(void *ctx);
     void *clock_ctx;
@@ -240,6 +240,18 @@ struct flowq_vm_config {
                                65535; default 0: none. Those of IPv4, IPv6, MPLS and PPPoE stay what they are. */
     uint16_t key_reserved;  /* must be 0 */
     uint32_t key_reserved2; /* must be 0 */
+
+    /* Moves in order (rule S13): a flow that is noted on another queue keeps the one it had until the guest has published that it
+       took all that was put there for it. The host reports what it puts into the rings: flowq_vm_ring_report(). Not together with
+       a rebind_min. */
+    uint32_t ordered;        /* [create] FLOWQ_ON: flows move in order; default FLOWQ_OFF */
+    uint32_t ordered_max_us; /* [create] but not later than so many microseconds after it was noted there: then the move is
+                                   forced, and counted: 100 to 1000000; default 20000 */
+    uint32_t
+        ordered_settle_us;  /* [create] and not earlier than so many after its last packet went to the old queue: 10 to 100000;
+                                   default FLOWQ_OFF */
+    uint32_t ordered_flows; /* [create] so many flows can be on the move at once, 64 bytes each: 8 to 65536, rounded up to a
+                                   power of two; default 1024 */
 };
 
 /*
@@ -251,8 +263,8 @@ struct flowq_vm_config {
  *
  * Returns 0, or
  *   -EINVAL  out is NULL; cfg->size below that of version 0.9; a value out of range; a time the clock cannot resolve;
- *            initial_flows above max_flows; only one of alloc and free; reserved field not zero; alloc gave memory that is not
- *            aligned as it was asked to
+ *            initial_flows above max_flows; ordered and a rebind_min; only one of alloc and free; reserved field not zero;
+ *            alloc gave memory that is not aligned as it was asked to
  *   -E2BIG   cfg has fields that this version does not know and they are not zero
  *   -ENOMEM  out of memory
  *   -ENOSYS, -EAGAIN, -EPERM, -EIO  getrandom(2) gave no secret (none was set)
@@ -398,10 +410,17 @@ enum flowq_note {
     FLOWQ_NOTE_UNREGISTERED = 15 /* not learned: the thread could not be registered */
 };
 
+/* What flowq_tx_note() returns for a vm whose flows move in order (setting `ordered`) may have more than the outcome. */
+enum flowq_note_parts {
+    FLOWQ_NOTE_OUTCOME = 0x7fff, /* these bits are the outcome */
+    FLOWQ_NOTE_PENDING = 0x8000, /* bound, refreshed or moved; but the flow's packets still go to the queue it had before: */
+    FLOWQ_NOTE_FROM_SHIFT = 16   /* the bits from here on are that queue */
+};
+
 /*
  * The VM transmits pkt and names receive queue qid: its flow is bound to that queue, or moved there (rules S1, S2, S7, S9).
- * Returns what became of it, FLOWQ_NOTE_*. qid may be any number. Thread-safe; never waits; allocates only when the table grows.
- * Since 0.9.
+ * Returns what became of it, FLOWQ_NOTE_*; with the setting `ordered` also whether a move is pending (enum flowq_note_parts). qid
+ * may be any number. Thread-safe; never waits; allocates only when the table grows. Since 0.9.
  */
 uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_t qid);
 
@@ -542,6 +561,29 @@ int flowq_vm_set_queue_enabled(struct flowq_vm *vm, uint32_t qid, bool on);
  * FLOWQ_ALL_QUEUES. Thread-safe, does not allocate. Since 0.9.
  */
 int flowq_vm_set_queue_resetting(struct flowq_vm *vm, uint32_t qid, bool on);
+
+/*
+ * For vms whose flows move in order (setting `ordered`, rule S13): how far the host has filled the ring of receive queue qid, and
+ * how far the guest has published that it took from it, as positions in the ring, counted on beyond its end, modulo 2^32. With
+ * virtio a position is an entry of the available ring: a packet may use several. Both only advance: what is behind what was
+ * reported before changes nothing, and so more than one thread may report a ring. taken beyond filled counts as filled; more than
+ * 2^20 behind it as 2^20.
+ *
+ * The host reports what it filled before the thread that steers the flows that went there steers again, and what the guest took
+ * whenever it looks. A ring that is never reported counts as empty. Calls for each burst are meant to be cheap: one word is read,
+ * and compared and swapped if something changed.
+ *
+ * Returns 0, or -EINVAL: vm is NULL, or qid is not below max_queue_pairs; -ENOTSUP: the vm was made without `ordered`.
+ * Thread-safe, never waits, does not allocate. Since 0.9.
+ */
+int flowq_vm_ring_report(struct flowq_vm *vm, uint32_t qid, uint32_t filled, uint32_t taken);
+
+/*
+ * The ring of receive queue qid begins anew, empty, at this position. What flows that move waited for in the old one is gone:
+ * they move with their next packet, counted (ordered_off). No report of this ring may run meanwhile. Returns as
+ * flowq_vm_ring_report(). Thread-safe otherwise, does not allocate. Since 0.9.
+ */
+int flowq_vm_ring_restart(struct flowq_vm *vm, uint32_t qid, uint32_t position);
 
 /* ---- virtio: what the guest configures ------------------------------------------------------------------------------------- */
 
@@ -879,10 +921,10 @@ struct flowq_explanation {
     uint8_t bound_cls;    /* FLOWQ_CLASS_* */
     uint8_t bound_in_use; /* 1: that queue is in use */
     uint8_t reserved8;    /* zero */
-    uint16_t bound_qid;   /* the queue */
+    uint16_t bound_qid;   /* the queue; with `ordered` the decision may be the one it had before */
     uint16_t fallback;    /* the queue if the flow were not bound; FLOWQ_DROP: none is in use */
     uint32_t bound_age_ms;                       /* since the flow was last noted */
-    uint32_t note;                               /* TX: FLOWQ_NOTE_*, what a note of it would return now; RX: 0 */
+    uint32_t note;                               /* TX: what flowq_tx_note() of it would return now; RX: 0 */
     uint32_t note_qid;                           /* TX: the queue that was named */
     uint32_t reserved32;                         /* zero */
     struct flowq_decision decision;              /* RX: as flowq_rx_decide_burst() would give it now; TX: all zero */
@@ -953,6 +995,17 @@ struct flowq_stats {
     uint64_t vm_bytes;        /* allocated for the vm in all, table included */
     uint64_t rss_elsewhere;   /* packets whose queue by RSS was not enabled, so that the next one in use got them */
     uint64_t loaded;          /* bindings made by flowq_vm_load() */
+
+    /* With the setting `ordered`. begun == done + back + forced + lapsed + off + pending, when no call is running. */
+    uint64_t ordered_begun;   /* moves that had to wait, or to see whether they had to */
+    uint64_t ordered_done;    /* in order: all was taken */
+    uint64_t ordered_back;    /* noted on the old queue again before any packet went to the new one */
+    uint64_t ordered_forced;  /* not in order: ordered_max_us had passed */
+    uint64_t ordered_lapsed;  /* no packet came for the flow within ordered_max_us, and another one needed the place */
+    uint64_t ordered_off;     /* the old queue was not in use, or its ring began anew */
+    uint64_t ordered_full;    /* moves at once and without order, beside these: as many as can be were pending */
+    uint64_t ordered_held;    /* packets that went to the old queue */
+    uint64_t ordered_pending; /* moves that wait now */
 };
 
 /*

@@ -20,6 +20,20 @@ static uint16_t answer_lowest(const struct vm_view *v, uint8_t *reason, uint8_t 
     return qid;
 }
 
+/* The queue of a flow whose word names none that is in use: it may be on the move. FLOWQ_DROP: its fallback stands in (S11), or
+   it is not bound any more. */
+static __attribute__((noinline)) uint16_t answer_queue_off(const struct vm_view *v, uint64_t hash, uint64_t word)
+{
+    const struct flowq_vm *vm = v->vm;
+    if (ordered_names_move(vm->ordered, word_queue(&vm->table, word))) {
+        uint16_t qid = ordered_steer(v, hash, word);
+        if (qid == FLOWQ_DROP || queue_in_use(&vm->queues, qid))
+            return qid;
+    }
+    tally_add(&v->tally, STAT_ELSEWHERE, 1);
+    return FLOWQ_DROP;
+}
+
 uint16_t answer_one(const struct vm_view *v, uint8_t kind, uint64_t hash, const struct flowq_pkt *pkt, const struct key *key,
                     uint8_t *reason)
 {
@@ -31,12 +45,14 @@ uint16_t answer_one(const struct vm_view *v, uint8_t kind, uint64_t hash, const 
     if (kind == BATCH_LATER)
         return FLOWQ_DROP; /* has its turn in answer_fragment() */
     uint64_t word = find_word(v->line_mask, v->tag_mask, vm_view_line(*v, hash), hash);
-    uint32_t qid = word_queue(&vm->table, word);
     *reason = kind == BATCH_QUOTE ? FLOWQ_REASON_ICMP_ERROR : FLOWQ_REASON_BOUND;
-    if (word && queue_in_use(&vm->queues, qid))
-        return (uint16_t)qid;
-    if (word)
-        tally_add(&v->tally, STAT_ELSEWHERE, 1); /* S11 */
+    if (word) {
+        uint32_t qid = word_queue(&vm->table, word);
+        if (!queue_in_use(&vm->queues, qid))
+            qid = answer_queue_off(v, hash, word);
+        if (qid != FLOWQ_DROP)
+            return (uint16_t)qid;
+    }
     return answer_fallback(
         v, kind == BATCH_PLAIN ? plain_spread_again(hash_spread_secret(v->secret), pkt) : hash_spread(v->secret, key), reason);
 }

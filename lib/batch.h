@@ -67,6 +67,7 @@ struct batch {
     struct key key[BATCH]; /* of PARSED, LATER, QUOTE, for a fallback; plain packets are read again if they need it */
     uint16_t rss_qid[BATCH]; /* of RSS */
     uint64_t now_ns;         /* read for the call's first fragment, with several vms for each; 0: not yet */
+    uint64_t began;          /* of a call for few packets: ordered_began() */
 };
 
 static inline __attribute__((always_inline)) void batch_begin(struct batch *b, const struct flowq_pkt *pkts)

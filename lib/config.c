@@ -42,6 +42,10 @@ const struct config_limit config_limits[] = {
     CONFIG_LIMIT(gue_port,              6080,                 1,       65535,                 false, false, false),
     CONFIG_LIMIT(mpls_udp_port,         6635,                 1,       65535,                 false, false, false),
     CONFIG_LIMIT(vlan_tpid,             0,                    1536,    65535,                 false, false, false),
+    CONFIG_LIMIT(ordered,               FLOWQ_OFF,            1,       1,                     true,  true,  false),
+    CONFIG_LIMIT(ordered_max_us,        20000,                100,     1000000,               false, true,  false),
+    CONFIG_LIMIT(ordered_settle_us,     FLOWQ_OFF,            10,      100000,                true,  true,  false),
+    CONFIG_LIMIT(ordered_flows,         1024,                 8,       65536,                 false, true,  false),
 };
 /* clang-format on */
 const size_t config_n_limits = sizeof(config_limits) / sizeof(config_limits[0]);
@@ -141,6 +145,8 @@ static int config_check_together(const struct flowq_vm_config *cfg, struct confi
     if (cfg->idle_ms < cfg->active_ms)
         return config_refuse(fault, "setting idle_ms is %" PRIu32 ": at least active_ms, which is %" PRIu32, cfg->idle_ms,
                              cfg->active_ms);
+    if (cfg->ordered && (cfg->rebind_min_tcp_us || cfg->rebind_min_other_us))
+        return config_refuse(fault, "settings ordered and rebind_min do not go together");
     if (!cfg->alloc != !cfg->free)
         return config_refuse(fault, "setting %s is there and the other of alloc and free is not", cfg->alloc ? "alloc" : "free");
     const uint32_t reserved[] = {cfg->reserved, cfg->virtio_reserved, cfg->key_reserved, cfg->key_reserved2};
@@ -176,6 +182,8 @@ int config_check_times(const struct flowq_vm_config *cfg, uint64_t resolution_ns
         {"idle_ms", cfg->idle_ms, UINT64_C(1000000)},
         {"rebind_min_tcp_us", cfg->rebind_min_tcp_us, UINT64_C(1000)},
         {"rebind_min_other_us", cfg->rebind_min_other_us, UINT64_C(1000)},
+        {"ordered_max_us", cfg->ordered ? cfg->ordered_max_us : 0, UINT64_C(1000)},
+        {"ordered_settle_us", cfg->ordered ? cfg->ordered_settle_us : 0, UINT64_C(1000)},
     };
     for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
         if (times[i].value && times[i].value * times[i].unit_ns / 8 < resolution_ns)

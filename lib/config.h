@@ -9,7 +9,7 @@
 #include "sized.h"
 
 /* Least size accepted: the end of the last field of version 0.9. */
-#define CONFIG_SIZE_MIN SIZED_END(struct flowq_vm_config, key_reserved2)
+#define CONFIG_SIZE_MIN SIZED_END(struct flowq_vm_config, ordered_flows)
 
 /* The tunnels that the parser knows; and the bit of FLOWQ_TUNNEL_ALL that says "and whatever else the library knows". */
 #define CONFIG_TUNNELS      ((uint32_t)FLOWQ_TUNNEL_ERSPAN * 2 - 1)

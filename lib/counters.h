@@ -38,7 +38,16 @@
     each(retired_bytes, 1, GAUGE, NONE, "retired_bytes", "bytes", "Superseded memory that waits for sections to close.")         \
     each(vm_bytes, 1, GAUGE, NONE, "vm_bytes", "bytes", "Memory of the vm in all, its table included.")                          \
     each(rss_elsewhere, 1, TOTAL, NONE, "rss_elsewhere", "", "Packets whose queue by RSS was not enabled.")                      \
-    each(loaded, 1, TOTAL, NONE, "flows_loaded", "", "Bindings taken over from a process before.")
+    each(loaded, 1, TOTAL, NONE, "flows_loaded", "", "Bindings taken over from a process before.")                               \
+    each(ordered_begun, 1, TOTAL, NONE, "ordered_begun", "", "Moves in order that had to wait, or to see whether they had to.")  \
+    each(ordered_done, 1, TOTAL, NONE, "ordered_done", "", "Moves in order that came through in order.")                         \
+    each(ordered_back, 1, TOTAL, NONE, "ordered_back", "", "Moves in order that were taken back.")                               \
+    each(ordered_forced, 1, TOTAL, NONE, "ordered_forced", "", "Moves that ordered_max_us forced.")                              \
+    each(ordered_lapsed, 1, TOTAL, NONE, "ordered_lapsed", "", "Moves whose place was taken as no packet came.")                 \
+    each(ordered_off, 1, TOTAL, NONE, "ordered_off", "", "Moves whose old queue went off, or began anew.")                       \
+    each(ordered_full, 1, TOTAL, NONE, "ordered_full", "", "Moves without order, as too many were pending.")                     \
+    each(ordered_held, 1, TOTAL, NONE, "ordered_held", "", "Packets that went to the queue their flow is leaving.")              \
+    each(ordered_pending, 1, GAUGE, NONE, "ordered_pending", "", "Moves in order that wait now.")
 
 #define COUNTERS_QUEUE(each)                                                                                                     \
     each(in_use, 1, GAUGE, QUEUE, "queue_in_use", "", "1 if the receive queue is in use now.")                                   \

@@ -135,7 +135,9 @@ static void explain_flow(struct explain_work *w)
 /* By flows: the stages of rx.c for a batch of one. */
 static void explain_steer(struct explain_work *w)
 {
-    struct vm_view v = vm_view_of(w->vm, caller_of(w->thread));
+    struct caller by = caller_of(w->thread);
+    by.began = ordered_began() | ORDERED_ONLY_LOOKS;
+    struct vm_view v = vm_view_of(w->vm, by);
     struct batch b;
     uint16_t qid;
     v.tally = w->tally;
@@ -211,6 +213,7 @@ static uint32_t explain_note(struct explain_work *w, uint32_t qid)
         .table = &vm->table,
         .queues = &vm->queues,
         .implied = &vm->implied,
+        .ordered = vm->ordered,
         .tally = w->tally,
         .ages = vm_ages(vm),
         .now_ns = w->now_ns,

@@ -259,12 +259,18 @@ static void explain_put_outcome(struct explain_text *o, const struct flowq_expla
         explain_put(o, "a note   on queue ");
         explain_put_count(o, e->note_qid);
         explain_put(o, ": ");
-        explain_put(o, flowq_note_name(e->note));
+        explain_put(o, flowq_note_name(e->note & FLOWQ_NOTE_OUTCOME));
+        if (e->note & FLOWQ_NOTE_PENDING) {
+            explain_put(o, "; its packets still go to ");
+            explain_put_queue(o, e->note >> FLOWQ_NOTE_FROM_SHIFT);
+        }
     } else {
         explain_put(o, "goes to  ");
         explain_put_queue(o, e->decision.qid);
         explain_put(o, ": ");
         explain_put(o, flowq_reason_name(e->decision.reason));
+        if (e->bound && e->decision.reason == FLOWQ_REASON_BOUND && e->decision.qid != e->bound_qid)
+            explain_put(o, ", until it moves in order");
         if (e->decision.hash_report) {
             explain_put(o, ", hash report ");
             explain_put_count(o, e->decision.hash_report);

@@ -52,7 +52,7 @@ static struct key inspect_key(const struct flowq_tuple *t, bool key_vlan, bool k
 void inspect_describe(const struct flowq_vm *vm, uint64_t word, uint64_t now_ns, struct flowq_binding *out)
 {
     const struct table *t = &vm->table;
-    uint32_t queue = word_queue(t, word);
+    uint32_t queue = ordered_bound_to(vm->ordered, t, word);
     *out = (struct flowq_binding){
         .size = sizeof(*out),
         .qid = (uint16_t)queue,

@@ -5,9 +5,8 @@
 #include "find.h"
 #include "probes.h"
 
-/* Besides FLOWQ_NOTE_*: */
+/* Besides FLOWQ_NOTE_* and NOTE_AGAIN: */
 enum {
-    NOTE_AGAIN = 0xffff,      /* something changed under us, start again */
     NOTE_GET_MEMORY = 0xfffe, /* growth wants some, and start again */
     NOTE_GET_HALVES = 0xfffd  /* so does a split */
 };
@@ -56,70 +55,9 @@ uint32_t note_victim_rank(const struct note_context *c, uint64_t word)
     return rank << 16 | (0xffff - age);
 }
 
-/* ---- Binding times (S2) ---------------------------------------------------------------------------------------------------- */
+/* ---- A flow that is known -------------------------------------------------------------------------------------------------- */
 
-static uint16_t note_bind_stamp(const struct note_context *c)
-{
-    uint16_t stamp = (uint16_t)(c->now_ns >> NOTE_BIND_SHIFT);
-    return stamp ? stamp : 1;
-}
-
-/* Was a flow that has this word last noted longer ago than that? Then it was bound longer ago, too, whatever its time says. Ticks
-   that are ahead are new as far as binding times are, where that is further than note_age() has it. */
-static bool note_silent_for(const struct note_context *c, uint64_t word, uint32_t ticks)
-{
-    uint32_t ahead = NOTE_BIND_AHEAD >> (c->ages.tick_shift - NOTE_BIND_SHIFT);
-    uint32_t until = (word_tick(word) - note_tick(c)) & (uint32_t)WORD_TICK_MASK;
-    uint64_t noted_ago = until <= ahead ? 0 : (uint64_t)note_age(note_tick(c), word) << c->ages.tick_shift;
-    return noted_ago > ((uint64_t)ticks << NOTE_BIND_SHIFT) + (UINT64_C(1) << c->ages.tick_shift);
-}
-
-/* Is this time later than now, by another thread's clock, or because this note was held up since it read its own? */
-static bool note_stamp_ahead(const struct note_context *c, uint16_t stamp)
-{
-    return (uint16_t)(note_bind_stamp(c) - stamp) > UINT16_MAX - NOTE_BIND_AHEAD;
-}
-
-/* Has a flow that has this word and this binding time been bound within so many ticks, or later than now? The time alone may have
-   wrapped (note.h). */
-bool note_stamp_within(const struct note_context *c, uint64_t word, uint16_t stamp, uint32_t ticks)
-{
-    uint16_t age = (uint16_t)(note_bind_stamp(c) - stamp);
-    return stamp != 0 && (age <= ticks || note_stamp_ahead(c, stamp)) && !note_silent_for(c, word, ticks);
-}
-
-static bool note_same_flow(const struct table *t, uint64_t a, uint64_t b)
-{
-    return ((a ^ b) & (t->tag_mask | WORD_SECONDARY)) == 0;
-}
-
-/* Where else the flow is than at `p`, where it is being moved, or was. slot NULL: nowhere, or not yet. Seq_cst for N-A. */
-static struct place note_find_other(const struct table *t, const struct place *p, uint64_t hash)
-{
-    struct directory *d = ptr_load_seq_cst(&t->directory);
-    struct shard *s = ptr_load_seq_cst(&d->shard[hash >> d->shift]);
-    struct place now = find_in_shard(t, s, hash);
-    if (now.slot == p->slot && !(p->word & WORD_SECONDARY))
-        now = find_in_shard_second(t, s, hash);
-    if (now.slot == p->slot)
-        now.slot = NULL;
-    return now;
-}
-
-/* Stores the time of a flow that this note has just bound at `p`, where `seen` was the time before (N-A). */
-static void note_bind_at(const struct table *t, struct place p, uint64_t hash, uint16_t seen, uint16_t stamp)
-{
-    do {
-        stamp_raise(place_stamp(t, &p), seen, stamp);
-        uint64_t word = u64_load_seq_cst(p.slot);
-        if (note_same_flow(t, word, p.word) && word_class(word) != WORD_FROZEN)
-            return;
-        p = note_find_other(t, &p, hash);
-    } while (p.slot);
-}
-
-/* Waits, a bounded time, for whoever is moving the flow. */
-static bool note_let_move(const struct note_context *c, const struct place *p)
+bool note_let_move(const struct note_context *c, const struct place *p)
 {
     struct spin *lock = &shard_head(c->table, p->shard)->lock;
     bool done = spin_try_within(lock, c->tries_left);
@@ -128,55 +66,15 @@ static bool note_let_move(const struct note_context *c, const struct place *p)
     return done;
 }
 
-/* note_update() where there are binding times. */
-static __attribute__((noinline)) uint32_t note_update_timed(const struct note_context *c, const struct place *p, uint64_t hash,
-                                                            enum note_kind kind)
-{
-    const struct table *t = c->table;
-    uint64_t word = p->word;
-    uint32_t queue = word_queue(t, word), ticks = kind == NOTE_DATAGRAM ? c->rebind_other : c->rebind_tcp;
-    uint32_t outcome = queue == c->qid ? FLOWQ_NOTE_REFRESHED : FLOWQ_NOTE_MOVED;
-    bool anew = note_opens_anew(word_class(word), kind), binds = anew || outcome == FLOWQ_NOTE_MOVED;
-    if (binds && u8_load_acquire(&shard_head(t, p->shard)->arriving)) /* N-A */
-        return note_let_move(c, p) ? NOTE_AGAIN : FLOWQ_NOTE_BUSY;
-    uint16_t seen = u16_load_acquire(place_stamp(t, p));
-    if (binds && !anew && ticks && queue_in_use(c->queues, queue) && note_stamp_within(c, word, seen, ticks)) {
-        outcome = FLOWQ_NOTE_SUPPRESSED;
-        binds = false;
-    }
-    uint64_t fresh = word_make(word & (t->tag_mask | WORD_SECONDARY), outcome == FLOWQ_NOTE_MOVED ? c->qid : queue, note_tick(c),
-                               note_class[kind][word_class(word)]);
-    if (u64_load_acquire(p->slot) != word)
-        return NOTE_AGAIN; /* the time may have been another flow's */
-    if (fresh == word) {
-        if (outcome == FLOWQ_NOTE_SUPPRESSED)
-            PROBE(flow__held, PROBE_TABLE(t), PROBE_FLOW(t, hash), queue, c->qid);
-        return outcome;
-    }
-    if (seen != 0 && !note_stamp_within(c, word, seen, ticks)) {
-        uint16_t old = seen;
-        (void)u16_cas(place_stamp(t, p), &old, 0); /* "long ago", before it wraps; unless another time came meanwhile */
-        seen = 0;
-    }
-    if (!u64_cas_seq_cst(p->slot, &word, fresh))
-        return NOTE_AGAIN;
-    if (outcome == FLOWQ_NOTE_SUPPRESSED)
-        PROBE(flow__held, PROBE_TABLE(t), PROBE_FLOW(t, hash), queue, c->qid);
-    if (outcome == FLOWQ_NOTE_MOVED)
-        PROBE(flow__moved, PROBE_TABLE(t), PROBE_FLOW(t, hash), queue, c->qid);
-    if (binds) /* a time that is later than ours stays */
-        note_bind_at(t, *p, hash, seen, seen != 0 && note_stamp_ahead(c, seen) ? seen : note_bind_stamp(c));
-    return outcome;
-}
-
-/* ---- A flow that is known -------------------------------------------------------------------------------------------------- */
-
 /* Refresh, move, change of class: one compare-and-swap, or nothing if nothing changes. */
-static uint32_t note_update(const struct note_context *c, const struct place *p, uint64_t hash, enum note_kind kind)
+static uint32_t note_update(const struct note_context *c, const struct place *p, uint64_t hash, uint32_t spread,
+                            enum note_kind kind)
 {
     const struct table *t = c->table;
     if (t->plane_at)
         return note_update_timed(c, p, hash, kind);
+    if (c->ordered)
+        return ordered_update(c, p, hash, spread, kind);
     uint64_t word = p->word;
     uint64_t fresh = word_make(word & (t->tag_mask | WORD_SECONDARY), c->qid, note_tick(c), note_class[kind][word_class(word)]);
     uint32_t outcome = word_queue(t, word) == c->qid ? FLOWQ_NOTE_REFRESHED : FLOWQ_NOTE_MOVED;
@@ -215,13 +113,19 @@ static void note_count_live(struct shard_head *head, uint32_t line)
     u16_store_relaxed(live, (uint16_t)(u16_load_relaxed(live) + 1));
 }
 
+/* The queue that a flow was last noted on. */
+static uint32_t note_queue_of(const struct note_context *c, uint64_t word)
+{
+    return c->ordered ? ordered_bound_to(c->ordered, c->table, word) : word_queue(c->table, word);
+}
+
 /* Writes off the flow whose place was taken; p->word is what it was. */
 static void note_write_off(const struct note_context *c, const struct place *p, uint32_t rank)
 {
     const struct table *t = c->table;
     tally_add(&c->tally, rank >> 16 == NOTE_RANK_STALE ? STAT_RECLAIMED : STAT_DISPLACED + word_class(p->word), 1);
     if (rank >> 16 != NOTE_RANK_STALE)
-        PROBE(flow__displaced, PROBE_TABLE(t), PROBE_FLOW(t, p->word), word_queue(t, p->word), word_class(p->word));
+        PROBE(flow__displaced, PROBE_TABLE(t), PROBE_FLOW(t, p->word), note_queue_of(c, p->word), word_class(p->word));
     if (p->word & WORD_SECONDARY) {
         uint32_t line = (uint32_t)(p->line - shard_line(p->shard, 0));
         line_uncount_second(shard_line(p->shard, line_other(t->line_mask, p->word, line)));
@@ -546,6 +450,22 @@ static uint32_t note_insert(const struct note_context *c, uint64_t hash, uint32_
     return outcome;
 }
 
+/* The same, of a flow that was steered to its fallback: there it may have packets, so it moves from there (ordered.h). */
+static uint32_t note_insert_from(const struct note_context *c, uint64_t hash, uint32_t spread, uint32_t cls,
+                                 struct note_growth *g)
+{
+    struct ordered_claim claim;
+    if (!c->ordered || !ordered_claim(c, hash, queue_pick(c->queues, spread), &claim))
+        return note_insert(c, hash, cls, g);
+    struct note_context moving = *c;
+    moving.idle = word_make(0, claim.field, note_tick(c), 0);
+    uint32_t outcome = note_insert(&moving, hash, cls, g);
+    if (outcome == FLOWQ_NOTE_BOUND)
+        return outcome | ordered_publish(c, &claim);
+    ordered_abandon(&claim);
+    return outcome;
+}
+
 /* ---- One note -------------------------------------------------------------------------------------------------------------- */
 
 /* Embryonic, and on the queue that steering chooses anyway. */
@@ -561,16 +481,16 @@ uint32_t note_flow(const struct note_context *c, uint64_t hash, uint32_t spread,
         struct place p = find_in_table(c->table, hash);
         uint32_t outcome;
         if (p.slot && word_class(p.word) != WORD_FROZEN)
-            outcome = note_update(c, &p, hash, kind);
+            outcome = note_update(c, &p, hash, spread, kind);
         else if (p.slot)
             outcome = note_let_move(c, &p) ? NOTE_AGAIN : FLOWQ_NOTE_BUSY;
         else if (kind == NOTE_RESETS)
             outcome = FLOWQ_NOTE_RESET;
         else if (note_is_implied(c, spread, kind))
-            outcome = implied_again(c->implied, hash, c->now_ns) ? note_insert(c, hash, note_second_class(kind), &g)
+            outcome = implied_again(c->implied, hash, c->now_ns) ? note_insert_from(c, hash, spread, note_second_class(kind), &g)
                                                                  : FLOWQ_NOTE_IMPLIED;
         else
-            outcome = note_insert(c, hash, note_first_class(kind), &g);
+            outcome = note_insert_from(c, hash, spread, note_first_class(kind), &g);
         if (outcome != NOTE_AGAIN)
             return outcome;
     }

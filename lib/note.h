@@ -48,6 +48,7 @@
 
 #include "hash.h"
 #include "implied.h"
+#include "ordered.h"
 #include "queue.h"
 #include "stats.h"
 #include "table.h"
@@ -62,6 +63,9 @@
    read its own. */
 #define NOTE_BIND_AHEAD (1u << 13)
 #define NOTE_TRIES      64 /* times a note starts again before it is given up as busy (S12) */
+
+/* Besides FLOWQ_NOTE_*: something changed under us, start again. */
+enum { NOTE_AGAIN = 0xffff };
 
 /* What the packet says about its flow: by its three lowest TCP flags (RFC 9293), the strongest of which decides. */
 enum note_kind {
@@ -96,6 +100,7 @@ struct note_context {
     struct table *table;
     const struct queues *queues;
     const struct implied *implied;
+    struct ordered *ordered; /* NULL: the setting is off */
     struct tally tally;
     struct note_ages ages;
     uint64_t now_ns;
@@ -140,11 +145,11 @@ static const uint16_t note_class[NOTE_KINDS][4] = {
 /* Such a packet, if nothing is known of its flow, makes an embryonic one (S8). */
 static inline bool note_begins(enum note_kind kind) { return kind == NOTE_OPENS || kind == NOTE_DATAGRAM; }
 
-/* Binds, refreshes, moves or leaves alone the flow with this hash. FLOWQ_NOTE_*. In a section. spread: its hash_spread(), which
-   counts if note_begins(kind). */
+/* Binds, refreshes, moves or leaves alone the flow with this hash. FLOWQ_NOTE_*, with what says that a move is pending. In a
+   section. spread: its hash_spread(), which counts if note_begins(), or if moves are in order. */
 uint32_t note_flow(const struct note_context *c, uint64_t hash, uint32_t spread, enum note_kind kind);
 
-/* The same for a flow that was not in its home line. */
+/* The same for a flow that was not in its home line, where moves are not in order. */
 uint32_t note_missed(const struct note_context *c, const struct line *home, uint64_t hash, uint32_t spread, enum note_kind kind);
 
 /*
@@ -157,13 +162,30 @@ static inline uint64_t note_change(uint64_t idle, uint64_t tag_mask, uint64_t ha
     return word ^ ((hash & tag_mask) | idle | note_class[flags][word_class(word)]);
 }
 
-static inline uint64_t note_in_place(const struct note_context *c)
+/* Where moves are in order the queue is not for tx.c to change. */
+static inline uint64_t note_in_place(const struct table *t, bool ordered)
 {
-    return c->table->plane_at ? 0 : ~(c->table->tag_mask | WORD_SECONDARY | WORD_SPARE);
+    uint64_t no = t->tag_mask | WORD_SECONDARY | WORD_SPARE;
+    if (ordered)
+        no |= (uint64_t)t->queue_mask << WORD_QUEUE_SHIFT;
+    return t->plane_at ? 0 : ~no;
 }
 
 /* Is the flow in its second line, and would a note change nothing there? Of one that is not in its home line. */
 bool note_unchanged_second(const struct note_context *c, const struct line *home, uint64_t hash, uint32_t flags);
+
+/* ---- Binding times: note.c, note_timed.c ----------------------------------------------------------------------------------- */
+
+static inline uint16_t note_bind_stamp(const struct note_context *c)
+{
+    uint16_t stamp = (uint16_t)(c->now_ns >> NOTE_BIND_SHIFT);
+    return stamp ? stamp : 1;
+}
+
+/* What a note does to a flow that is known, where there are such times. */
+uint32_t note_update_timed(const struct note_context *c, const struct place *p, uint64_t hash, enum note_kind kind);
+/* Waits, a bounded time, for whoever is moving the flow. */
+bool note_let_move(const struct note_context *c, const struct place *p);
 
 /* ---- For note_foresee.c ---------------------------------------------------------------------------------------------------- */
 

@@ -4,11 +4,14 @@
 #include "note.h"
 
 /* As note_update(). A flow that is being moved has lost its class for an instant: it counts as established. */
-static uint32_t note_foresee_update(const struct note_context *c, const struct place *p, enum note_kind kind)
+static uint32_t note_foresee_update(const struct note_context *c, const struct place *p, uint64_t hash, uint32_t spread,
+                                    enum note_kind kind)
 {
     const struct table *t = c->table;
     uint32_t queue = word_queue(t, p->word), cls = word_class(p->word);
     uint32_t ticks = kind == NOTE_DATAGRAM ? c->rebind_other : c->rebind_tcp;
+    if (c->ordered)
+        return ordered_foresee_update(c, p->word, hash, spread);
     if (queue == c->qid)
         return FLOWQ_NOTE_REFRESHED;
     if (!t->plane_at || ticks == 0 || cls == WORD_FROZEN || note_opens_anew(cls, kind) || !queue_in_use(c->queues, queue))
@@ -67,10 +70,13 @@ uint32_t note_foresee(const struct note_context *c, uint64_t hash, uint32_t spre
 {
     struct place p = find_in_table(c->table, hash);
     if (p.slot)
-        return note_foresee_update(c, &p, kind);
+        return note_foresee_update(c, &p, hash, spread, kind);
     if (kind == NOTE_RESETS)
         return FLOWQ_NOTE_RESET;
     if (note_begins(kind) && queue_pick(c->queues, spread) == c->qid && !implied_knows(c->implied, hash, c->now_ns))
         return FLOWQ_NOTE_IMPLIED;
-    return note_foresee_insert(c, hash);
+    uint32_t outcome = note_foresee_insert(c, hash);
+    if (c->ordered && outcome == FLOWQ_NOTE_BOUND)
+        outcome |= ordered_foresee_claim(c, hash, queue_pick(c->queues, spread));
+    return outcome;
 }

@@ -33,12 +33,12 @@ static size_t queue_control_bytes(uint32_t max)
     size_t bytes = sizeof(struct queue_control) + queue_n_slots(max) * sizeof(uint16_t);
     return (bytes + sizeof(uint64_t) - 1) & ~(sizeof(uint64_t) - 1);
 }
-static size_t queue_bitmap_bytes(uint32_t max) { return queues_words(max) * sizeof(uint64_t); }
+static size_t queue_bitmap_bytes(uint32_t numbers) { return queues_words(numbers) * sizeof(uint64_t); }
 static size_t queue_gives_bytes(uint32_t max) { return max > QUEUE_GIVES_ON_STACK ? max * sizeof(uint16_t) : 0; }
 
-size_t queues_bytes(uint32_t max)
+size_t queues_bytes(uint32_t max, uint32_t numbers)
 {
-    return memory_round64(queue_control_bytes(max) + 8 * queue_bitmap_bytes(max) + queue_gives_bytes(max));
+    return memory_round64(queue_control_bytes(max) + 8 * queue_bitmap_bytes(numbers) + queue_gives_bytes(max));
 }
 
 /* ---- Slots: see STEADINESS in queue.h -------------------------------------------------------------------------------------- */
@@ -79,7 +79,7 @@ static uint32_t queue_gets(const struct queue_share *s, uint32_t qid)
 static void queue_choose_more(const struct queue_share *s, uint32_t n_more)
 {
     const struct queue_control *c = s->q->control;
-    const uint32_t words = queues_words(s->q->max);
+    const uint32_t words = queues_words(s->q->numbers);
     for (uint32_t w = 0; w < words; w++) {
         uint64_t above = c->slots_each > s->each ? c->sharing[w] : c->slots_each == s->each ? c->more[w] : 0;
         c->gets_more[w] = queue_first_bits(above & u64_load_relaxed(&s->q->in_use[w]), n_more);
@@ -97,7 +97,7 @@ static uint32_t queue_choose_givers(const struct queue_share *s, uint16_t *gives
 {
     const struct queue_control *c = s->q->control;
     uint32_t sum = 0;
-    for (uint32_t w = 0; w < queues_words(s->q->max); w++) {
+    for (uint32_t w = 0; w < queues_words(s->q->numbers); w++) {
         uint64_t stay = c->sharing[w] & u64_load_relaxed(&s->q->in_use[w]);
         uint64_t less = c->slots_each > s->each ? stay : c->slots_each == s->each ? c->more[w] & ~c->gets_more[w] : 0;
         for (uint64_t left = (c->sharing[w] & ~stay) | (stay & less); left; left &= left - 1) {
@@ -150,7 +150,7 @@ static void queue_share_locked(struct queues *q, uint32_t n)
         left--;
         u16_store_release(&c->slot[i], queue_next_taker(&s)); /* Q-A */
     }
-    for (uint32_t w = 0; w < queues_words(q->max); w++) {
+    for (uint32_t w = 0; w < queues_words(q->numbers); w++) {
         c->sharing[w] = u64_load_relaxed(&q->in_use[w]);
         c->more[w] = c->gets_more[w];
     }
@@ -219,7 +219,7 @@ static void queues_publish_locked(struct queues *q)
     struct queue_control *c = q->control;
     uint32_t n = 0;
     uint16_t lowest = FLOWQ_DROP;
-    for (uint32_t w = 0; w < queues_words(q->max); w++) {
+    for (uint32_t w = 0; w < queues_words(q->numbers); w++) {
         uint32_t first = w * 64;
         uint64_t paired = c->pairs >= first + 64 ? UINT64_MAX : c->pairs > first ? (UINT64_C(1) << (c->pairs - first)) - 1 : 0;
         uint64_t in_use = (paired | c->named[w]) & c->enabled[w] & ~c->resetting[w];
@@ -239,7 +239,7 @@ static void queues_publish_locked(struct queues *q)
 
 static void queues_start_locked(struct queues *q)
 {
-    for (uint32_t w = 0; w < queues_words(q->max); w++) {
+    for (uint32_t w = 0; w < queues_words(q->numbers); w++) {
         q->control->enabled[w] = UINT64_MAX;
         q->control->resetting[w] = 0;
         q->control->named[w] = 0;
@@ -260,14 +260,15 @@ static void queues_deal_slots(struct queues *q)
     q->slot_shift = (uint8_t)(32 - __builtin_ctz(slots));
 }
 
-int queues_init(struct queues *q, uint32_t max, atomic_u64 *many, void *mem)
+int queues_init(struct queues *q, uint32_t max, uint32_t numbers, atomic_u64 *many, void *mem)
 {
     char *at = (char *)mem + queue_control_bytes(max);
-    const size_t step = queue_bitmap_bytes(max);
+    const size_t step = queue_bitmap_bytes(numbers);
     struct queue_control *c = mem;
     q->max = (uint16_t)max;
-    q->in_use = max > QUEUES_LOW ? many : &q->in_use_low;
-    queues_set_mode(q, QUEUES_MANY, max > QUEUES_LOW);
+    q->numbers = numbers;
+    q->in_use = numbers > QUEUES_LOW ? many : &q->in_use_low;
+    queues_set_mode(q, QUEUES_MANY, numbers > QUEUES_LOW);
     q->control = c;
     c->enabled = (void *)at;
     c->resetting = (void *)(at + step);
@@ -293,7 +294,7 @@ void queues_set_named(struct queues *q, uint32_t pairs, const uint16_t *named, u
     struct queue_control *c = q->control;
     mutex_lock(&c->lock);
     c->pairs = pairs;
-    memset(c->named, 0, queues_words(q->max) * sizeof(*c->named));
+    memset(c->named, 0, queues_words(q->numbers) * sizeof(*c->named));
     for (uint32_t i = 0; i < n; i++)
         c->named[named[i] / 64] |= UINT64_C(1) << named[i] % 64;
     queues_publish_locked(q);
@@ -303,7 +304,7 @@ void queues_set_named(struct queues *q, uint32_t pairs, const uint16_t *named, u
 void queues_forget_named(struct queues *q)
 {
     mutex_lock(&q->control->lock);
-    memset(q->control->named, 0, queues_words(q->max) * sizeof(*q->control->named));
+    memset(q->control->named, 0, queues_words(q->numbers) * sizeof(*q->control->named));
     queues_publish_locked(q);
     mutex_unlock(&q->control->lock);
 }
@@ -320,7 +321,7 @@ void queues_set_enabled(struct queues *q, uint32_t qid, bool on)
 {
     uint64_t *enabled = q->control->enabled;
     mutex_lock(&q->control->lock);
-    for (uint32_t w = 0; w < queues_words(q->max); w++)
+    for (uint32_t w = 0; w < queues_words(q->numbers); w++)
         enabled[w] = queue_with_bits(enabled[w], queue_bits_of(qid, w), on);
     queues_publish_locked(q);
     mutex_unlock(&q->control->lock);
@@ -330,7 +331,7 @@ void queues_set_resetting(struct queues *q, uint32_t qid, bool on)
 {
     uint64_t *resetting = q->control->resetting;
     mutex_lock(&q->control->lock);
-    for (uint32_t w = 0; w < queues_words(q->max); w++)
+    for (uint32_t w = 0; w < queues_words(q->numbers); w++)
         resetting[w] = queue_with_bits(resetting[w], queue_bits_of(qid, w), on);
     queues_publish_locked(q);
     mutex_unlock(&q->control->lock);
@@ -353,7 +354,7 @@ uint32_t queues_pairs(struct queues *q)
 
 uint16_t queue_next_in_use(const struct queues *q, uint32_t qid)
 {
-    uint32_t words = queues_words(q->max), at = qid / 64;
+    uint32_t words = queues_words(q->numbers), at = qid / 64;
     uint64_t beyond = qid % 64 == 63 ? 0 : UINT64_MAX << (qid % 64 + 1);
     uint64_t word = u64_load_relaxed(&q->in_use[at]) & beyond;
     for (uint32_t i = 0; i < words && !word; i++) { /* at last the word we began with, whole */

@@ -60,9 +60,9 @@
 #include "atomic.h"
 #include "flowq.h"
 
-/* Bits per queue are queues_words(max) words; all but slot and states is of use under lock only. */
+/* Bits per queue are queues_words(numbers) words; all but slot and states is of use under lock only. */
 struct queue_control {
-    atomic_u64 *states; /* 2 * queues_words(max): queue_state() */
+    atomic_u64 *states; /* 2 * queues_words(numbers): queue_state() */
     uint64_t *enabled;
     uint64_t *resetting;
     uint64_t *named;     /* in use beside the pairs, as RSS names them */
@@ -88,16 +88,19 @@ struct queues {
     atomic_u8 modes;       /* QUEUES_*: what is not as with most vms; it saves looking */
     uint8_t slot_shift;    /* by which a fallback hash is shifted to point to a slot; fixed */
 
-    atomic_u64 *in_use; /* &few, or queues_words(max) */
+    atomic_u64 *in_use; /* &in_use_low, or queues_words(numbers) */
     struct queue_control *control;
+    uint32_t numbers; /* `max`, and more that are never in use: words of the table may hold numbers below this (ordered.h) */
 };
 
 /* Bits of `modes`. */
 enum {
-    QUEUES_MANY = 1,    /* in_use is not few */
-    QUEUES_COUNTED = 2, /* the vm counts by queue (setting queue_stats) */
-    QUEUES_RSS = 4,     /* an indirection table chooses, not flows (virtio.h) */
-    QUEUES_SINGLE = 8   /* by the summary, one or none is in use */
+    QUEUES_MANY = 1,     /* in_use is not few */
+    QUEUES_COUNTED = 2,  /* the vm counts by queue (setting queue_stats) */
+    QUEUES_RSS = 4,      /* an indirection table chooses, not flows (virtio.h) */
+    QUEUES_SINGLE = 8,   /* by the summary, one or none is in use */
+    QUEUES_ORDERED = 16, /* flows move in order (ordered.h) */
+    QUEUES_TAILS = 32    /* and a thread has tails to take */
 };
 
 /* Words of a bitmap: up to the next power of two, so that every number that fits the queue bits of a table word has a bit. */
@@ -110,10 +113,10 @@ static inline uint32_t queues_words(uint32_t max)
 }
 
 /* Bytes of memory that queues_init() wants for all but in_use, a multiple of 64. */
-size_t queues_bytes(uint32_t max);
-/* many: queues_words(max) words, if max > QUEUES_LOW; mem: queues_bytes(max) bytes, aligned to 64; both zeroed. Returns 0 or
-   -ENOMEM (no mutex). */
-int queues_init(struct queues *q, uint32_t max, atomic_u64 *many, void *mem);
+size_t queues_bytes(uint32_t max, uint32_t numbers);
+/* many: queues_words(numbers) words, if numbers > QUEUES_LOW; mem: queues_bytes(max, numbers) bytes, aligned to 64; both zeroed.
+   Returns 0 or -ENOMEM (no mutex). */
+int queues_init(struct queues *q, uint32_t max, uint32_t numbers, atomic_u64 *many, void *mem);
 void queues_fini(struct queues *q);
 
 /* ---- State that is saved (state.h) ----------------------------------------------------------------------------------------- */
@@ -162,7 +165,7 @@ uint32_t queues_pairs(struct queues *q);
 static inline uint32_t queues_n(uint32_t summary) { return summary >> 16; }
 static inline uint16_t queues_lowest(uint32_t summary) { return (uint16_t)summary; }
 
-/* in_use: struct queues'. qid: below 64 * queues_words(max). */
+/* in_use: struct queues'. qid: below 64 * queues_words(numbers). */
 static inline bool queue_in(const atomic_u64 *in_use, uint32_t qid)
 {
     return u64_load_relaxed(&in_use[qid / 64]) >> qid % 64 & 1;
@@ -199,10 +202,22 @@ static inline bool queues_counted(const struct queues *q)
     return __builtin_expect((u8_load_relaxed(&q->modes) & QUEUES_COUNTED) != 0, 0);
 }
 
+/* An indirection table decides, or flows move in order. */
+static inline bool queues_rss_or_ordered(const struct queues *q)
+{
+    return __builtin_expect((u8_load_relaxed(&q->modes) & (QUEUES_RSS | QUEUES_ORDERED)) != 0, 0);
+}
+
 /* Its flows decide, among several queues. */
 static inline bool queues_by_flow(const struct queues *q)
 {
     return __builtin_expect(!(u8_load_acquire(&q->modes) & (QUEUES_RSS | QUEUES_SINGLE)), 1);
+}
+
+/* And nothing else is to be done first. */
+static inline bool queues_by_flow_alone(const struct queues *q)
+{
+    return __builtin_expect(!(u8_load_acquire(&q->modes) & (QUEUES_RSS | QUEUES_SINGLE | QUEUES_TAILS)), 1);
 }
 
 /* Sets or clears a bit of `modes`, after what it tells of. */

@@ -15,8 +15,12 @@
  * without a batch (rx_one), up to BATCH_FEW by one function for both stages (rx_few), out of the vm's first cache line; a view of
  * the vm is made when one of them is missed. If one is not plain, all go the long way (rx_burst).
  *
- * Bursts for several vms: rx_vms.c. What the VM sends: tx.c. Steering writes nothing but the cache of fragments, the tables of a
- * hash key that is used for the first time (toeplitz.c), and counters.
+ * Where flows move in order, those that move look like flows whose queue is off, up to answer.c (ordered.h). What such a call is
+ * measured by, it reads before any word (rx_begins); but one for one packet looks at one word, and reads it when that names a
+ * move. While a thread has tails to take, all go the long way.
+ *
+ * Bursts for several vms: rx_vms.c. What the VM sends: tx.c. Steering writes nothing but the moves of such flows, the cache of
+ * fragments, the tables of a hash key that is used for the first time (toeplitz.c), and counters.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -138,13 +142,21 @@ static void rx_leave(struct thread *thread)
         thread_leave(thread);
 }
 
-static __attribute__((noinline)) void rx_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
+/* What a call for a vm whose flows move in order does first: it reads the clock of moves (O1), and takes tails (O3). */
+static uint64_t rx_begins(struct flowq_vm *vm, const struct thread *thread)
 {
-    struct thread *thread = thread_self();
+    uint64_t began = ordered_began();
+    ordered_take_tails(vm, stats_stripe(thread));
+    return began;
+}
+
+/* ordered: a constant; then `began` is what ordered_began() gave. */
+static inline __attribute__((always_inline)) void rx_burst_by_flow(struct flowq_vm *vm, struct thread *thread,
+                                                                   const struct flowq_pkt *pkts, size_t n, uint16_t *qids,
+                                                                   bool ordered, uint64_t began)
+{
     uint16_t qid;
     uint8_t reason;
-    if (queues_rss_active(&vm->queues) && rss_steer(vm, thread, pkts, n, qids, NULL))
-        return;
     if (rx_single_queue(vm, thread, n, &qid, &reason)) {
         rx_fill(qids, n, qid);
         return;
@@ -152,9 +164,31 @@ static __attribute__((noinline)) void rx_burst(struct flowq_vm *vm, const struct
     struct vm_view v;
     rx_enter(thread);
     vm_view_fill(&v, vm, caller_of(thread));
+    if (ordered)
+        v.began = began;
     rx_batches(&v, pkts, n, qids, NULL);
     rx_leave(thread);
     vm_count_answers(vm, &v.tally, qids, n);
+}
+
+static __attribute__((noinline)) void rx_burst_ordered(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts,
+                                                       size_t n, uint16_t *qids)
+{
+    rx_burst_by_flow(vm, thread, pkts, n, qids, true, rx_begins(vm, thread));
+}
+
+static __attribute__((noinline)) void rx_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
+{
+    struct thread *thread = thread_self();
+    if (queues_rss_or_ordered(&vm->queues)) {
+        if (queues_rss_active(&vm->queues) && rss_steer(vm, thread, pkts, n, qids, NULL))
+            return;
+        if (vm->ordered) {
+            rx_burst_ordered(vm, thread, pkts, n, qids);
+            return;
+        }
+    }
+    rx_burst_by_flow(vm, thread, pkts, n, qids, false, 0);
 }
 
 /* ---- One queue in use, or none: no packet has to be looked at (S0) --------------------------------------------------------- */
@@ -196,6 +230,7 @@ static __attribute__((noinline)) uint16_t rx_plain_missed(struct flowq_vm *vm, c
 {
     struct vm_view v;
     vm_view_fill(&v, vm, caller_of(thread));
+    v.began = ordered_began();
     uint8_t reason;
     uint16_t qid = answer_one(&v, BATCH_PLAIN, hash, pkt, NULL, &reason);
     tally_add(&v.tally, STAT_STEER + reason, 1);
@@ -224,7 +259,7 @@ static uint16_t rx_one(struct flowq_vm *vm, const struct flowq_pkt *pkt)
     struct thread *thread = thread_self();
     uint64_t word[5];
     uint16_t qid;
-    if (thread && queues_by_flow(&vm->queues)) {
+    if (thread && queues_by_flow_alone(&vm->queues)) {
         enum plain plain = plain_read(pkt, u64_load_relaxed(&vm->udp_filter), false, word);
         if (plain != PLAIN_NOT)
             return rx_plain(vm, thread, pkt, vm_hash_plain(vm, plain, word));
@@ -241,20 +276,22 @@ static __attribute__((noinline)) void rx_few_missed(struct flowq_vm *vm, const s
 {
     struct vm_view v;
     vm_view_fill(&v, vm, caller_of(thread));
+    v.began = b->began;
     batch_begin(b, pkts);
     rx_answer(loops_best(), &v, b, n, missed, qids);
 }
 
-/* False: they are none or too many, or one is not plain, or more than flows decides; and nothing has been done. Reasons, for who
-   wants them, begin as a batch's. */
+/* False: they are none or too many, or one is not plain, or more than flows decides, or something is to be done first; and nothing
+   has been done. Reasons, for who wants them, begin as a batch's. */
 static inline __attribute__((always_inline)) bool rx_few_to(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n,
                                                             uint16_t *qids, struct batch *b)
 {
     struct thread *thread = thread_self();
-    if (n - 1 >= BATCH_FEW || !thread || !queues_by_flow(&vm->queues))
+    if (n - 1 >= BATCH_FEW || !thread || !queues_by_flow_alone(&vm->queues))
         return false;
     const struct tally tally = stats_tally(&vm->stats, thread);
     thread_enter(thread);
+    b->began = ordered_began();
     uint32_t missed = loops_best()->rx_few(vm, pkts, (unsigned)n, b, qids);
     if (missed == 0)
         tally_add(&tally, STAT_STEER + FLOWQ_REASON_BOUND, n);
@@ -275,8 +312,10 @@ static bool rx_few(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, 
 
 /* ---- With reasons and hashes ----------------------------------------------------------------------------------------------- */
 
-static void rx_decide(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts, size_t n,
-                      struct flowq_decision *out)
+/* ordered: a constant, as above. */
+static inline __attribute__((always_inline)) void rx_decide_by_flow(struct flowq_vm *vm, struct thread *thread,
+                                                                    const struct flowq_pkt *pkts, size_t n,
+                                                                    struct flowq_decision *out, bool ordered, uint64_t began)
 {
     struct flowq_decision same = {.qid = 0};
     uint16_t qids[BATCH];
@@ -288,8 +327,25 @@ static void rx_decide(struct flowq_vm *vm, struct thread *thread, const struct f
     struct vm_view v;
     rx_enter(thread);
     vm_view_fill(&v, vm, caller_of(thread));
+    if (ordered)
+        v.began = began;
     rx_batches(&v, pkts, n, qids, out);
     rx_leave(thread);
+}
+
+static __attribute__((noinline)) void rx_decide_ordered(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts,
+                                                        size_t n, struct flowq_decision *out)
+{
+    rx_decide_by_flow(vm, thread, pkts, n, out, true, rx_begins(vm, thread));
+}
+
+static void rx_decide(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts, size_t n,
+                      struct flowq_decision *out)
+{
+    if (__builtin_expect(vm->ordered != NULL, 0))
+        rx_decide_ordered(vm, thread, pkts, n, out);
+    else
+        rx_decide_by_flow(vm, thread, pkts, n, out, false, 0);
 }
 
 static bool rx_decide_few(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, struct flowq_decision *out)

@@ -18,8 +18,8 @@
    many: each has a head, and entries in the directory. */
 #define LOAD_MAX_SMALL_SHARDS 16384
 #define LOAD_LINE_FLOWS       4  /* as planned for in table.c */
-#define LOAD_QUEUE_BITS       15 /* most that a table can have */
-_Static_assert(1u << LOAD_QUEUE_BITS == FLOWQ_MAX_QUEUE_PAIRS, "as many as there can be queues");
+#define LOAD_QUEUE_BITS       16 /* most that a table can have */
+_Static_assert(1u << (LOAD_QUEUE_BITS - 1) == FLOWQ_MAX_QUEUE_PAIRS, "as many as there can be queues, and moves (ordered.h)");
 
 struct load {
     struct flowq_vm *vm;

@@ -315,6 +315,7 @@ static inline void save_gather(struct save *s, struct shard *shard, uint32_t lin
         return;
     s->left--;
     uint32_t home = word & WORD_SECONDARY ? line_other(t->line_mask, word, line) : line;
+    word = ordered_settled(s->vm->ordered, t, word); /* of a flow on the move the queue that it goes to, and no more */
     g->word[g->n] = word_class(word) == WORD_FROZEN ? word | save_class_of(s, word, home) : word;
     g->line[g->n] = (uint8_t)home;
     if (t->plane_at)

@@ -50,6 +50,11 @@ static uint64_t stats_vm_bytes(const struct flowq_vm *vm)
         s->field = stats_sum(from, STAT_##name);                                                                                 \
         break;
 
+#define STATS_READ_ORDERED(name, field)                                                                                          \
+    case COUNTER_##field:                                                                                                        \
+        s->field = vm->ordered ? u64_load_relaxed(&vm->ordered->count[ORDERED_##name]) : 0;                                      \
+        break;
+
 void stats_read(struct flowq_vm *vm, enum counter which, struct flowq_stats *s)
 {
     const struct stats *from = &vm->stats;
@@ -91,6 +96,10 @@ void stats_read(struct flowq_vm *vm, enum counter which, struct flowq_stats *s)
     case COUNTER_loaded:
         s->loaded = u64_load_relaxed(&vm->n_loaded);
         break;
+    case COUNTER_ordered_pending:
+        s->ordered_pending = ordered_n_pending(vm->ordered);
+        break;
+        ORDERED_COUNTS(STATS_READ_ORDERED)
     case COUNTERS_VM_END: /* those of queues */
     case COUNTER_QUEUE_noted:
     case COUNTER_QUEUE_steered:

@@ -72,7 +72,7 @@ static inline uint64_t tx_idle(const struct flowq_vm *vm, uint32_t qid, uint64_t
 }
 
 /* Field by field, as a view is filled. */
-FIELDS_ARE(struct note_context, 104);
+FIELDS_ARE(struct note_context, 112);
 FIELDS_ARE(struct note_ages, 20);
 static inline __attribute__((always_inline)) void tx_context_fill(struct note_context *c, struct flowq_vm *vm,
                                                                   const struct tally tally, uint32_t qid, uint64_t now_ns,
@@ -82,6 +82,7 @@ static inline __attribute__((always_inline)) void tx_context_fill(struct note_co
     FIELD_STORE(c->table, &vm->table);
     FIELD_STORE(c->queues, &vm->queues);
     FIELD_STORE(c->implied, &vm->implied);
+    FIELD_STORE(c->ordered, vm->ordered);
     FIELD_STORE(c->tally.counter, tally.counter);
     FIELD_STORE(c->tally.shared, tally.shared);
     FIELD_STORE(c->ages.tick_shift, tick_shift);
@@ -112,6 +113,7 @@ static void tx_mark_noted(const struct flowq_vm *vm, const struct note_context *
 
 static inline void tx_count(const struct flowq_vm *vm, const struct tally tally, uint32_t qid, uint32_t outcome, size_t n)
 {
+    outcome &= FLOWQ_NOTE_OUTCOME;
     tally_add(&tally, STAT_NOTE + outcome, n);
     vm_count_noted(vm, &tally, qid, outcome, n);
 }
@@ -134,6 +136,8 @@ static __attribute__((noinline)) uint32_t tx_note_general(const struct flowq_vm 
     if (s->flags == NOTE_NOTHING)
         return s->outcome;
     const enum note_kind kind = note_strongest(s->flags);
+    if (__builtin_expect(c->ordered != NULL, 0))
+        return note_flow(c, s->lookup.hash, special_tx_spread(vm, pkt), kind);
     uint32_t spread = note_begins(kind) ? special_tx_spread(vm, pkt) : 0;
     if (tx_missed(s))
         return note_missed(c, s->lookup.line, s->lookup.hash, spread, kind);
@@ -163,7 +167,7 @@ static __attribute__((noinline)) void tx_note_from(const struct vm_view *v, cons
                                                    const struct flowq_pkt *pkts, const struct batch_sent *sent, unsigned first,
                                                    unsigned n)
 {
-    const uint64_t in_place = note_in_place(c);
+    const uint64_t in_place = v->vm->in_place;
     size_t usual[FLOWQ_NOTE_MOVED + 1] = {0};
     for (const struct batch_sent *s = sent + first; s != sent + n; s++)
         if (tx_missed(s) && s->flags != NOTE_NOTHING)
@@ -304,7 +308,7 @@ static __attribute__((noinline)) uint32_t tx_one_more(struct flowq_vm *vm, struc
     struct line *home = sent.lookup.line;
     const uint64_t tag_mask = vm->secret_v4.tag_mask;
     (void)loops_sent_found(c.idle, tag_mask, &sent, home, line_home(home, &sent.lookup.hash, tag_mask));
-    uint32_t outcome = tx_note(vm, &c, pkt, &sent, note_in_place(&c));
+    uint32_t outcome = tx_note(vm, &c, pkt, &sent, vm->in_place);
     tx_count(vm, c.tally, qid, outcome, 1);
     return outcome;
 }

@@ -17,11 +17,12 @@
 struct caller {
     bool registered;
     uint32_t stripe; /* of its counters */
+    uint64_t began;  /* where moves are in order: ordered_began(), before any word was looked at */
 };
 
 static inline struct caller caller_of(const struct thread *thread)
 {
-    return (struct caller){thread != NULL, stats_stripe(thread)};
+    return (struct caller){thread != NULL, stats_stripe(thread), 0};
 }
 
 /* Loops take it by value, so that the compiler keeps it in registers; through a pointer it would be loaded again after each
@@ -34,6 +35,7 @@ struct vm_view {
     uint32_t line_mask, queue_mask;
     const atomic_u64 *in_use; /* the queues' */
     uint64_t udp_filter, tag_mask, least_hash;
+    uint64_t began; /* the caller's, where moves are in order; of use to words that name a move only */
     struct tally tally;
 };
 
@@ -49,6 +51,7 @@ static inline __attribute__((always_inline)) struct vm_view vm_view_after_line(s
         .line_mask = vm->line_mask,
         .queue_mask = vm->queue_mask,
         .in_use = queues_bits(&vm->queues),
+        .began = by.began,
         .tally = stats_tally_in(&vm->stats, by.stripe),
     };
 }
@@ -80,8 +83,8 @@ static inline __attribute__((always_inline)) struct vm_view vm_view_of(struct fl
 #define FIELDS_ARE(type, bytes)                                                                                                  \
     _Static_assert(sizeof(void *) != 8 || sizeof(type) == (bytes), "a new field is stored where the others are")
 
-/* The same in memory, for those who take a pointer to it. */
-FIELDS_ARE(struct vm_view, 88);
+/* The same in memory, for those who take a pointer to it; but for `began`, which few need: they store it. */
+FIELDS_ARE(struct vm_view, 96);
 FIELDS_ARE(struct tally, 16);
 static inline __attribute__((always_inline)) void vm_view_fill(struct vm_view *to, struct flowq_vm *vm, const struct caller by)
 {
@@ -152,6 +155,7 @@ static inline const struct vm_view *receivers_whole_view(const struct receivers 
     if (to->one)
         return to->one;
     vm_view_fill(room, to->vms[i], to->by);
+    room->began = to->by.began;
     return room;
 }
 

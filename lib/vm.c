@@ -10,6 +10,7 @@
 #include <time.h>
 
 #define VM_NS_PER_MS UINT64_C(1000000)
+#define VM_NS_PER_US UINT64_C(1000)
 
 /* ---- The log --------------------------------------------------------------------------------------------------------------- */
 
@@ -68,7 +69,7 @@ static uint64_t vm_clock_precise(void *ctx)
 /* The host's clock; else the coarse one, which a call can read in a third of the time, unless a setting needs the precise one. */
 static void vm_choose_clock(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
 {
-    bool precise = cfg->rebind_min_tcp_us || cfg->rebind_min_other_us;
+    bool precise = cfg->rebind_min_tcp_us || cfg->rebind_min_other_us || cfg->ordered;
     struct timespec res = {0, 1};
     vm->clock_ctx = cfg->clock_ctx;
     vm->clock_ns = cfg->clock_ns ? cfg->clock_ns : precise ? vm_clock_precise : vm_clock_coarse;
@@ -129,6 +130,7 @@ void vm_follow_table(struct flowq_vm *vm)
     vm->secret_v4 = vm->secret.v4;
     vm->line_mask = vm->table.line_mask;
     vm->queue_mask = vm->table.queue_mask;
+    vm->in_place = note_in_place(&vm->table, vm->ordered != NULL);
 }
 
 /* ---- Making ---------------------------------------------------------------------------------------------------------------- */
@@ -136,7 +138,9 @@ void vm_follow_table(struct flowq_vm *vm)
 /* The block of memory: struct flowq_vm, and behind it, each at a multiple of 64 bytes: */
 struct vm_parts {
     uint32_t n_fragments;
-    size_t in_use, queues, frags, implied, noted, counted, end;
+    uint32_t numbers; /* of queues, and of moves */
+    struct ordered_room ordered_room;
+    size_t in_use, queues, frags, implied, noted, ordered, counted, end;
 };
 
 static struct vm_parts vm_lay_out(const struct flowq_vm_config *cfg)
@@ -144,14 +148,19 @@ static struct vm_parts vm_lay_out(const struct flowq_vm_config *cfg)
     struct vm_parts p = {.n_fragments = cfg->fragments ? FRAG_WAYS : 0};
     while (p.n_fragments < cfg->fragments)
         p.n_fragments *= 2;
+    p.ordered_room = (struct ordered_room){.n_moves = cfg->ordered ? ORDERED_WAYS : 0, .max_queue_pairs = cfg->max_queue_pairs};
+    while (cfg->ordered && p.ordered_room.n_moves < cfg->ordered_flows)
+        p.ordered_room.n_moves *= 2;
+    p.numbers = ordered_numbers(cfg->max_queue_pairs, cfg->ordered != 0);
     p.in_use = memory_round64(sizeof(struct flowq_vm));
     p.queues = p.in_use;
-    if (cfg->max_queue_pairs > QUEUES_LOW)
-        p.queues += memory_round64(queues_words(cfg->max_queue_pairs) * sizeof(atomic_u64));
-    p.frags = p.queues + queues_bytes(cfg->max_queue_pairs);
+    if (p.numbers > QUEUES_LOW)
+        p.queues += memory_round64(queues_words(p.numbers) * sizeof(atomic_u64));
+    p.frags = p.queues + queues_bytes(cfg->max_queue_pairs, p.numbers);
     p.implied = p.frags + memory_round64(p.n_fragments * sizeof(atomic_u64));
     p.noted = p.implied + implied_bytes(cfg->max_flows);
-    p.counted = p.noted + memory_round64(cfg->max_queue_pairs * sizeof(atomic_u32));
+    p.ordered = p.noted + memory_round64(cfg->max_queue_pairs * sizeof(atomic_u32));
+    p.counted = p.ordered + ordered_bytes(&p.ordered_room);
     p.end = p.counted;
     if (cfg->queue_stats)
         p.end += STATS_STRIPES * queue_counters_row(cfg->max_queue_pairs) * sizeof(struct queue_counters);
@@ -159,7 +168,7 @@ static struct vm_parts vm_lay_out(const struct flowq_vm_config *cfg)
 }
 
 /* 32 bytes that key everything: the host's, or the kernel's. */
-static int vm_make_secret(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
+static int vm_make_secret(struct flowq_vm *vm, const struct flowq_vm_config *cfg, uint32_t numbers)
 {
     static const uint8_t none[FLOWQ_SECRET_SIZE];
     uint8_t seed[FLOWQ_SECRET_SIZE];
@@ -172,7 +181,7 @@ static int vm_make_secret(struct flowq_vm *vm, const struct flowq_vm_config *cfg
         if (got != (ssize_t)sizeof(seed))
             return got < 0 ? -errno : -EIO;
     }
-    hash_secret_expand(&vm->secret, seed, table_tag_low(cfg->max_queue_pairs));
+    hash_secret_expand(&vm->secret, seed, table_tag_low(numbers));
     memcpy(vm->seed, seed, sizeof(vm->seed));
     explicit_bzero(seed, sizeof(seed));
     return 0;
@@ -183,7 +192,7 @@ static int vm_fill(struct flowq_vm *vm, const struct flowq_vm_config *cfg, const
     const struct table_sizes sizes = {
         .max_flows = cfg->max_flows,
         .initial_flows = cfg->initial_flows,
-        .max_queue_pairs = cfg->max_queue_pairs,
+        .max_queue_pairs = p->numbers,
         .plane = cfg->rebind_min_tcp_us || cfg->rebind_min_other_us,
     };
     char *base = (char *)vm;
@@ -201,14 +210,17 @@ static int vm_fill(struct flowq_vm *vm, const struct flowq_vm_config *cfg, const
     vm_apply(vm, cfg);
     frags_init(&vm->frags, p->n_fragments, base + p->frags);
     implied_init(&vm->implied, cfg->max_flows, base + p->implied);
+    vm->ordered = ordered_init(&p->ordered_room, cfg->ordered_max_us * VM_NS_PER_US, cfg->ordered_settle_us * VM_NS_PER_US,
+                               base + p->ordered);
     int r = config_check_times(cfg, vm->clock_resolution_ns, fault);
     if (r == 0)
-        r = vm_make_secret(vm, cfg);
+        r = vm_make_secret(vm, cfg, p->numbers);
     if (r == 0)
-        r = queues_init(&vm->queues, cfg->max_queue_pairs, (void *)(base + p->in_use), base + p->queues);
+        r = queues_init(&vm->queues, cfg->max_queue_pairs, p->numbers, (void *)(base + p->in_use), base + p->queues);
     if (r)
         return r;
     queues_set_mode(&vm->queues, QUEUES_COUNTED, cfg->queue_stats != 0);
+    queues_set_mode(&vm->queues, QUEUES_ORDERED, cfg->ordered != 0);
     r = virtio_init(vm, cfg);
     if (r == 0) {
         r = table_init(&vm->table, &sizes, &vm->memory, &vm->only_shard);

@@ -14,6 +14,7 @@
 #include "implied.h"
 #include "memory.h"
 #include "note.h"
+#include "ordered.h"
 #include "ports.h"
 #include "queue.h"
 #include "stats.h"
@@ -45,14 +46,16 @@ struct flowq_vm {
 
     struct table table; /* one line, as soon as it has more than one shard */
     struct hash_secret secret;
+    uint64_t in_place; /* note_in_place() */
 
     struct queue_counters *counted; /* per stripe and queue; NULL unless queue_stats */
     struct settings settings;
     struct virtio virtio;
     struct frags frags;
     struct implied implied;
-    struct note_ages ages; /* fixed at creation; but active and idle are settings */
-    bool can_rebind_late;  /* made with a rebind_min: shards have a plane */
+    struct ordered *ordered; /* NULL: the setting is off */
+    struct note_ages ages;   /* fixed at creation; but active and idle are settings */
+    bool can_rebind_late;    /* made with a rebind_min: shards have a plane */
     uint64_t clock_resolution_ns;
     uint64_t (*clock_ns)(void *ctx);
     void *clock_ctx;

@@ -112,6 +112,7 @@ static struct note_context context_of(struct bare *b, uint32_t qid, uint32_t *tr
     struct note_context c = {.table = b->table,
                              .queues = b->queues,
                              .implied = &b->vm->implied,
+                             .ordered = b->vm->ordered,
                              .tally = stats_tally(&b->vm->stats, thread_self()),
                              .ages = vm_ages(b->vm),
                              .now_ns = b->now_ns,
@@ -127,7 +128,7 @@ uint32_t bare_note_within(struct bare *b, uint64_t hash, uint32_t qid, enum note
 {
     struct note_context c = context_of(b, qid, tries_left);
     uint32_t outcome = note_flow(&c, hash_nonzero_tag(&b->vm->secret, hash), bare_spread(hash), kind);
-    tally_add(&c.tally, STAT_NOTE + outcome, 1);
+    tally_add(&c.tally, STAT_NOTE + (outcome & FLOWQ_NOTE_OUTCOME), 1);
     return outcome;
 }
 

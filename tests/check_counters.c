@@ -123,6 +123,15 @@ START_TEST(the_walk_shows_what_the_statistics_have)
         {"flowq_vm_bytes", st.vm_bytes},
         {"flowq_rss_elsewhere", st.rss_elsewhere},
         {"flowq_flows_loaded", st.loaded},
+        {"flowq_ordered_begun", st.ordered_begun},
+        {"flowq_ordered_done", st.ordered_done},
+        {"flowq_ordered_back", st.ordered_back},
+        {"flowq_ordered_forced", st.ordered_forced},
+        {"flowq_ordered_lapsed", st.ordered_lapsed},
+        {"flowq_ordered_off", st.ordered_off},
+        {"flowq_ordered_full", st.ordered_full},
+        {"flowq_ordered_held", st.ordered_held},
+        {"flowq_ordered_pending", st.ordered_pending},
     };
     for (unsigned i = 0; i < sizeof(single) / sizeof(single[0]); i++)
         ck_assert_msg(value_of(s, single[i].name, NULL) == single[i].value, "%s", single[i].name);

@@ -39,6 +39,11 @@ moved: 6 bindings
 after the move:  0 bound  1 bound  2 bound  3 bound  0 bound  1 bound
 restarted: 6 bindings
 after the restart:  0 bound  1 bound  2 bound  3 bound  0 bound  1 bound
+ring 1 filled to 0, taken to 0: flow 0 goes to 1
+ring 1 filled to 8, taken to 5: flow 0 goes to 1
+  flow 0 sent on 2: moved, and still steered to 1
+ring 1 filled to 9, taken to 5: flow 0 goes to 1
+ring 1 filled to 10, taken to 10: flow 0 goes to 2
 EOF
     echo "FAILED: device says something else"
     exit 1

@@ -176,6 +176,10 @@ static void compare_lookup(const struct flowq_pkt *pkt, const struct flowq_expla
 
 static const struct flowq_layer no_layer;
 
+/* Beside reasons, and outcomes from 32 on: notes that leave a move pending, and packets of flows that are held back. */
+enum { PENDING = 62, HELD = 63 };
+static bool moves_in_order; /* the vm's flows do */
+
 /* Explains a packet in a direction, then does with it what the call of that direction does. */
 static void explain_and_do(const struct flowq_pkt *pkt, bool tx, uint32_t qid, long outcomes[64])
 {
@@ -190,9 +194,11 @@ static void explain_and_do(const struct flowq_pkt *pkt, bool tx, uint32_t qid, l
     hold(memcmp(&e.layer[e.n_layers], &no_layer, sizeof(no_layer)) == 0, pkt, "behind the last header");
     compare_lookup(pkt, &e);
     if (tx) {
-        uint32_t outcome = flowq_tx_note(vm, pkt, qid);
-        hold(outcome == e.note, pkt, "noted: %s, foreseen: %s", flowq_note_name(outcome), flowq_note_name(e.note));
+        uint32_t note = flowq_tx_note(vm, pkt, qid), outcome = note & FLOWQ_NOTE_OUTCOME;
+        hold(note == e.note, pkt, "noted: %s, %#x; foreseen: %s, %#x", flowq_note_name(outcome), note,
+             flowq_note_name(e.note & FLOWQ_NOTE_OUTCOME), e.note);
         outcomes[32 + outcome]++;
+        outcomes[PENDING] += (note & FLOWQ_NOTE_PENDING) != 0;
         return;
     }
     struct flowq_decision d;
@@ -201,8 +207,11 @@ static void explain_and_do(const struct flowq_pkt *pkt, bool tx, uint32_t qid, l
          flowq_reason_name(d.reason), e.decision.qid, flowq_reason_name(e.decision.reason));
     if (d.reason == FLOWQ_REASON_FALLBACK || d.reason == FLOWQ_REASON_KEYLESS)
         hold(e.fallback == d.qid, pkt, "the fallback is queue %u, not %u", d.qid, e.fallback);
-    if (d.reason == FLOWQ_REASON_BOUND || d.reason == FLOWQ_REASON_ICMP_ERROR)
-        hold(!e.bound || !e.bound_in_use || e.bound_qid == d.qid, pkt, "bound to queue %u, not %u", d.qid, e.bound_qid);
+    if (d.reason == FLOWQ_REASON_BOUND || d.reason == FLOWQ_REASON_ICMP_ERROR) {
+        bool held = moves_in_order && e.bound_qid != d.qid;
+        hold(!e.bound || !e.bound_in_use || e.bound_qid == d.qid || held, pkt, "bound to queue %u, not %u", d.qid, e.bound_qid);
+        outcomes[HELD] += e.bound && held;
+    }
     outcomes[d.reason]++;
 }
 
@@ -221,6 +230,11 @@ static void random_vm(struct rng *rng, const struct parse_rules *rules)
     c.fragments = rng_percent(rng, 30) ? FLOWQ_OFF : 0;
     c.rebind_min_tcp_us = rng_percent(rng, 50) ? 500000 : 0;
     c.rebind_min_other_us = rng_percent(rng, 50) ? 1000000 : 0;
+    moves_in_order = !c.rebind_min_tcp_us && !c.rebind_min_other_us && rng_percent(rng, 80);
+    c.ordered = moves_in_order ? FLOWQ_ON : 0;
+    c.ordered_flows = rng_percent(rng, 50) ? 8 : 0;
+    c.ordered_max_us = rng_percent(rng, 50) ? 1000000 : 0;
+    c.ordered_settle_us = rng_percent(rng, 30) ? 100000 : 0;
     c.virtio_features = rng_percent(rng, 50) ? ALL_FEATURES : NO_RSS;
     memset(c.secret, (int)rng_range(rng, 1, 255), sizeof(c.secret));
     start(&c, rng_percent(rng, 10) ? 1 : PAIRS);
@@ -230,6 +244,11 @@ static void random_vm(struct rng *rng, const struct parse_rules *rules)
 static void random_change(struct rng *rng)
 {
     struct flowq_rss r = rss_over((uint16_t)rng_range(rng, 1, PAIRS));
+    if (moves_in_order && rng_percent(rng, 60)) { /* the host fills the rings, and the guest takes from them */
+        uint32_t at = rng_below(rng, 100000);
+        (void)flowq_vm_ring_report(vm, rng_below(rng, PAIRS), at, at - rng_below(rng, 50));
+        return;
+    }
     switch (rng_below(rng, 8)) {
     case 0:
         (void)flowq_vm_set_rss(vm, &r);
@@ -315,6 +334,8 @@ START_TEST(what_is_explained_is_what_is_done)
     }
     for (unsigned reason = 0; reason <= FLOWQ_REASON_RSS; reason++)
         ck_assert_msg(outcomes[reason] > 10 / slower, "%s only %ld times", flowq_reason_name(reason), outcomes[reason]);
+    ck_assert_int_gt(outcomes[PENDING], 100 / slower);
+    ck_assert_int_gt(outcomes[HELD], 100 / slower);
     for (unsigned note = 0; note < FLOWQ_NOTE_UNREGISTERED; note++)
         if (note != FLOWQ_NOTE_BUSY && note != FLOWQ_NOTE_REFUSED)
             ck_assert_msg(outcomes[32 + note] > 10 / slower, "%s only %ld times", flowq_note_name(note), outcomes[32 + note]);
@@ -406,6 +427,33 @@ START_TEST(a_text_for_people)
 }
 END_TEST
 
+START_TEST(a_flow_on_the_move)
+{
+    struct flowq_vm_config c = defaults();
+    struct flowq_tuple t = tcp(7), in = tuple_reverse(&t);
+    struct frame f;
+    c.ordered = FLOWQ_ON;
+    start(&c, PAIRS);
+    ck_assert_uint_eq(note(t, 3) & FLOWQ_NOTE_OUTCOME, FLOWQ_NOTE_BOUND);
+    ck_assert_uint_eq(decide(t).qid, 3);
+    ck_assert_int_eq(flowq_vm_ring_report(vm, 3, 5, 2), 0);
+    frame_flow(&f, &t, FRAME_ACK);
+    struct flowq_pkt pkt = frame_pkt(&f);
+    struct flowq_explanation e = explained_tx(&pkt, 5);
+    says(text_of(&e), "a note   on queue 5: moved; its packets still go to queue 3\n");
+    ck_assert_uint_eq(note(t, 5), e.note);
+    frame_flow(&f, &in, FRAME_ACK);
+    pkt = frame_pkt(&f);
+    e = explained_rx(&pkt);
+    says(text_of(&e), "bound    to queue 5, established");
+    says(text_of(&e), "goes to  queue 3: bound, until it moves in order\n");
+    ck_assert_int_eq(flowq_vm_ring_report(vm, 3, 5, 5), 0);
+    e = explained_rx(&pkt);
+    says(text_of(&e), "goes to  queue 5: bound\n");
+    ck_assert_uint_eq(decide(t).qid, 5);
+}
+END_TEST
+
 START_TEST(wrong_arguments)
 {
     struct frame f;
@@ -486,6 +534,7 @@ int main(void)
     tcase_add_test(t, what_is_explained_is_what_is_done);
     tcase_add_test(t, refusals_are_foreseen);
     tcase_add_test(t, a_text_for_people);
+    tcase_add_test(t, a_flow_on_the_move);
     tcase_add_test(t, wrong_arguments);
 #ifdef HAVE_PCAP
     tcase_add_test(t, captures);

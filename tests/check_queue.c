@@ -397,7 +397,7 @@ START_TEST(they_stay_in_their_room)
     static const uint32_t rooms[] = {1, 64, 65, 256, 257, 4096, FLOWQ_MAX_QUEUE_PAIRS};
     enum { FENCE = 4096, FILL = 0xa5 };
     const uint32_t n = rooms[_i];
-    const size_t bytes = queues_bytes(n);
+    const size_t bytes = queues_bytes(n, n);
     unsigned char *mem = aligned_alloc(64, bytes + FENCE);
     atomic_u64 *many = calloc(queues_words(n), sizeof(*many));
     struct queues q;
@@ -405,7 +405,7 @@ START_TEST(they_stay_in_their_room)
     memset(&q, 0, sizeof(q));
     memset(mem, 0, bytes);
     memset(mem + bytes, FILL, FENCE);
-    ck_assert_int_eq(queues_init(&q, n, many, mem), 0);
+    ck_assert_int_eq(queues_init(&q, n, n, many, mem), 0);
     for (unsigned round = 0; round < 4; round++) {
         uint16_t last = (uint16_t)(n - 1);
         queues_set_pairs(&q, round & 1 ? n : 1);

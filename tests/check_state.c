@@ -48,6 +48,7 @@ static void random_config(struct known *k)
     k->config.virtio_max_table = either(128, 32768);
     k->config.active_ms = either(80, 10000);
     k->config.rebind_min_tcp_us = either(FLOWQ_OFF, 500000);
+    k->config.ordered = k->config.rebind_min_tcp_us == FLOWQ_OFF ? either(FLOWQ_OFF, FLOWQ_ON) : FLOWQ_OFF;
     for (unsigned i = 0; i < FLOWQ_SECRET_SIZE; i++)
         k->config.secret[i] = (uint8_t)rng_next(&rng);
 }
@@ -95,7 +96,7 @@ static void random_flows(struct known *k)
         }
         uint32_t flags = rng_percent(&rng, 80) ? FRAME_ACK : FRAME_ACK | FRAME_FIN;
         uint32_t qid = rng_below(&rng, k->config.max_queue_pairs), outcome;
-        while ((outcome = note_flags(t, flags, qid)) == FLOWQ_NOTE_NOT_IN_USE)
+        while ((outcome = note_flags(t, flags, qid) & FLOWQ_NOTE_OUTCOME) == FLOWQ_NOTE_NOT_IN_USE)
             qid = rng_below(&rng, k->config.max_queue_pairs);
         ck_assert(outcome == FLOWQ_NOTE_BOUND || outcome == FLOWQ_NOTE_REFRESHED || outcome == FLOWQ_NOTE_MOVED);
         k->flow[i].sent = t;

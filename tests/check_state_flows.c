@@ -209,6 +209,53 @@ START_TEST(queues_that_wait)
 }
 END_TEST
 
+/* Of a flow that moves in order the queue that it goes to is saved, and nothing of the move: there it is in the next process,
+   whose flows move in order or not, and whose words have as many bits for it or not. */
+START_TEST(flows_on_the_move)
+{
+    static const uint32_t pairs[] = {8, 56, 57, 64, 1000, FLOWQ_MAX_QUEUE_PAIRS};
+    struct flowq_vm_config c = defaults();
+    enum { FLOWS = 40 };
+    c.ordered = FLOWQ_ON;
+    c.max_queue_pairs = pairs[_i];
+    start(&c, PAIRS);
+    for (uint32_t i = 0; i < FLOWS; i++) {
+        (void)note(tcp(i), i % PAIRS);
+        ck_assert_uint_eq(decide(tcp(i)).qid, i % PAIRS);
+    }
+    for (uint32_t q = 0; q < PAIRS; q++)
+        ck_assert_int_eq(flowq_vm_ring_report(vm, q, 9, 1), 0);
+    for (uint32_t i = 0; i < FLOWS; i++) {
+        (void)note(tcp(i), (i + 1 + i / PAIRS) % PAIRS);
+        ck_assert_uint_eq(decide(tcp(i)).qid, i % PAIRS);
+    }
+    ck_assert_uint_eq(stats().ordered_pending, FLOWS);
+    struct model_stream s = saved(vm);
+    for (unsigned k = 0; k < 3; k++) {
+        struct flowq_vm_config next = defaults();
+        next.ordered = k == 1 ? FLOWQ_OFF : FLOWQ_ON;
+        next.max_queue_pairs = k == 2 ? PAIRS : pairs[_i];
+        struct flowq_vm *own = vm;
+        vm = make_vm(&next);
+        ck_assert_uint_eq(load_stream(vm, FLOWQ_STATE_FLOWS, &s).bindings, FLOWS);
+        flowq_vm_set_queue_pairs(vm, PAIRS);
+        for (uint32_t i = 0; i < FLOWS; i++)
+            is_bound(tcp(i), (i + 1 + i / PAIRS) % PAIRS);
+        ck_assert_uint_eq(stats().ordered_begun, 0);
+        for (uint32_t q = 0; q < PAIRS && k != 1; q++)
+            ck_assert_int_eq(flowq_vm_ring_report(vm, q, 9, 1), 0);
+        for (uint32_t i = 0; i < FLOWS; i++) {
+            uint32_t noted = note(tcp(i), i % PAIRS), stays = k == 1 ? i % PAIRS : (i + 1 + i / PAIRS) % PAIRS;
+            ck_assert_uint_eq(noted & FLOWQ_NOTE_OUTCOME, i / PAIRS + 1 == PAIRS ? FLOWQ_NOTE_REFRESHED : FLOWQ_NOTE_MOVED);
+            is_bound(tcp(i), stays);
+        }
+        flowq_vm_destroy(vm);
+        vm = own;
+    }
+    model_stream_free(&s);
+}
+END_TEST
+
 START_TEST(other_keys)
 {
     note_flows(50, 50);
@@ -449,6 +496,7 @@ int main(void)
     tcase_add_loop_test(c, between_sizes, 0, 64);
     tcase_add_test(c, from_very_small_parts);
     tcase_add_test(c, queues_that_wait);
+    tcase_add_loop_test(c, flows_on_the_move, 0, 6);
     tcase_add_test(c, other_keys);
     tcase_add_loop_test(c, rings_come_one_by_one, 0, 24);
     tcase_add_test(c, slots_of_a_stranger);

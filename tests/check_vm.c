@@ -153,6 +153,10 @@ static const struct range ranges[] = {
     RANGE(idle_ms, false, false, 10000, 2000000), /* the default of active_ms */
     RANGE(queue_stats, true, true, FLOWQ_ON, FLOWQ_ON),
     RANGE(numa_node, true, false, 1, 1024),
+    RANGE(ordered, true, true, FLOWQ_ON, FLOWQ_ON),
+    RANGE(ordered_max_us, true, false, 100, 1000000),
+    RANGE(ordered_settle_us, true, true, 10, 100000),
+    RANGE(ordered_flows, true, false, 8, 65536),
 };
 #define N_RANGES ((int)(sizeof(ranges) / sizeof(ranges[0])))
 

@@ -98,6 +98,10 @@ static const struct setting {
     SETTING(gue_port),
     SETTING(mpls_udp_port),
     SETTING(vlan_tpid),
+    SETTING(ordered),
+    SETTING(ordered_max_us),
+    SETTING(ordered_settle_us),
+    SETTING(ordered_flows),
     SETTING(clock_resolution_ns),
 };
 #define N_SETTINGS (sizeof(settings) / sizeof(settings[0]))

@@ -86,7 +86,7 @@ static int send(struct play *p, size_t from, size_t to)
         return 0; /* outcomes are compared as counters, at the end */
     }
     for (size_t i = from; i < to; i++) {
-        uint32_t note = flowq_tx_note(p->vm[0], &pkts[i - from], q);
+        uint32_t note = flowq_tx_note(p->vm[0], &pkts[i - from], q) & FLOWQ_NOTE_OUTCOME;
         flowq_tx_note(p->vm[1], &pkts[i - from], (q + 1) % p->pairs);
         if (p->step[i].note != ANY && note != p->step[i].note)
             return wrong(p, i, "the note is %s, right is %s", flowq_note_name(note), flowq_note_name(p->step[i].note));

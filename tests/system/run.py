@@ -17,6 +17,7 @@ import lab  # noqa: E402
 import openvswitch  # noqa: E402
 import parts_guest  # noqa: E402
 import parts_more  # noqa: E402
+import parts_order  # noqa: E402
 import parts_ovs  # noqa: E402
 import parts_restart  # noqa: E402
 import parts_vhost  # noqa: E402
@@ -131,6 +132,7 @@ PARTS.update({
     'queues': on_stage(parts_guest.part_b),
     'moves': on_stage(parts_guest.part_c),
     'off-and-on': on_stage(parts_guest.part_d),
+    'order': on_stage(parts_order.part_order),
     'interrupts': on_stage(parts_guest.part_e),
     'vxlan': on_stage(parts_guest.part_h),
     'one-sender': on_stage(parts_guest.part_collapse),
