@@ -34,7 +34,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { MAX_CONNECTIONS = 1000, MESSAGE = 512, FIRST_PORT = 20000, WINDOW = 8192, TRIES = 8, IDLE_NS = 50000 };
+enum { MAX_CONNECTIONS = 1000, MESSAGE = 512, FIRST_PORT = 20000, WINDOW = 8192, TRIES = 8, IDLE_NS = 50000, UNASKED = 'o' };
 
 /* Seconds: until a segment is sent again; between a reply and the next message; for all. */
 static const double AGAIN = 0.3, PAUSE = 0.02, LONGEST = 60;
@@ -50,8 +50,8 @@ struct connection {
     bool established;
     uint32_t una, nxt, rcv_nxt;
     uint32_t rounds, heard, tries;
-    bool first;           /* what came first when all was quiet came to its core */
-    _Atomic bool strayed; /* another core had something for it by then */
+    bool first;           /* what the other end said of its own accord came to its core */
+    _Atomic bool strayed; /* another core had that before */
     double next_at;
 };
 
@@ -136,6 +136,7 @@ struct segment {
     uint16_t port;
     uint8_t flags;
     uint32_t seq, ack, n;
+    bool unasked; /* what the other end says of its own accord begins with this letter; ours, said back, with others */
 };
 
 static bool read_segment(const struct rte_mbuf *mbuf, struct segment *segment)
@@ -153,6 +154,8 @@ static bool read_segment(const struct rte_mbuf *mbuf, struct segment *segment)
                                 .seq = rte_be_to_cpu_32(frame->tcp.sent_seq),
                                 .ack = rte_be_to_cpu_32(frame->tcp.recv_ack),
                                 .n = all > headers ? all - headers : 0};
+    const uint8_t *said = (const uint8_t *)&frame->ip + headers;
+    segment->unasked = segment->n > 0 && mbuf->data_len > sizeof(frame->ether) + headers && *said == UNASKED;
     return true;
 }
 
@@ -162,7 +165,7 @@ static void refuse(struct core *core, const struct segment *s)
     uint32_t i = s->port - FIRST_PORT;
 
     core->foreign++;
-    if (i < QUEUES * connections && atomic_load(&quiet))
+    if (i < QUEUES * connections && s->unasked)
         atomic_store(&cores[i / connections].connections[i % connections].strayed, true);
     if (s->flags & RTE_TCP_RST_FLAG)
         return;
@@ -211,7 +214,7 @@ static void hear(struct core *core, struct connection *c, const struct segment *
     } else if (s->n > 0) {
         c->rcv_nxt += s->n;
         c->heard += s->n;
-        c->first |= atomic_load(&quiet) && !atomic_load(&c->strayed);
+        c->first |= s->unasked && !atomic_load(&c->strayed);
         acknowledge(core, c);
         /* What the other end says of its own accord may come before our message has. */
         if (c->state == WAITING)
