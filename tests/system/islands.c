@@ -36,8 +36,8 @@
 
 enum { MAX_CONNECTIONS = 1000, MESSAGE = 512, FIRST_PORT = 20000, WINDOW = 8192, TRIES = 8, IDLE_NS = 50000, UNASKED = 'o' };
 
-/* Seconds: until a segment is sent again; between a reply and the next message; for all. */
-static const double AGAIN = 0.3, PAUSE = 0.02, LONGEST = 60;
+/* Seconds: until a segment is sent again; between a reply and the next message; for all; with a restart. */
+static const double AGAIN = 0.3, PAUSE = 0.02, LONGEST = 40, LONGEST_IDLE = 150;
 static const uint32_t HERE = RTE_IPV4(10, 77, 0, 7), THERE = RTE_IPV4(10, 77, 0, 1);
 static const struct rte_ether_addr OWN = {{2, 0, 0, 0, 7, 0}}, PEER = {{0x52, 0x54, 0, 0xff, 0, 1}};
 
@@ -360,7 +360,7 @@ int main(int argc, char **argv)
     pool = guest_start("islands", (const char *const *)&argv[1], 1);
     if (pool == NULL)
         return 1;
-    given_up = guest_now() + LONGEST;
+    given_up = guest_now() + (idle > 0 ? LONGEST_IDLE : LONGEST);
     atomic_store(&n_running, QUEUES);
     for (uint16_t q = 0; q < QUEUES; q++) {
         cores[q].queue = q;

@@ -181,7 +181,7 @@ def play_islands(lab, host, server, path, how):
     spoken = speak_up(server)
     time.sleep(1)
     guest.send_signal(signal.SIGUSR2)
-    out, err = guest.communicate(timeout=90)
+    out, err = guest.communicate(timeout=240)
     host.stop()
     if os.path.exists(path):
         os.unlink(path)
