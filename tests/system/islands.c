@@ -12,9 +12,9 @@
  * options; no congestion to avoid.
  *
  * With IDLE, the first so many connections of each core say something once, and then nothing until the other end has said
- * something of its own accord; the others go on. It begins at SIGUSR2, when the switch knows all queues. When all that are idle
- * wait it prints a line. SIGUSR1 makes it quiet: it acknowledges, and says nothing of its own accord. SIGUSR2 ends that, and the
- * ROUNDS, which do not end before.
+ * something of its own accord; the others go on. It begins at SIGUSR2, when the switch knows all queues. When all have been
+ * answered it prints a line. SIGUSR1 makes it quiet: it acknowledges, and says nothing of its own accord. SIGUSR2 ends that,
+ * and the ROUNDS, which do not end before.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -65,7 +65,7 @@ struct core {
 static struct core cores[QUEUES];
 static struct rte_mempool *pool;
 static uint32_t connections, rounds, idle;
-static _Atomic uint32_t n_waiting; /* of those that are idle */
+static _Atomic uint32_t n_answered; /* connections, once or more */
 static _Atomic bool quiet, endless;
 static _Atomic uint32_t n_running; /* cores */
 static double given_up;
@@ -191,7 +191,7 @@ static void turn_to_speak(const struct core *core, struct connection *c, double 
         c->state = CLOSING;
     else if (c->rounds == 1 && c < core->connections + idle)
         c->state = WAITING;
-    if (c->state == WAITING && atomic_fetch_add(&n_waiting, 1) + 1 == QUEUES * idle) {
+    if (idle > 0 && c->rounds == 1 && atomic_fetch_add(&n_answered, 1) + 1 == QUEUES * connections) {
         puts("waiting");
         fflush(stdout);
     }
