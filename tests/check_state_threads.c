@@ -107,8 +107,8 @@ static void *configure_all(void *arg)
         rss.table_length = 1u << rng_below(&r, 8);
         failed += flowq_vm_set_queue_enabled(t->vm, qid, i % 2) != 0;
         failed += flowq_vm_set_queue_resetting(t->vm, qid, i % 3 == 0) != 0;
-        int r = i % 4 ? 0 : flowq_vm_set_rss(t->vm, &rss);
-        failed += r && r != -ENOMEM; /* too many that were replaced are still looked at */
+        int set = i % 4 ? 0 : flowq_vm_set_rss(t->vm, &rss);
+        failed += set && set != -ENOMEM; /* too many that were replaced are still looked at */
         failed += i % 4 == 2 && flowq_vm_set_queue_pairs(t->vm, qid + 1) != 0;
         failed += flowq_vm_set_hash_tunnels(t->vm, i % 2 ? FLOWQ_HASH_TUNNEL_VXLAN : 0) != 0;
         failed += i % 64 == 63 && flowq_vm_reset(t->vm, FLOWQ_RESET_FLOWS) != 0;

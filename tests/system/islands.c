@@ -12,15 +12,16 @@
  * options; no congestion to avoid.
  *
  * With IDLE, the first so many connections of each core say something once, and then nothing until the other end has said
- * something of its own accord; the others go on. It begins at SIGUSR2, when the switch knows all queues. When all that are idle
- * wait it prints a line. SIGUSR1 makes it quiet: it acknowledges, and says nothing of its own accord. SIGUSR2 ends that, and the
- * ROUNDS, which do not end before.
+ * something of its own accord; the others go on. It begins at SIGUSR2, when the switch knows all queues. When all have been
+ * answered it prints a line. SIGUSR1 makes it quiet: it acknowledges, and says nothing of its own accord. SIGUSR2 ends that,
+ * and the ROUNDS, which do not end before. A segment is sent again as long as there is time: a restart takes what it takes.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
 #include "virtio_user.h"
 
 #include <pthread.h>
+#include <rte_alarm.h>
 #include <rte_ethdev.h>
 #include <rte_ether.h>
 #include <rte_ip.h>
@@ -34,7 +35,16 @@
 #include <string.h>
 #include <time.h>
 
-enum { MAX_CONNECTIONS = 1000, MESSAGE = 512, FIRST_PORT = 20000, WINDOW = 8192, TRIES = 8, IDLE_NS = 50000, UNASKED = 'o' };
+enum {
+    MAX_CONNECTIONS = 1000,
+    MESSAGE = 512,
+    FIRST_PORT = 20000,
+    WINDOW = 8192,
+    TRIES = 8,
+    IDLE_NS = 50000,
+    LINK_US = 50000,
+    UNASKED = 'o'
+};
 
 /* Seconds: until a segment is sent again; between a reply and the next message; for all; with a restart. */
 static const double AGAIN = 0.3, PAUSE = 0.02, LONGEST = 40, LONGEST_IDLE = 150;
@@ -65,9 +75,8 @@ struct core {
 static struct core cores[QUEUES];
 static struct rte_mempool *pool;
 static uint32_t connections, rounds, idle;
-static _Atomic uint32_t n_waiting; /* of those that are idle */
+static _Atomic uint32_t n_answered; /* connections, once or more */
 static _Atomic bool quiet, endless;
-static _Atomic uint32_t n_running; /* cores */
 static double given_up;
 static uint16_t server;
 static _Atomic bool answered; /* anybody; before that the switch may not look at our rings yet, and no try counts */
@@ -116,7 +125,7 @@ static void speak(struct core *core, struct connection *c, double now)
 {
     c->next_at = now + AGAIN;
     c->tries += atomic_load(&answered);
-    if (c->tries > TRIES || now > given_up) {
+    if ((c->tries > TRIES && idle == 0) || now > given_up) {
         c->state = SILENT;
     } else if (c->state == SYN_SENT) {
         send_segment(core, c->port, RTE_TCP_SYN_FLAG, c->una, 0, 0);
@@ -191,7 +200,7 @@ static void turn_to_speak(const struct core *core, struct connection *c, double 
         c->state = CLOSING;
     else if (c->rounds == 1 && c < core->connections + idle)
         c->state = WAITING;
-    if (c->state == WAITING && atomic_fetch_add(&n_waiting, 1) + 1 == QUEUES * idle) {
+    if (idle > 0 && c->rounds == 1 && atomic_fetch_add(&n_answered, 1) + 1 == QUEUES * connections) {
         puts("waiting");
         fflush(stdout);
     }
@@ -300,20 +309,17 @@ static void *run_core(void *arg)
         nanosleep(&(struct timespec){.tv_nsec = IDLE_NS}, NULL);
     }
     rte_thread_unregister();
-    atomic_fetch_sub(&n_running, 1);
     return NULL;
 }
 
-/* Virtio-user notices that the switch has gone, and lets the next one in, when it is asked for the link. */
-static void mind_the_link(void)
+/* Virtio-user notices that the switch has gone, and lets the next one in, when it is asked for the link; and by interrupts, too,
+   so it is asked in the thread that has these: of two that let somebody in at once neither would come to an end. */
+static void mind_the_link(void *unused)
 {
-    const struct timespec pause = {.tv_nsec = 50000000};
     struct rte_eth_link link;
 
-    while (atomic_load(&n_running) > 0) {
-        (void)rte_eth_link_get_nowait(0, &link);
-        nanosleep(&pause, NULL);
-    }
+    (void)rte_eth_link_get_nowait(0, &link);
+    (void)rte_eal_alarm_set(LINK_US, mind_the_link, unused);
 }
 
 static void report(void)
@@ -360,16 +366,17 @@ int main(int argc, char **argv)
     pool = guest_start("islands", (const char *const *)&argv[1], 1);
     if (pool == NULL)
         return 1;
+    if (idle > 0)
+        (void)rte_eal_alarm_set(LINK_US, mind_the_link, NULL);
     given_up = guest_now() + (idle > 0 ? LONGEST_IDLE : LONGEST);
-    atomic_store(&n_running, QUEUES);
     for (uint16_t q = 0; q < QUEUES; q++) {
         cores[q].queue = q;
         if (pthread_create(&threads[q], NULL, run_core, &cores[q]) != 0)
             return 1;
     }
-    mind_the_link();
     for (uint16_t q = 0; q < QUEUES; q++)
         pthread_join(threads[q], NULL);
+    (void)rte_eal_alarm_cancel(mind_the_link, NULL);
     report();
     guest_stop(1);
     return 0;

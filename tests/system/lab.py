@@ -180,7 +180,7 @@ class Switch:
 
     def stop(self):
         self.process.terminate()
-        out, _ = self.process.communicate(timeout=10)
+        out, _ = self.process.communicate(timeout=60)
         if self.process.returncode != 0:
             raise Failure(f'vswitch ended with {self.process.returncode}: {self.complaint()}')
         return {os.path.basename(port['name']): port for port in json.loads(out.splitlines()[-1])['ports']}
