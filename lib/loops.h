@@ -19,8 +19,8 @@ struct loops {
                      struct batch *b);
     /* Looks at the home line of each; returns those whose queue is not in qids now. */
     uint32_t (*rx_find)(const struct vm_view *v, struct batch *b, unsigned n, uint16_t *qids);
-    /* Up to BATCH packets of trains (TRAINS): looks up the first of each, in b->lookup; of[i]: packet i's. Returns how many; 0: not
-       all are plain and of one version of IP, and nothing has been done that rx_parse() does not do again. */
+    /* Up to BATCH packets (TRAINS): the line of the first of each train; of[i]: packet i's. Returns how many; 0: not all are
+       plain and of one version of IP, and nothing has been done that rx_parse() does not do again. */
     unsigned (*rx_trains)(const struct vm_view *v, const struct flowq_pkt *pkts, unsigned n, struct lookup *lookup, uint8_t *of);
     /* Both at once for up to BATCH_FEW packets that are all plain: one function, which needs no view in memory, and leaves of the
        batch all but lookup and queue_off as it was. LOOPS_NOT_PLAIN: they are not, and nothing has been done. */
@@ -104,8 +104,8 @@ static inline __attribute__((always_inline)) bool loops_are_trains(const struct 
     return n > 1 && plain_alike(&pkts[0], &pkts[1]);
 }
 
-/* As loops_run(), for n packets that are all plain, of this version; the first packets of trains are put behind one another. Returns
-   how many; 0: they are not. of[i]: packet i's. */
+/* As loops_run(), for n packets that are all plain, of this version; the first packets of trains are put behind one another.
+   Returns how many; 0: they are not. of[i]: packet i's. */
 static inline __attribute__((always_inline)) unsigned loops_run_trains(const struct vm_view v, const struct flowq_pkt *pkts,
                                                                        unsigned n, enum plain version, bool tx, struct lookup *rx,
                                                                        struct batch_sent *sent, uint8_t *of)

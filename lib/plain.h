@@ -113,8 +113,8 @@ static inline __attribute__((always_inline)) uint32_t plain_spread_again(const s
 }
 
 /*
- * A plain packet and those behind it that are of the same flow, as the header has it: what plain_v4() or plain_v6() would find in them
- * is known. It is made of the key, so that the header is not read a second time.
+ * A plain packet and those behind it that are of the same flow, as the header has it: what plain_v4() or plain_v6() would find in
+ * them is known. It is made of the key, so that the header is not read a second time.
  */
 struct plain_train {
     uint64_t address[4]; /* IPv4: the first word has both */
@@ -160,8 +160,8 @@ static inline __attribute__((always_inline)) bool plain_train_goes_on(const stru
     return differ == 0;
 }
 
-/* Are these packets of one flow, if they are plain, and IPv4? Of IPv6 it compares what is in their place, of the source. A hint: what
-   is read is there, but may be something else a moment later. */
+/* Are these packets of one flow, if they are plain, and IPv4? Of IPv6 it compares what is in their place, of the source. A hint:
+   what is read is there, but may be something else a moment later. */
 static inline __attribute__((always_inline)) bool plain_alike(const struct flowq_pkt *a, const struct flowq_pkt *b)
 {
     const uint8_t *p = a->data, *q = b->data;

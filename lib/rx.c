@@ -74,8 +74,8 @@ static inline void rx_answer(const struct loops *loops, const struct vm_view *v,
 }
 
 /*
- * TRAINS (loops.h), of one batch: as rx_parse() and rx_find() with one look for each train, unless one of them is missed. False: it
- * is none, and nothing has been done.
+ * TRAINS (loops.h), of one batch: as rx_parse() and rx_find() with one look for each train, unless one of them is missed. False:
+ * it is none, and nothing has been done.
  */
 static inline bool rx_find_trains(const struct loops *loops, const struct vm_view *v, const struct flowq_pkt *pkts, unsigned n,
                                   struct batch *b, uint16_t *qids, uint32_t *missed)

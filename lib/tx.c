@@ -206,8 +206,8 @@ static inline void tx_note_all(const struct vm_view *v, const struct note_contex
         tx_note_from(v, c, pkts, sent, first, n);
 }
 
-/* TRAINS (loops.h), of one batch: one look for each train, if none of them changes anything. False: it is none, and nothing has been
-   done. */
+/* TRAINS (loops.h), of one batch: one look for each train, if none of them changes anything. False: it is none, and nothing has
+   been done. */
 static inline bool tx_note_trains(const struct loops *loops, const struct vm_view *v, const struct note_context *c,
                                   const struct flowq_pkt *pkts, struct batch_sent *sent, unsigned n)
 {
