@@ -45,7 +45,7 @@
 #define THREAD_WAIT_YIELDS    16
 #define THREAD_WAIT_MAX_SHIFT 10 /* the longest sleep: 2^10 us, about a millisecond */
 
-_Thread_local struct thread *thread_tls __attribute__((tls_model("initial-exec")));
+_Thread_local struct thread *thread_tls THREAD_TLS_MODEL;
 
 static pthread_mutex_t thread_registry = PTHREAD_MUTEX_INITIALIZER;
 static struct thread *thread_list; /* the list */

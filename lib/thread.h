@@ -39,7 +39,13 @@ struct thread {
     struct thread *next;
 };
 
-extern _Thread_local struct thread *thread_tls __attribute__((tls_model("initial-exec")));
+/* One load. glibc keeps room for that in each thread for libraries that are loaded later; musl does not, and refuses them. */
+#ifdef __GLIBC__
+#define THREAD_TLS_MODEL __attribute__((tls_model("initial-exec")))
+#else
+#define THREAD_TLS_MODEL
+#endif
+extern _Thread_local struct thread *thread_tls THREAD_TLS_MODEL;
 
 /* In thread_tls: this thread is ending and has been unregistered; it will not be registered again. */
 #define THREAD_GONE ((struct thread *)1)

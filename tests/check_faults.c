@@ -358,7 +358,8 @@ START_TEST(threads_come_and_go)
     ck_assert_uint_eq(noted, n); /* what each has counted stays */
     ck_assert_int_eq(flowq_synchronize(), 0);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-    ck_assert_uint_le(late, early + (1u << 20));
+    if (!getenv("FLOWQ_EMULATED")) /* an emulator's own memory grows, too */
+        ck_assert_uint_le(late, early + (1u << 20));
 #endif
     right();
     bare_free(&b);

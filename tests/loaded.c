@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What .ci/matrix compiles for musl: loads the library that its argument names, as a plugin's host does, with threads that end inside
-   sections, and closes it, again and again. */
+/* What .ci/matrix compiles for musl: loads the library that its argument names, as a plugin's host does, with threads that end
+   inside sections, and closes it, again and again. */
 #include <flowq.h>
 
 #include <dlfcn.h>
