@@ -444,6 +444,38 @@ static bool both_are_off(void *ctx)
 START_TEST(setters_side_by_side) { MUST_HOLD("setters", all_in_use, both_are_off, enable_mine, enable_mine); }
 END_TEST
 
+/* Queue 3 is about to come. Where flows that are not bound go before. */
+#define N_UNBOUND 8
+static uint16_t before_3[N_UNBOUND];
+
+static void about_to_enable_3(void *ctx)
+{
+    all_in_use(ctx);
+    flowq_vm_set_queue_enabled(x.b.vm, 3, false);
+    for (unsigned i = 0; i < N_UNBOUND; i++)
+        before_3[i] = decide(&pool[i][1][0][7]).qid;
+}
+
+static void enable_3(void *ctx)
+{
+    (void)ctx;
+    flowq_vm_set_queue_enabled(x.b.vm, 3, true);
+}
+
+/* A queue that comes takes flows, no other queue does: who sees a slot sees the queue that it was given to (S10). */
+static void steer_beside(void *ctx)
+{
+    (void)ctx;
+    for (unsigned i = 0; i < N_UNBOUND; i++) {
+        uint16_t qid = decide(&pool[i][1][0][7]).qid;
+        SCHED_CHECK(qid == before_3[i] || qid == 3);
+    }
+}
+
+/* Mutations: queues_publish_locked() stores the slots before the bits, or relaxed; queue_pick_of() loads the slot relaxed. */
+START_TEST(a_queue_comes) { must_hold_every("a queue comes", 1, about_to_enable_3, queues_check, enable_3, steer_beside); }
+END_TEST
+
 /* The guest's table names queue 3 alone. */
 static void ruled_by_queue_3(void *ctx)
 {
@@ -554,6 +586,7 @@ int main(void)
     tcase_add_test(tc, a_split_in_vain);
     tcase_add_test(tc, setters_while_steering);
     tcase_add_test(tc, setters_side_by_side);
+    tcase_add_test(tc, a_queue_comes);
     tcase_add_test(tc, reset_while_the_table_rules);
     tcase_add_test(tc, the_next_queue_while_queues_change_places);
     return orders_end("check_orders_notes", tc);
