@@ -444,16 +444,37 @@ static bool both_are_off(void *ctx)
 START_TEST(setters_side_by_side) { MUST_HOLD("setters", all_in_use, both_are_off, enable_mine, enable_mine); }
 END_TEST
 
-/* Queue 3 is about to come. Where flows that are not bound go before. */
-#define N_UNBOUND 8
+/* Queue 3 is about to come. Flows that will be its own, and where they go before. */
+#define N_UNBOUND 4
+static const struct flow *to_3[N_UNBOUND];
 static uint16_t before_3[N_UNBOUND];
 
-static void about_to_enable_3(void *ctx)
+static void find_those_to_3(void)
+{
+    const struct flow *f = &pool[0][0][0][0];
+    flowq_vm_set_queue_enabled(x.b.vm, 3, true);
+    for (unsigned n = 0; n < N_UNBOUND; f++) {
+        struct flowq_decision d = decide(f);
+        if (d.qid == 3 && d.reason == FLOWQ_REASON_FALLBACK)
+            to_3[n++] = f;
+    }
+}
+
+static void all_but_queue_3(void *ctx)
 {
     all_in_use(ctx);
     flowq_vm_set_queue_enabled(x.b.vm, 3, false);
+}
+
+static void about_to_enable_3(void *ctx)
+{
+    all_but_queue_3(ctx);
+    if (to_3[0] == NULL) {
+        find_those_to_3();
+        all_but_queue_3(ctx);
+    }
     for (unsigned i = 0; i < N_UNBOUND; i++)
-        before_3[i] = decide(&pool[i][1][0][7]).qid;
+        before_3[i] = decide(to_3[i]).qid;
 }
 
 static void enable_3(void *ctx)
@@ -467,7 +488,7 @@ static void steer_beside(void *ctx)
 {
     (void)ctx;
     for (unsigned i = 0; i < N_UNBOUND; i++) {
-        uint16_t qid = decide(&pool[i][1][0][7]).qid;
+        uint16_t qid = decide(to_3[i]).qid;
         SCHED_CHECK(qid == before_3[i] || qid == 3);
     }
 }
