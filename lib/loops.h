@@ -82,7 +82,8 @@ static inline __attribute__((always_inline)) unsigned loops_run(const struct vm_
     const struct flowq_pkt *pkt = &pkts[at], *end = &pkts[n];
     const struct hash_secret_v4 secret = v.vm->secret_v4;
     uint64_t word[5];
-    for (; pkt != end; pkt++, rx += !tx, sent += tx) {
+    /* Of rx and sent one is NULL, to which C adds nothing, not even 0. */
+    for (; pkt != end; pkt++, rx = tx ? rx : rx + 1, sent = tx ? sent + 1 : sent) {
         if (version == PLAIN_V4 ? !plain_v4(pkt, v.udp_filter, tx, word) : !plain_v6(pkt, v.udp_filter, tx, word))
             break;
         uint32_t flags = tx ? note_flags_plain(pkt, version, word) : 0; /* before anything is stored */
@@ -156,7 +157,8 @@ static inline __attribute__((always_inline)) bool loops_run_few(struct flowq_vm 
 {
     if (!batch_in_a_row(pkts, n))
         batch_fetch(pkts, 0, n);
-    for (const struct flowq_pkt *pkt = pkts, *end = pkts + n; pkt != end; pkt++, rx += !tx, sent += tx) {
+    for (const struct flowq_pkt *pkt = pkts, *end = pkts + n; pkt != end;
+         pkt++, rx = tx ? rx : rx + 1, sent = tx ? sent + 1 : sent) {
         struct lookup *l = tx ? &sent->lookup : rx;
         uint64_t word[5];
         enum plain plain = plain_read(pkt, u64_load_relaxed(&vm->udp_filter), tx, word);

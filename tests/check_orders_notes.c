@@ -444,6 +444,59 @@ static bool both_are_off(void *ctx)
 START_TEST(setters_side_by_side) { MUST_HOLD("setters", all_in_use, both_are_off, enable_mine, enable_mine); }
 END_TEST
 
+/* Queue 3 is about to come. Flows that will be its own, and where they go before. */
+#define N_UNBOUND 4
+static const struct flow *to_3[N_UNBOUND];
+static uint16_t before_3[N_UNBOUND];
+
+static void find_those_to_3(void)
+{
+    const struct flow *f = &pool[0][0][0][0];
+    flowq_vm_set_queue_enabled(x.b.vm, 3, true);
+    for (unsigned n = 0; n < N_UNBOUND; f++) {
+        struct flowq_decision d = decide(f);
+        if (d.qid == 3 && d.reason == FLOWQ_REASON_FALLBACK)
+            to_3[n++] = f;
+    }
+}
+
+static void all_but_queue_3(void *ctx)
+{
+    all_in_use(ctx);
+    flowq_vm_set_queue_enabled(x.b.vm, 3, false);
+}
+
+static void about_to_enable_3(void *ctx)
+{
+    all_but_queue_3(ctx);
+    if (to_3[0] == NULL) {
+        find_those_to_3();
+        all_but_queue_3(ctx);
+    }
+    for (unsigned i = 0; i < N_UNBOUND; i++)
+        before_3[i] = decide(to_3[i]).qid;
+}
+
+static void enable_3(void *ctx)
+{
+    (void)ctx;
+    flowq_vm_set_queue_enabled(x.b.vm, 3, true);
+}
+
+/* A queue that comes takes flows, no other queue does: who sees a slot sees the queue that it was given to (S10). */
+static void steer_beside(void *ctx)
+{
+    (void)ctx;
+    for (unsigned i = 0; i < N_UNBOUND; i++) {
+        uint16_t qid = decide(to_3[i]).qid;
+        SCHED_CHECK(qid == before_3[i] || qid == 3);
+    }
+}
+
+/* Mutations: queues_publish_locked() stores the slots before the bits, or relaxed; queue_pick_of() loads the slot relaxed. */
+START_TEST(a_queue_comes) { must_hold_every("a queue comes", 1, about_to_enable_3, queues_check, enable_3, steer_beside); }
+END_TEST
+
 /* The guest's table names queue 3 alone. */
 static void ruled_by_queue_3(void *ctx)
 {
@@ -554,6 +607,7 @@ int main(void)
     tcase_add_test(tc, a_split_in_vain);
     tcase_add_test(tc, setters_while_steering);
     tcase_add_test(tc, setters_side_by_side);
+    tcase_add_test(tc, a_queue_comes);
     tcase_add_test(tc, reset_while_the_table_rules);
     tcase_add_test(tc, the_next_queue_while_queues_change_places);
     return orders_end("check_orders_notes", tc);

@@ -358,9 +358,18 @@ static inline void maintain(void *ctx)
     must_hold((struct sched_scenario){                                                                                           \
         .name = what, .thread = {__VA_ARGS__}, .setup = prepare, .check = judge, .max_preemptions = preemptions})
 
+/* FLOWQ_SCENARIO=text: of those scenarios alone that have it in their names. */
+static inline bool is_wanted(const char *what)
+{
+    const char *only = getenv("FLOWQ_SCENARIO");
+    return only == NULL || strstr(what, only) != NULL;
+}
+
 static inline void must_hold(struct sched_scenario scenario)
 {
     uint64_t bad;
+    if (!is_wanted(scenario.name))
+        return;
     while (scenario.n_threads < SCHED_MAX_THREADS && scenario.thread[scenario.n_threads])
         scenario.n_threads++;
     if (sched_explore(&scenario, NULL, seed, n_runs, &bad))
@@ -385,7 +394,9 @@ static inline void must_hold_every(const char *what, unsigned stops, void (*prep
                                       .of_every = true};
     const unsigned step = stops == 2 && !thorough && SEED_SLOWNESS == 1 ? 2 : SEED_SLOWNESS;
     uint64_t bad;
-    bool held = true;
+    bool held = is_wanted(what);
+    if (!held)
+        return;
     scenario.max_preemptions = 1; /* what the other one has stored is seen late without stopping it, too */
     for (scenario.all_lag = lags; held && scenario.all_lag > 0; scenario.all_lag--)
         held = sched_explore_every(&scenario, NULL, seed, SEED_SLOWNESS, &bad);
