@@ -142,8 +142,8 @@ static const char *read_ordered(struct settings *settings, struct word word)
     return why;
 }
 
-/* The least and the most are the library's, for max_flows 8 to 2^27, 0 or 1000 to 1000000 for rebind_min_us, and 100 to 1000000 for
-   ordered_max_us. */
+/* The least and the most are the library's: for max_flows 8 to 2^27, for rebind_min_us 0 or 1000 to 1000000, for ordered_max_us
+   100 to 1000000. */
 static const char *read_word(struct settings *settings, struct word word)
 {
     struct word value = word;
