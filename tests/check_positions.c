@@ -199,7 +199,7 @@ START_TEST(lies_stay_in_range)
 }
 END_TEST
 
-/* ---- The gate: a ring is unmapped when it is closed ------------------------------------------------------------------------- */
+/* ---- The gate: a ring is unmapped when it is closed ------------------------------------------------------------------------ */
 
 static struct {
     struct positions_device device;

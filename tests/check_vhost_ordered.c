@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * check_vhost_ordered: the drop-in with the setting ordered. A flow that is noted on another queue stays until the guest has taken
- * what is in its old ring; memory is plugged while packets come, and nobody reads a ring that is gone (what a sanitizer sees).
+ * check_vhost_ordered: the drop-in with the setting ordered. A flow that is noted on another queue stays until the guest has
+ * taken what is in its old ring; memory is plugged while packets come, and nobody reads a ring that is gone (what a sanitizer
+ * sees).
  */
 #include "runner.h"
 #include "seed.h"
