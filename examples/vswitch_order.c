@@ -1,9 +1,9 @@
 /*
  * vswitch: do packets overtake others of their flow? With the setting watch, by one worker.
  *
- * A flow's packet that goes into another ring than the one before it is a move. It may be overtaken, or overtake, unless the guest
- * has published by then that it took from the old ring all that was there when that one was put. This looks at what is true, flow by
- * flow, by addresses and ports as they stand in the packet; what flowq does it does not ask.
+ * A flow's packet that goes into another ring than the one before it is a move. It may be overtaken, or overtake, unless the
+ * guest has published by then that it took from the old ring all that was there when that one was put. This looks at what is
+ * true, flow by flow, by addresses and ports as they stand in the packet; what flowq does it does not ask.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */

@@ -281,8 +281,8 @@ static __attribute__((noinline)) void rx_few_missed(struct flowq_vm *vm, const s
     rx_answer(loops_best(), &v, b, n, missed, qids);
 }
 
-/* False: they are none or too many, or one is not plain, or more than flows decides, or something is to be done first; and nothing
-   has been done. Reasons, for who wants them, begin as a batch's. */
+/* False: they are none or too many, or one is not plain, or more than flows decides, or something is to be done first; and
+   nothing has been done. Reasons, for who wants them, begin as a batch's. */
 static inline __attribute__((always_inline)) bool rx_few_to(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n,
                                                             uint16_t *qids, struct batch *b)
 {

@@ -59,6 +59,11 @@ START_TEST(every_setting_is_read)
     ck_assert(s.state_length == strlen("/var/lib/flowq") && memcmp(s.state, "/var/lib/flowq", s.state_length) == 0);
     ck_assert_uint_eq(s.save_every, 60);
     ck_assert_str_eq(complaints, "");
+    s = read_text("ordered=on,ordered_max_us=5000");
+    ck_assert(s.ordered && s.ordered_max_us == 5000);
+    s = read_text("ordered=on,ordered=off");
+    ck_assert(!s.ordered);
+    ck_assert_str_eq(complaints, "");
     s = read_text("drain=off,drain=on,rebind_min_us=1000,rebind_min_us=0,tunnels=none");
     ck_assert(!s.no_drain && s.rebind_min_us == 0 && s.tunnels == FLOWQ_TUNNEL_NONE);
     ck_assert_str_eq(complaints, "");
@@ -82,8 +87,9 @@ START_TEST(wrong_ones_are_named_and_ignored)
         "tunnels=foo",
         "tunnels=vxlan+",
         "tunnels=vxlan+foo",
-        "ordered=on",
         "ordered=maybe",
+        "ordered_max_us=99",
+        "ordered_max_us=1000001",
         "drain",
         "drain=2",
         "state=",

@@ -27,6 +27,8 @@ struct ring {
     atomic_uint room;
     uint32_t n_received;
     uint32_t received[STUB_RING_SIZE * 16][2];
+    _Atomic uint32_t filled, taken; /* as positions in a split ring, which the guest has filled up behind `taken` */
+    struct vring_avail *_Atomic refilled;
     /* transmit: free-running positions, as in a split ring */
     struct rte_mbuf *_Atomic slots[STUB_RING_SIZE];
     _Atomic uint32_t tail, head;
@@ -167,6 +169,8 @@ static void end(int vid)
     for (uint32_t r = 1; r < STUB_RINGS; r += 2)
         for (uint32_t i = device->rings[r].head; i != device->rings[r].tail; i++)
             stub_free(device->rings[r].slots[i % STUB_RING_SIZE]);
+    for (uint32_t r = 0; r < STUB_RINGS; r++)
+        free(device->rings[r].refilled);
     pthread_rwlock_destroy(&device->lock);
     free(device);
 }
@@ -227,7 +231,9 @@ int rte_vhost_get_vhost_vring(int vid, uint16_t ring, struct rte_vhost_vring *vr
         return -1;
     memset(vring, 0, sizeof(*vring));
     vring->size = STUB_RING_SIZE;
-    if (device->is_packed)
+    if (ring % 2 == 0 && !device->is_packed)
+        vring->avail = atomic_load(&device->rings[ring].refilled);
+    else if (device->is_packed)
         vring->desc_packed = device->rings[ring].packed;
     else
         vring->avail = (struct vring_avail *)&device->rings[ring].avail;
@@ -242,6 +248,8 @@ int rte_vhost_get_vring_base(int vid, uint16_t ring, uint16_t *avail, uint16_t *
         return -1;
     uint32_t head = atomic_load(&device->rings[ring].head), at = 2 * head;
     *avail = (uint16_t)(device->is_packed ? at % STUB_RING_SIZE | (at / STUB_RING_SIZE % 2 == 0) << 15 : head);
+    if (ring % 2 == 0 && !device->is_packed)
+        *avail = (uint16_t)atomic_load(&device->rings[ring].filled);
     *used = *avail;
     return 0;
 }
@@ -271,6 +279,7 @@ static uint16_t put(struct ring *ring, struct rte_mbuf **packets, uint16_t n)
             ring->received[ring->n_received][1] = stub_number(packets[taken]);
         }
         ring->n_received++;
+        atomic_fetch_add(&ring->filled, 1);
         atomic_fetch_sub(&ring->room, 1);
     }
     leave(ring);
@@ -349,6 +358,31 @@ static void init_lock(pthread_rwlock_t *lock)
     pthread_rwlockattr_destroy(&kind);
 }
 
+static void map_refilled(struct ring *ring)
+{
+    struct vring_avail *old = atomic_load(&ring->refilled),
+                       *mapped = calloc(1, sizeof(*mapped) + sizeof(uint16_t[STUB_RING_SIZE + 1]));
+
+    if (mapped == NULL)
+        abort();
+    mapped->idx = (uint16_t)(atomic_load(&ring->taken) + STUB_RING_SIZE);
+    atomic_store(&ring->refilled, mapped);
+    free(old);
+}
+
+void stub_take(int vid, uint32_t index, uint32_t n)
+{
+    struct device *device = device_of(vid);
+    struct ring *ring = &device->rings[index];
+
+    pthread_rwlock_wrlock(&device->lock); /* nothing is mapped anew meanwhile */
+    uint32_t taken = atomic_load(&ring->taken) + n, filled = atomic_load(&ring->filled);
+    atomic_store(&ring->taken, (int32_t)(filled - taken) < 0 ? filled : taken);
+    __atomic_store_n(&atomic_load(&ring->refilled)->idx, (uint16_t)(atomic_load(&ring->taken) + STUB_RING_SIZE),
+                     __ATOMIC_RELEASE);
+    pthread_rwlock_unlock(&device->lock);
+}
+
 int stub_connect(const char *path)
 {
     int vid = 0;
@@ -369,8 +403,10 @@ int stub_connect(const char *path)
     snprintf(device->path, sizeof(device->path), "%s", path);
     device->is_packed = packed_devices;
     init_lock(&device->lock);
-    for (uint32_t r = 0; r < STUB_RINGS; r++)
+    for (uint32_t r = 0; r < STUB_RINGS; r++) {
         atomic_store(&device->rings[r].room, STUB_RING_SIZE);
+        map_refilled(&device->rings[r]);
+    }
     atomic_store(&devices[vid], device);
     pthread_mutex_unlock(&sockets_lock);
     if (device->ops->new_connection != NULL && device->ops->new_connection(vid) < 0) {
@@ -420,7 +456,10 @@ static enum rte_vhost_msg_result handle(int vid, struct device *device, const st
         atomic_store(&ring->enabled, message->number != 0);
     else if (message->request == STUB_SET_VRING_KICK)
         atomic_store(&ring->kicked, true);
-    else if (message->request == STUB_GET_VRING_BASE) {
+    else if (message->request == STUB_SET_MEM_TABLE) {
+        for (uint32_t r = 0; r < STUB_RINGS; r += 2)
+            map_refilled(&device->rings[r]);
+    } else if (message->request == STUB_GET_VRING_BASE) {
         stop(vid, device);
         atomic_store(&ring->kicked, false);
         return RTE_VHOST_MSG_RESULT_REPLY;

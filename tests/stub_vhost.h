@@ -16,7 +16,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { STUB_RINGS = 16, STUB_RING_SIZE = 1024, STUB_GET_VRING_BASE = 11, STUB_SET_VRING_KICK = 12, STUB_SET_VRING_ENABLE = 18 };
+enum {
+    STUB_RINGS = 16,
+    STUB_RING_SIZE = 1024,
+    STUB_SET_MEM_TABLE = 5,
+    STUB_GET_VRING_BASE = 11,
+    STUB_SET_VRING_KICK = 12,
+    STUB_SET_VRING_ENABLE = 18
+};
 
 /* A packet of a test: its flow and its number within the flow go with the mbuf. */
 struct rte_mbuf *stub_packet(const void *bytes, uint32_t length, uint32_t flow, uint32_t number);
@@ -48,6 +55,8 @@ bool stub_enabled(int vid, uint32_t ring);
 bool stub_transmit(int vid, uint32_t ring, struct rte_mbuf *packet);
 /* How many packets a receive ring takes from now on. */
 void stub_room(int vid, uint32_t ring, uint32_t packets);
+/* The guest takes up to n packets from a receive ring, and makes as many entries available. */
+void stub_take(int vid, uint32_t ring, uint32_t n);
 /* What came into a receive ring since the last time: flow and number of each. At most `n` are told; returns how many there
    are. */
 uint32_t stub_received(int vid, uint32_t ring, uint32_t (*packets)[2], uint32_t n);

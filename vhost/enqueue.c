@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
+#include "ordered.h"
 #include "packets.h"
 #include "real.h"
 
@@ -82,6 +83,8 @@ static void put(struct port *port, const struct burst *burst, struct run *run, s
     struct receive_ring *ring = &port->receive[run->pair];
 
     ring_lock(ring);
+    if (__builtin_expect(port->ordered != NULL, 0))
+        ordered_before(port, burst->vid, run->pair);
     run->taken = real.enqueue(burst->vid, (uint16_t)(2 * run->pair), packets, (uint16_t)run->n);
     if (__builtin_expect(run->taken >= run->n, 1)) {
         run->taken = run->n;
@@ -90,6 +93,8 @@ static void put(struct port *port, const struct burst *burst, struct run *run, s
         count(&ring->refused, run->n - run->taken);
         count_reasons(ring, reasons_of_taken(burst, run));
     }
+    if (__builtin_expect(port->ordered != NULL, 0) && run->taken > 0)
+        ordered_after(port, run->pair);
     ring_unlock(ring);
 }
 
@@ -191,6 +196,8 @@ static uint32_t put_burst(struct port *port, int vid, uint16_t ring, struct rte_
     burst.vid = vid;
     burst.n = n;
     views_make(&views, packets, n);
+    if (__builtin_expect(port->ordered != NULL, 0))
+        ordered_look(port);
     flowq_rx_decide_burst(port->vm, views.at, n, burst.decisions);
     uint32_t differ = differing(&burst);
     if ((differ & WORD_QUEUE) != 0)

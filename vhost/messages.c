@@ -26,6 +26,7 @@
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
+#include "ordered.h"
 #include "port.h"
 #include "real.h"
 
@@ -174,6 +175,8 @@ static struct port *steered_locked(int vid)
 static enum rte_vhost_msg_result before_message(int vid, void *arg)
 {
     struct message message;
+
+    ordered_close(vid);
     rte_vhost_msg_handle app = app_hook(vid, true);
     enum rte_vhost_msg_result result = app == NULL ? RTE_VHOST_MSG_RESULT_NOT_HANDLED : app(vid, arg);
 
@@ -181,8 +184,8 @@ static enum rte_vhost_msg_result before_message(int vid, void *arg)
     pthread_mutex_lock(&ports_lock);
     struct port *port = steered_locked(vid);
     devices[vid].hiding = NO_RING;
-    if (result == RTE_VHOST_MSG_RESULT_NOT_HANDLED && port != NULL && is_transmit(&message) && message.number == 0 &&
-        port->transmit[message.ring / 2].ready && atomic_load(&port->polled)) {
+    if (result == RTE_VHOST_MSG_RESULT_NOT_HANDLED && port != NULL && !settings()->no_drain && is_transmit(&message) &&
+        message.number == 0 && port->transmit[message.ring / 2].ready && atomic_load(&port->polled)) {
         devices[vid].hiding = (int)message.ring / 2;
         message.number = 1;
         memcpy(arg, &message, sizeof(message));

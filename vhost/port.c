@@ -15,6 +15,7 @@
  */
 #include "port.h"
 
+#include "ordered.h"
 #include "real.h"
 
 #include <limits.h>
@@ -72,6 +73,8 @@ static int make_vm(struct flowq_vm **vm)
                                      .rebind_min_tcp_us = s->rebind_min_us,
                                      .rebind_min_other_us = s->rebind_min_us,
                                      .tunnels = s->tunnels,
+                                     .ordered = s->ordered ? FLOWQ_ON : FLOWQ_OFF,
+                                     .ordered_max_us = s->ordered ? s->ordered_max_us : 0,
                                      .log = log_line};
     int error = flowq_vm_create(&config, vm);
 
@@ -156,7 +159,8 @@ static struct port *make_port(const char *path)
         return NULL;
     memset(port, 0, sizeof(*port));
     port->path = strdup(path);
-    if (port->path == NULL || make_vm(&port->vm) != 0) {
+    if (port->path == NULL || !ordered_make(port) || make_vm(&port->vm) != 0) {
+        ordered_unmake(port);
         free(port->path);
         free(port);
         return NULL;
@@ -172,6 +176,7 @@ static void unmake_port(struct port *port)
     if (port == NULL)
         return;
     flowq_vm_destroy(port->vm);
+    ordered_unmake(port);
     free(port->path);
     free(port);
 }
@@ -288,6 +293,7 @@ static bool claim(int vid)
     if (port != NULL && port->app != NULL)
         claim_locked(port, vid);
     pthread_mutex_unlock(&ports_lock);
+    ordered_begin(vid);
     return port != NULL;
 }
 
@@ -300,6 +306,9 @@ static void release(int vid)
     pthread_mutex_unlock(&ports_lock);
 }
 
+/* Messages have to come by us. */
+static bool hooked(void) { return !settings()->no_drain || settings()->ordered; }
+
 /* ---- Our callbacks, in the place of the program's ---- */
 
 static int new_connection(int vid)
@@ -308,7 +317,7 @@ static int new_connection(int vid)
     const struct rte_vhost_device_ops *app = app_of(vid);
 
     /* Before the program's, so that its own hook, which it may register there, comes through port_hook(). */
-    if (ours && !settings()->no_drain && real.hook_register != NULL)
+    if (ours && hooked() && real.hook_register != NULL)
         real.hook_register(vid, &message_hook, NULL);
     int result = app == NULL || app->new_connection == NULL ? 0 : app->new_connection(vid);
     if (result < 0)
@@ -345,6 +354,7 @@ static int new_device(int vid)
 {
     const struct rte_vhost_device_ops *app = app_of(vid);
 
+    ordered_begin(vid);
     return app == NULL || app->new_device == NULL ? 0 : app->new_device(vid);
 }
 
@@ -352,6 +362,7 @@ static void destroy_device(int vid)
 {
     const struct rte_vhost_device_ops *app = app_of(vid);
 
+    ordered_close(vid);
     if (app != NULL && app->destroy_device != NULL)
         app->destroy_device(vid);
 }
@@ -477,7 +488,7 @@ int port_hook(int vid, const struct rte_vhost_user_extern_ops *ops, void *ctx)
 {
     bool chained = false;
 
-    if (vid >= 0 && vid < MAX_DEVICES && ops != NULL && !settings()->no_drain) {
+    if (vid >= 0 && vid < MAX_DEVICES && ops != NULL && hooked()) {
         pthread_mutex_lock(&ports_lock);
         chained = devices[vid].owner != NULL;
         if (chained)

@@ -84,9 +84,10 @@ struct transmit_ring {
 enum { NO_RING = -1, NO_DEVICE = -1 };
 
 struct port {
-    struct flowq_vm *vm; /* made with the port */
-    int save_told;       /* the last error of saving its flows that was logged; under state.c's save_lock */
-    _Atomic int drainer; /* the pair whose dequeue reads rings that are switched off; NO_RING: there are none */
+    struct flowq_vm *vm;     /* made with the port */
+    struct ordered *ordered; /* so is this (ordered.h); NULL: flows move at once */
+    int save_told;           /* the last error of saving its flows that was logged; under state.c's save_lock */
+    _Atomic int drainer;     /* the pair whose dequeue reads rings that are switched off; NO_RING: there are none */
     _Atomic uint64_t hidden[MAX_PAIRS / 64]; /* bit q: transmit[q] is hidden */
     _Atomic bool polled;                     /* this connection's rings are read by rte_vhost_dequeue_burst() */
     struct receive_ring receive[MAX_PAIRS];

@@ -16,14 +16,15 @@
  * Ring positions count what the ring counts: entries of the available ring, or descriptors where it is packed. Whatever a guest
  * writes there, nothing is taken that was not filled, and it only hurts itself.
  *
- * THE GATE. What librte_vhost hands out of a ring may be unmapped without a callback: memory is plugged, rings get new addresses.
- * All of this begins with a message, for which librte_vhost calls a hook, most of them with all rings locked, before it does
- * anything. The hook closes the gate: that raises `closed`, and waits until nobody is inside. Whoever reads a ring raises
- * `inside`, and looks whether `closed` is still what it was when the addresses were good; both are seq_cst, so one of the two sees
- * the other. Inside, nothing is called but a few loads are made; librte_vhost least of all, whose locks the hook holds. Addresses
- * are asked for anew after packets were put into the ring: librte_vhost had the ring's lock for that, so whatever message had
- * closed the gate before was dealt with. Messages that come without locks stop the device (GET_VRING_BASE), for which
- * destroy_device closes the gate again; or concern an IOMMU: then rings are not read at all, and moves are forced in the end.
+ * THE GATE. What librte_vhost hands out of a ring may be unmapped without a callback: memory is plugged, rings get new
+ * addresses. All of this begins with a message, for which librte_vhost calls a hook, most of them with all rings locked, before
+ * it does anything. The hook closes the gate: that raises `closed`, and waits until nobody is inside. Whoever reads a ring
+ * raises `inside`, and looks whether `closed` is still what it was when the addresses were good; both are seq_cst, so one of
+ * the two sees the other. Inside, nothing is called but a few loads are made; librte_vhost least of all, whose locks the hook
+ * holds. Addresses are asked for anew after packets were put into the ring: librte_vhost had the ring's lock for that, so
+ * whatever message had closed the gate before was dealt with. Messages that come without locks stop the device
+ * (GET_VRING_BASE), for which destroy_device closes the gate again; or concern an IOMMU: then rings are not read at all, and
+ * moves are forced.
  *
  * All functions but positions_begin() and positions_close() are called with the ring's own lock, of the host's.
  */

@@ -133,16 +133,17 @@ static const char *read_state(struct settings *settings, struct word word)
     return NULL;
 }
 
-/* Moves in order need positions of rings, which are not looked at here. */
-static const char *read_ordered(struct word word)
+static const char *read_ordered(struct settings *settings, struct word word)
 {
     bool off = true;
     const char *why = read_off(word, &off);
 
-    return off ? why : "is not in this version";
+    settings->ordered = !off;
+    return why;
 }
 
-/* The least and the most are the library's, for max_flows 8 to 2^27, and 0 or 1000 to 1000000 for rebind_min_us. */
+/* The least and the most are the library's: for max_flows 8 to 2^27, for rebind_min_us 0 or 1000 to 1000000, for ordered_max_us
+   100 to 1000000. */
 static const char *read_word(struct settings *settings, struct word word)
 {
     struct word value = word;
@@ -158,7 +159,9 @@ static const char *read_word(struct settings *settings, struct word word)
     else if (equals(name, "tunnels"))
         why = read_tunnels(value, &settings->tunnels);
     else if (equals(name, "ordered"))
-        why = read_ordered(value);
+        why = read_ordered(settings, value);
+    else if (equals(name, "ordered_max_us"))
+        why = read_number(value, 100, 1000000, &settings->ordered_max_us);
     else if (equals(name, "drain"))
         why = read_off(value, &settings->no_drain);
     else if (equals(name, "state"))
@@ -184,6 +187,10 @@ void settings_read(struct settings *settings, const char *text, void (*complain)
         const char *why = word.length == 0 ? NULL : read_word(settings, word);
         if (why != NULL)
             complain(word.at, (int)word.length, why);
+    }
+    if (settings->ordered && settings->rebind_min_us > 0) {
+        complain("rebind_min_us", (int)strlen("rebind_min_us"), "does not go together with ordered");
+        settings->rebind_min_us = 0;
     }
 }
 

@@ -11,12 +11,14 @@
 #include <stdint.h>
 
 struct settings {
-    uint32_t max_flows;     /* 0: the library's default */
-    uint32_t rebind_min_us; /* 0: off */
-    uint32_t tunnels;       /* FLOWQ_TUNNEL_*; 0: the library's default */
-    bool off;               /* every call is handed on */
-    bool no_drain;          /* transmit rings that are switched off are left to librte_vhost */
-    const char *state;      /* the folder of saved flows, state_length bytes of the text; NULL: none are saved */
+    uint32_t max_flows;      /* 0: the library's default */
+    uint32_t rebind_min_us;  /* 0: off */
+    uint32_t tunnels;        /* FLOWQ_TUNNEL_*; 0: the library's default */
+    bool off;                /* every call is handed on */
+    bool ordered;            /* flows move in order */
+    uint32_t ordered_max_us; /* 0: the library's default */
+    bool no_drain;           /* transmit rings that are switched off are left to librte_vhost */
+    const char *state;       /* the folder of saved flows, state_length bytes of the text; NULL: none are saved */
     size_t state_length;
     uint32_t save_every; /* seconds; 0: only when there is a reason */
     const char *leave;   /* the text of the variable, in which "leave=PATH" is looked for; or NULL */

@@ -5,11 +5,11 @@
  *   udp_tool talk ADDRESS PORT THREADS SECONDS  threads send numbered datagrams on one socket; prints what came back and how much
  * of it after a higher number of the same thread
  *   udp_tool flood ADDRESS SECONDS              datagrams from many sockets to random ports: each a flow of its own
- *   udp_tool pour PORT GROUP MICROSECONDS       sends numbered datagrams, so many at a time and then a pause, to whoever was heard
- *                                               of lately
+ *   udp_tool pour PORT GROUP MICROSECONDS       sends numbered datagrams, so many at a time and then a pause, to whoever was
+ *                                               heard of lately
  *   udp_tool wander ADDRESS PORT FLOWS SECONDS MILLISECONDS
- *                                               asks for these with so many sockets, each of which changes its processor so often;
- *                                               prints what came, how often that was behind a higher number, and in how many runs
+ *                                               asks for these with so many sockets, each of which changes its processor
+ *                                               so often; prints what came, how much of it late, and in how many runs
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
