@@ -436,8 +436,8 @@ void table_move(struct table *to, struct table *from, atomic_ptr *only_shard);
 /* table_reclaim() of a table that nobody else has ever seen: at once. */
 void table_reclaim_unseen(struct table *t);
 
-/* Tries for locks that a call on the data path has, one packet or a burst: as long as a split takes, some tens of microseconds, and
-   then SPIN_OFFERS more. */
+/* Tries for locks that a call on the data path has, one packet or a burst: as long as a split takes, some tens of microseconds,
+   and then SPIN_OFFERS more. */
 #define TABLE_TRIES 2048
 
 /* Memory that a split or merge is short of. */

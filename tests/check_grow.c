@@ -442,8 +442,8 @@ static void *learn_in_bursts(void *arg)
 }
 
 /* With room and memory left, nothing is displaced, whoever loses its processor where; and what found a lock busy is stored with
-   one of the flow's next notes. Who loses its processor while it holds a shard makes others find it busy for milliseconds, but they
-   offer theirs (SPIN_OFFERS): where they did not, one first note in 200 to 1000 was busy; as it is, one in 100000. */
+   one of the flow's next notes. Who loses its processor while it holds a shard makes others find it busy for milliseconds, but
+   they offer theirs (SPIN_OFFERS): where they did not, one first note in 200 to 1000 was busy; as it is, one in 100000. */
 START_TEST(threads_that_learn_at_once_displace_nothing)
 {
     unsigned rounds = (seed_long() ? 100 : 8) / SEED_SLOWNESS;

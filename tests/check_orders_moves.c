@@ -17,7 +17,7 @@ static struct {
     uint64_t overtakes;
     uint32_t last;       /* the queue of the last note that moved the flow, where one thread notes */
     unsigned n_noters;   /* that move it */
-    unsigned turn;       /* whose it is to forward, where two do */
+    atomic_u32 turn;     /* whose it is to forward, where two do; by acquire and release, as a host's hand-over is */
     unsigned lag;        /* the guest leaves so many unpublished */
     struct flow *others; /* that fill bursts */
 } y;
@@ -142,10 +142,10 @@ static void forward_in_turn(void *ctx)
     const unsigned me = sched_self();
     (void)ctx;
     for (int i = 0; i < 2; i++) {
-        while (y.turn != me)
+        while (u32_load_acquire(&y.turn) != me)
             sched_give_up();
         forward_once(0, false);
-        y.turn = 1 - me;
+        u32_store_release(&y.turn, 1 - me);
     }
 }
 
@@ -356,7 +356,7 @@ static void steer_others(void *ctx)
     struct flowq_pkt pkt = frame_pkt(&y.others->in);
     uint16_t qid;
     forward_once(0, false);
-    y.turn = 1;
+    u32_store_release(&y.turn, 1);
     for (int i = 0; i < 2; i++)
         flowq_rx_steer_burst(x.b.vm, &pkt, 1, &qid);
 }
@@ -371,7 +371,7 @@ static void take_one_of_1(void *ctx)
 static void take_over(void *ctx)
 {
     (void)ctx;
-    while (y.turn == 0)
+    while (u32_load_acquire(&y.turn) == 0)
         sched_give_up();
     for (int i = 0; i < 3; i++)
         forward_once(0, false);

@@ -16,8 +16,8 @@
 #define MAC_4        "450000000001 020000110002 " /* as IPv4 */
 #define MAC_0        "020000000001 020000110002 " /* as a control word */
 
-/* A frame that IPv6 could begin as well: of so many bytes, TCP, from 2001:2:...; and what of the payload is its destination's first
-   group, from byte 10 on, is the same in each of these. */
+/* A frame that IPv6 could begin as well: of so many bytes, TCP, from 2001:2:...; and what of the payload is its destination's
+   first group, from byte 10 on, is one that somebody may have. */
 #define LIKE_6(bytes, type) "62000000 " bytes " 0601 2001 0002 " type " "
 #define LIKE_6_HELD4        "4500 0000 36eb 0000 40 11 3000 0a000001 0a000002 "
 #define LIKE_6_HELD6        "60000000 05dc 11 40 20010000 00000000 00000000 00000001 20010000 00000000 00000000 00000002 "
