@@ -105,6 +105,11 @@ struct flowq_vm_config {
     uint16_t vlan_tpid;
     uint16_t key_reserved;
     uint32_t key_reserved2;
+    uint32_t ordered;
+    uint32_t ordered_max_us;
+    uint32_t
+        ordered_settle_us;
+    uint32_t ordered_flows;
 };
 int flowq_vm_create(const struct flowq_vm_config *cfg, struct flowq_vm **out);
 void flowq_vm_destroy(struct flowq_vm *vm);
@@ -150,6 +155,11 @@ enum flowq_note {
     FLOWQ_NOTE_RESET = 14,
     FLOWQ_NOTE_UNREGISTERED = 15
 };
+enum flowq_note_parts {
+    FLOWQ_NOTE_OUTCOME = 0x7fff,
+    FLOWQ_NOTE_PENDING = 0x8000,
+    FLOWQ_NOTE_FROM_SHIFT = 16
+};
 uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_t qid);
 void flowq_tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint32_t qid);
 enum flowq_reason {
@@ -187,6 +197,8 @@ int flowq_vm_set_queue_pairs(struct flowq_vm *vm, uint32_t n);
 FLOWQ_WIDE_ enum flowq_all_queues { FLOWQ_ALL_QUEUES = 0xffffffff };
 int flowq_vm_set_queue_enabled(struct flowq_vm *vm, uint32_t qid, bool on);
 int flowq_vm_set_queue_resetting(struct flowq_vm *vm, uint32_t qid, bool on);
+int flowq_vm_ring_report(struct flowq_vm *vm, uint32_t qid, uint32_t filled, uint32_t taken);
+int flowq_vm_ring_restart(struct flowq_vm *vm, uint32_t qid, uint32_t position);
 FLOWQ_WIDE_ enum flowq_virtio_feature {
     FLOWQ_VIRTIO_F_MQ = 0x400000,
     FLOWQ_VIRTIO_F_VERSION_1 = 0x100000000,
@@ -428,6 +440,15 @@ struct flowq_stats {
     uint64_t vm_bytes;
     uint64_t rss_elsewhere;
     uint64_t loaded;
+    uint64_t ordered_begun;
+    uint64_t ordered_done;
+    uint64_t ordered_back;
+    uint64_t ordered_forced;
+    uint64_t ordered_lapsed;
+    uint64_t ordered_off;
+    uint64_t ordered_full;
+    uint64_t ordered_held;
+    uint64_t ordered_pending;
 };
 int flowq_vm_stats(struct flowq_vm *vm, struct flowq_stats *out);
 struct flowq_queue_stats {
