@@ -193,6 +193,13 @@ void weak_know_stack(void)
     pthread_attr_destroy(&attr);
 }
 
+/* Sanitizers know these functions, or have them in their own runtime; then nothing calls ours. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__) && !defined(SANITIZED)
 static void plain(const void *at, size_t n, enum access access, const void *pc)
 {
     if (in_a_run() && ((uintptr_t)at < stack_from || (uintptr_t)at >= stack_to))
@@ -209,13 +216,6 @@ static void plain(const void *at, size_t n, enum access access, const void *pc)
     void __tsan_unaligned_write##bytes(void *at);                                                                                \
     void __tsan_unaligned_write##bytes(void *at) { plain(at, bytes, PLAIN_WRITE, __builtin_return_address(0)); }
 
-/* ThreadSanitizer's own runtime has them, where that is in. */
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define __SANITIZE_THREAD__ 1
-#endif
-#endif
-#ifndef __SANITIZE_THREAD__
 /* clang-format off */
 PLAIN(1)
 PLAIN(2)
