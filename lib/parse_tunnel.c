@@ -37,8 +37,7 @@ static void tunnel_payload(struct walk *w, struct cursor at, unsigned ethertype)
         ip_packet(w, at, 6);
 }
 
-/* ---- GRE: RFC 2784, 2890, 7676; NVGRE: RFC 7637; GRE in UDP: RFC 8086 -------------------------------------------------------
- */
+/* ---- GRE: RFC 2784, 2890, 7676; NVGRE: RFC 7637; GRE in UDP: RFC 8086 ------------------------------------------------------ */
 
 /* GRE's first four bytes. */
 #define GRE_CHECKSUM 0x8000u
@@ -102,7 +101,7 @@ static uint32_t tunnel_gre_kind(const struct gre_header *gre, struct ip_header o
     return gre->flags & (GRE_KEY | GRE_SEQUENCE) ? FLOWQ_TUNNEL_GRE_2890 : FLOWQ_TUNNEL_GRE_2784;
 }
 
-/* shift: of the key, what is no network id (VNI_SHIFT) or 0. */
+/* shift: of the key's bits, so many are no network id: TUNNEL_VNI_SHIFT, or 0. */
 static bool tunnel_take_gre_options(struct walk *w, struct cursor *at, unsigned flags, unsigned shift)
 {
     const uint8_t *h;
@@ -246,8 +245,7 @@ static void tunnel_gre_in_udp(struct walk *w, struct cursor at, struct ip_header
         tunnel_gre_payload(w, at, &gre, outer);
 }
 
-/* ---- IP in IP ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- IP in IP -------------------------------------------------------------------------------------------------------------- */
 
 static uint32_t tunnel_ip_kind(struct ip_header outer)
 {
@@ -273,8 +271,7 @@ void tunnel_ip(struct walk *w, struct cursor at, struct ip_header outer)
     ip_packet(w, at, outer.protocol == PROTO_IPV4 ? 4 : 6);
 }
 
-/* ---- UDP tunnels: VXLAN, RFC 7348; VXLAN-GPE, draft-ietf-nvo3-vxlan-gpe; GENEVE, RFC 8926 -----------------------------------
- */
+/* ---- UDP tunnels: VXLAN, RFC 7348; VXLAN-GPE, draft-ietf-nvo3-vxlan-gpe; GENEVE, RFC 8926 ---------------------------------- */
 
 #define TUNNEL_VNI_AT 4 /* of all three */
 
@@ -339,8 +336,7 @@ static void tunnel_geneve(struct walk *w, struct cursor at, struct ip_header out
     tunnel_payload(w, at, cursor_be16(h + 2));
 }
 
-/* ---- UDP tunnels: GTP-U, 3GPP TS 29.281 --------------------------------------------------------------------------------------
- */
+/* ---- UDP tunnels: GTP-U, 3GPP TS 29.281 ------------------------------------------------------------------------------------ */
 
 /* The first byte of GTP-U: version 1, protocol type GTP; then which of the optional fields there are. */
 #define GTPU_KIND_MASK 0xf0
@@ -393,8 +389,7 @@ static void tunnel_gtpu(struct walk *w, struct cursor at, struct ip_header outer
     link_guess(w, at);
 }
 
-/* ---- UDP tunnels: GUE, draft-ietf-intarea-gue-09; MPLS in UDP, RFC 7510 -------------------------------------------------------
- */
+/* ---- UDP tunnels: GUE, draft-ietf-intarea-gue-09; MPLS in UDP, RFC 7510 ---------------------------------------------------- */
 
 /* The first byte: two bits of version (variant 1 is the first byte of an IP packet), control, the words of options. */
 #define GUE_VARIANT_SHIFT 6
@@ -450,8 +445,7 @@ static void tunnel_mpls_in_udp(struct walk *w, struct cursor at, struct ip_heade
     link_mpls(w, at);
 }
 
-/* ---- Which UDP tunnel it is ---------------------------------------------------------------------------------------------------
- */
+/* ---- Which UDP tunnel it is ------------------------------------------------------------------------------------------------ */
 
 /* Reads what is behind the UDP header. outer: the IP header before that, whose addresses are in *key. */
 typedef void tunnel_reader(struct walk *w, struct cursor at, struct ip_header outer);

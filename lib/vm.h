@@ -38,7 +38,7 @@ struct flowq_vm {
      * many. What does not change is copied from where it belongs.
      */
     struct hash_secret_v4 secret_v4; /* of secret */
-    atomic_ptr only_shard;           /* table.sole */
+    atomic_ptr only_shard;           /* *table.only_shard */
     uint32_t line_mask;              /* table.line_mask */
     uint32_t queue_mask;             /* table.queue_mask */
     atomic_u64 udp_filter;           /* a setting: parse_rules.udp_filter */
