@@ -113,8 +113,8 @@ static void note_count_live(struct shard_head *head, uint32_t line)
     u16_store_relaxed(live, (uint16_t)(u16_load_relaxed(live) + 1));
 }
 
-/* The queue that a flow was last noted on. */
-static uint32_t note_queue_of(const struct note_context *c, uint64_t word)
+/* The queue that a flow was last noted on; for tracers. */
+static __attribute__((unused)) uint32_t note_queue_of(const struct note_context *c, uint64_t word)
 {
     return c->ordered ? ordered_bound_to(c->ordered, c->table, word) : word_queue(c->table, word);
 }
