@@ -89,8 +89,8 @@ struct line {
         };
         atomic_u64 word[LINE_SLOTS + 1];
     };
-};
-_Static_assert(sizeof(struct line) == 64, "a line is a cache line");
+} __attribute__((aligned(64))); /* table_nowhere, too: vector loads want it */
+_Static_assert(sizeof(struct line) == 64 && _Alignof(struct line) == 64, "a line is a cache line");
 
 /* Fields of the service word. */
 #define LINE_SECOND_BITS 8
