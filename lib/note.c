@@ -113,19 +113,14 @@ static void note_count_live(struct shard_head *head, uint32_t line)
     u16_store_relaxed(live, (uint16_t)(u16_load_relaxed(live) + 1));
 }
 
-/* The queue that a flow was last noted on; for tracers. */
-static __attribute__((unused)) uint32_t note_queue_of(const struct note_context *c, uint64_t word)
-{
-    return c->ordered ? ordered_bound_to(c->ordered, c->table, word) : word_queue(c->table, word);
-}
-
 /* Writes off the flow whose place was taken; p->word is what it was. */
 static void note_write_off(const struct note_context *c, const struct place *p, uint32_t rank)
 {
     const struct table *t = c->table;
     tally_add(&c->tally, rank >> 16 == NOTE_RANK_STALE ? STAT_RECLAIMED : STAT_DISPLACED + word_class(p->word), 1);
     if (rank >> 16 != NOTE_RANK_STALE)
-        PROBE(flow__displaced, PROBE_TABLE(t), PROBE_FLOW(t, p->word), note_queue_of(c, p->word), word_class(p->word));
+        PROBE(flow__displaced, PROBE_TABLE(t), PROBE_FLOW(t, p->word), ordered_bound_to(c->ordered, t, p->word),
+              word_class(p->word));
     if (p->word & WORD_SECONDARY) {
         uint32_t line = (uint32_t)(p->line - shard_line(p->shard, 0));
         line_uncount_second(shard_line(p->shard, line_other(t->line_mask, p->word, line)));
