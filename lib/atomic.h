@@ -4,11 +4,10 @@
  * SPDX-License-Identifier: BSD-2-Clause
  *
  * Every shared word of the library is one of the types below and is touched only through these functions, but by the filters of
- * probe.h, whose answer is read again (T-C), and by libck (epoch.c). There are two reasons. The
- * order that an access needs is part of its name, so that no default slips in. And in a build with -DFLOWQ_SCHED each access is
- * a call of the tests' scheduler (tests/sched.h), which runs the real code: it decides, from a seed, which thread takes the next
- * step, and which of the stores that this order allows a load sees (tests/weak.h). Otherwise the functions are the C11 operations
- * and nothing else.
+ * probe.h, whose answer is read again (T-C), and by libck (epoch.c). There are two reasons. The order that an access needs is
+ * part of its name, so that no default slips in. And in a build with -DFLOWQ_SCHED each access is a call of the tests' scheduler
+ * (tests/sched.h), which runs the real code: it decides, from a seed, which thread takes the next step, and which of the stores
+ * that this order allows a load sees (tests/weak.h). Otherwise the functions are the C11 operations and nothing else.
  *
  *     <type>_load_relaxed|acquire|seq_cst      <type>_store_relaxed|release
  *     <type>_cas            compare and swap, strong; acquire+release, acquire on failure; on failure *expected is what was there

@@ -103,25 +103,28 @@ static void forward_once(unsigned between, bool several)
     report(qids[0]);
 }
 
+static void forward_times(unsigned times, unsigned between, bool several)
+{
+    for (unsigned i = 0; i < times; i++)
+        forward_once(between, several);
+}
+
 static void forward(void *ctx)
 {
     (void)ctx;
-    for (int i = 0; i < 4; i++)
-        forward_once(0, false);
+    forward_times(4, 0, false);
 }
 
 static void forward_long(void *ctx)
 {
     (void)ctx;
-    for (int i = 0; i < 2; i++)
-        forward_once(31, false);
+    forward_times(2, 31, false);
 }
 
 static void forward_several(void *ctx)
 {
     (void)ctx;
-    for (int i = 0; i < 2; i++)
-        forward_once(31, true);
+    forward_times(2, 31, true);
 }
 
 static void forward_single(void *ctx)
@@ -333,8 +336,7 @@ static void moving_on_1(void *ctx)
 static void forward_twice(void *ctx)
 {
     (void)ctx;
-    for (int i = 0; i < 2; i++)
-        forward_once(0, false);
+    forward_times(2, 0, false);
 }
 
 static void take_some(void *ctx)
