@@ -357,7 +357,7 @@ START_TEST(a_stalled_holder_of_a_lock)
     locks[0] = &shard_head(b.table, table_shard(b.table, 0))->lock;
     locks[1] = &b.table->grow.lock;
     for (unsigned which = 1; which < 4; which++) {
-        uint64_t newcomer = rng_next(&rng), took = 0;
+        uint64_t newcomer = new_hash(), took = 0;
         for (unsigned i = 0; i < 2; i++)
             ck_assert(!(which >> i & 1) || spin_try(locks[i]));
         b.now_ns += 3 * BARE_SECOND;
