@@ -464,7 +464,7 @@ static void *steer_bursts(void *arg)
     struct flowq_pkt pkts[BURST];
     uint16_t qids[BURST];
     uint64_t wanted = (seed_long() ? UINT64_C(500000000) : 2000000) / SEED_SLOWNESS;
-    for (uint64_t n = 0; n < wanted; n += BURST) {
+    for (uint64_t n = 0; n < wanted || atomic_load(&n_changes) == 0; n += BURST) {
         if (n % (BURST * 64) == 0)
             for (uint32_t k = 0, at = rng_below(&r, N_FLOWS); k < BURST; k++)
                 pkts[k] = frame_pkt(&arriving[(at + k * 31) % N_FLOWS]);
@@ -501,7 +501,6 @@ START_TEST(answers_are_in_use)
     printf("%llu packets steered beside %llu changes of queues: %llu bursts with answers that were never in use\n",
            (unsigned long long)n_steered, (unsigned long long)n_changes, (unsigned long long)n_wrong);
     ck_assert_uint_eq(n_wrong, 0);
-    ck_assert_uint_gt(n_changes, 0);
     bare_free(&b);
 }
 END_TEST

@@ -83,6 +83,20 @@ struct datagram {
     uint16_t qid;
 };
 
+/* No two are taken for each other, as two of 400 are once in 50000 times: of 29 bits, and of a set. */
+static void draw_hashes(struct datagram *all, unsigned n, const struct frags *f)
+{
+    for (unsigned i = 0; i < n; i++) {
+        bool alike = true;
+        while (alike) {
+            all[i].hash = rng_next(&rng);
+            alike = false;
+            for (unsigned k = 0; k < i; k++)
+                alike |= all[k].hash >> 35 == all[i].hash >> 35 && ((all[k].hash ^ all[i].hash) & f->set_mask) == 0;
+        }
+    }
+}
+
 static unsigned newer_in_set(const struct datagram *all, unsigned n, const struct frags *f, const struct datagram *d)
 {
     unsigned newer = 0;
@@ -98,8 +112,7 @@ START_TEST(beside_a_list)
     struct datagram *all = calloc(N, sizeof(*all));
     ck_assert_ptr_nonnull(all);
     uint64_t now = rng_next(&rng) >> 10, order = 0;
-    for (unsigned i = 0; i < N; i++)
-        all[i].hash = rng_next(&rng);
+    draw_hashes(all, N, &f);
     for (unsigned i = 0; i < 200000; i++) {
         struct datagram *d = &all[rng_below(&rng, N)];
         now += rng_next(&rng) % (SECOND / (i & 1024 ? 10 : 1000));

@@ -127,12 +127,12 @@ START_TEST(a_stalled_section_bounds_memory)
     /* More than there is room for: they displace, as ever. */
     b.now_ns += 100 * BARE_SECOND;
     for (uint32_t i = 0; i < 300000; i++)
-        ck_assert_uint_eq(bare_note_kind(&b, rng_next(&rng), 3, NOTE_CARRIES) == FLOWQ_NOTE_BUSY, 0);
+        ck_assert_uint_eq(bare_note_kind(&b, new_hash(), 3, NOTE_CARRIES) == FLOWQ_NOTE_BUSY, 0);
     ck_assert_uint_gt(bare_displaced(&b), 0);
     ck_assert_uint_le(b.table->grow.n_retired, b.table->grow.n_shards);
     sitter_leaves(&s);
     free(before);
-    bare_note(&b, rng_next(&rng), 3);
+    bare_note(&b, new_hash(), 3);
     ck_assert_uint_eq(atomic_load(&b.table->grow.retired_bytes), 0);
     ck_assert(!table_has_retired(b.table));
     must_be_right();
@@ -183,7 +183,7 @@ START_TEST(a_stalled_section_and_merges)
         flowq_vm_maintain(b.vm);
     ck_assert_uint_gt(b.table->grow.n_retired, b.table->grow.n_shards);
     for (uint32_t i = 0; i < 300000; i++) {
-        bare_note(&b, rng_next(&rng), 3);
+        bare_note(&b, new_hash(), 3);
         if (i % 64 == 0)
             flowq_vm_maintain(b.vm);
         uint32_t most = b.table->grow.n_shards + 1 > shards ? b.table->grow.n_shards + 1 : shards;
@@ -192,7 +192,7 @@ START_TEST(a_stalled_section_and_merges)
     ck_assert_uint_gt(bare_stat(&b, STAT_GROW_DELAYED), 0);
     sitter_leaves(&s);
     for (uint32_t i = 0; i < 100000; i++)
-        bare_note(&b, rng_next(&rng), 3);
+        bare_note(&b, new_hash(), 3);
     ck_assert_uint_eq(b.table->grow.n_retired, 0);
     must_be_right();
     bare_free(&b);
@@ -206,7 +206,7 @@ START_TEST(a_stalled_section_and_resets)
     bare_make_sized(&b, 1000, 0);
     sitter_starts(&s);
     for (uint32_t i = 0; i < 1000; i++) {
-        ck_assert_uint_eq(bare_note(&b, rng_next(&rng), 3), FLOWQ_NOTE_BOUND);
+        ck_assert_uint_eq(bare_note(&b, new_hash(), 3), FLOWQ_NOTE_BOUND);
         flowq_vm_reset(b.vm, FLOWQ_RESET_FLOWS);
         flowq_vm_maintain(b.vm);
     }
@@ -380,7 +380,7 @@ static void others_go_on(void *(*first)(void *arg), bool later)
     atomic_store(&slow.state, 0);
     ck_assert_int_eq(bare_make(&b, &cfg, 256), 0);
     for (uint32_t i = 0; later && i < 100000; i++)
-        bare_note(&b, rng_next(&rng), 3);
+        bare_note(&b, new_hash(), 3);
     b.now_ns += later && first == maintain_slowly ? 1900 * BARE_SECOND : 0;
     atomic_store(&slow.state, 1);
     uint64_t own = rng_next(&rng), n = 0;
@@ -390,7 +390,7 @@ static void others_go_on(void *(*first)(void *arg), bool later)
         sched_yield();
     uint64_t grown = bare_stat(&b, STAT_GROWN);
     for (; n < 100000; n++)
-        ck_assert_uint_eq(bare_note(&b, rng_next(&rng), 3), FLOWQ_NOTE_BOUND);
+        ck_assert_uint_eq(bare_note(&b, new_hash(), 3), FLOWQ_NOTE_BOUND);
     ck_assert_uint_gt(bare_stat(&b, STAT_GROWN), grown);
     flowq_vm_maintain(b.vm);
     flowq_vm_reset(b.vm, FLOWQ_RESET_FLOWS);
@@ -490,7 +490,7 @@ START_TEST(a_burst_waits_once)
     tries_left = TABLE_TRIES;
     ck_assert(spin_try(&b.table->grow.lock));
     for (uint32_t i = 0; i < 64; i++)
-        busy += bare_note_within(&b, rng_next(&rng), 3, NOTE_CARRIES, &tries_left) == FLOWQ_NOTE_BUSY;
+        busy += bare_note_within(&b, new_hash(), 3, NOTE_CARRIES, &tries_left) == FLOWQ_NOTE_BUSY;
     ck_assert_uint_eq(busy, 64);
     ck_assert_uint_eq(tries_left, 0);
     spin_unlock(&b.table->grow.lock);

@@ -19,7 +19,7 @@
 #define ROUND_OPERATIONS 40000
 #define CHECK_EVERY      4000 /* operations */
 
-static uint64_t total_operations, total_refused, total_inserted, total_early, total_implied, total_false;
+static uint64_t total_operations, total_refused, total_inserted, total_early, total_implied, total_false, total_fragments;
 
 /* ---- Everything at once ---------------------------------------------------------------------------------------------------- */
 
@@ -225,6 +225,7 @@ static void play_round(const struct universe *u, uint64_t seed, uint32_t round)
     total_early += w->model.early_refusals;
     total_implied += w->model.n_implied;
     total_false += w->model.false_again;
+    total_fragments += w->model.false_fragments;
     model_fini(&w->model);
     free(w);
 }
@@ -248,7 +249,8 @@ START_TEST(any_sequence_follows_the_rules)
            total_operations, total_inserted, total_refused, total_early, total_implied, total_false);
     /* S9: fewer than one in a million; and so much more as chance gives. */
     ck_assert_uint_le(total_early, 5 + total_inserted / 500000);
-    ck_assert_uint_le(total_false, 5 + total_implied / 500000);
+    ck_assert_uint_le(total_false, 20 + total_implied / 500000); /* two flows that are alike are so again and again */
+    ck_assert_uint_le(total_fragments, 2 + total_operations / 100000000);
 }
 END_TEST
 

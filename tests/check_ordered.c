@@ -106,6 +106,9 @@ static void must(bool holds, const char *what)
 
 static uint64_t world_clock(void *ctx) { return ((struct world *)ctx)->now_ns; }
 
+/* So many moves that no set of eight is full, as one of the default number is with 128 flows once in 10000 times. */
+enum { ROOMY = 8192 };
+
 static struct flowq_vm *world_vm(struct world *w, const struct run *run, bool ordered)
 {
     struct flowq_vm_config cfg = {.size = sizeof(cfg),
@@ -114,7 +117,7 @@ static struct flowq_vm *world_vm(struct world *w, const struct run *run, bool or
                                   .ordered = ordered ? FLOWQ_ON : FLOWQ_OFF,
                                   .ordered_max_us = run->max_us ? run->max_us : 1000000,
                                   .ordered_settle_us = run->settle_us,
-                                  .ordered_flows = run->ordered_flows,
+                                  .ordered_flows = run->ordered_flows ? run->ordered_flows : ROOMY,
                                   .clock_ns = world_clock,
                                   .clock_ctx = w};
     struct flowq_vm *vm;

@@ -69,7 +69,7 @@ static void *steer_own(void *arg)
     uint32_t end[FLOWS_EACH] = {0};
     for (uint32_t i = 0; i < FLOWS_EACH; i++)
         last[i] = FLOWQ_DROP;
-    for (uint32_t i = 0; i < 60000 / SEED_SLOWNESS; i++) {
+    for (uint32_t i = 0; i < 60000 / SEED_SLOWNESS || atomic_load(&moves) <= 20; i++) { /* the VM may get a processor late */
         struct flowq_pkt pkts[BURST];
         uint16_t qids[BURST];
         uint32_t flow[BURST], n = rng_range(&rng, 1, BURST);
@@ -110,7 +110,6 @@ START_TEST(nobody_overtakes)
         ck_assert_int_eq(pthread_join(thread[i], NULL), 0);
     ck_assert_int_eq(flowq_vm_stats(vm, &s), 0);
     printf("%u moves, %u forced, %u overtook\n", (unsigned)moves, (unsigned)s.ordered_forced, (unsigned)overtakes);
-    ck_assert_uint_gt(moves, 20);
     ck_assert_uint_eq(s.ordered_full, 0);
     ck_assert_uint_le(overtakes, s.ordered_forced);
     ck_assert_uint_eq(s.ordered_begun,

@@ -206,7 +206,7 @@ static struct {
     struct flowq_vm *vm;
     pthread_mutex_t rings_lock; /* librte_vhost's */
     struct vring_avail *avail;
-    _Atomic uint32_t used;
+    _Atomic uint32_t used, n_read; /* n_read: looks that found a ring */
     _Atomic bool over;
 } plug;
 
@@ -242,10 +242,11 @@ static struct vring_avail *make_avail(void)
     return avail;
 }
 
-/* What the freed one reads as, under a sanitizer or without, is no ring. */
+/* What the freed one reads as, under a sanitizer or without, is no ring. So often, and until rings were read in between, on a
+   machine with few processors. */
 static void *plug_memory(void *arg)
 {
-    for (uint32_t i = 0; i < 400 / SEED_SLOWNESS; i++) {
+    for (uint32_t i = 0; i < 400 / SEED_SLOWNESS || atomic_load(&plug.n_read) < 100; i++) {
         pthread_mutex_lock(&plug.rings_lock);
         positions_close(&plug.device);
         struct vring_avail *old = plug.avail;
@@ -266,7 +267,6 @@ START_TEST(nobody_reads_what_is_unmapped)
     struct flowq_vm_config config = {.size = sizeof(config), .max_queue_pairs = 4, .ordered = FLOWQ_ON};
     struct positions p;
     pthread_t thread;
-    uint32_t n_read = 0;
     memset(&p, 0, sizeof(p));
     memset(&plug, 0, sizeof(plug));
     pthread_mutex_init(&plug.rings_lock, NULL);
@@ -284,10 +284,9 @@ START_TEST(nobody_reads_what_is_unmapped)
         ck_assert_uint_le(p.filled - p.taken, 65536);
         uint32_t taken = p.taken;
         positions_look(&p, &plug.device, plug.vm, 1);
-        n_read += p.taken != taken || p.taken == p.filled;
+        atomic_fetch_add(&plug.n_read, p.taken != taken || p.taken == p.filled);
     }
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
-    ck_assert_uint_gt(n_read, 0);
     free(plug.avail);
     flowq_vm_destroy(plug.vm);
 }

@@ -262,12 +262,20 @@ START_TEST(s9_max_flows_can_be_learned_together)
     c.max_flows = sizes[_i].max;
     c.initial_flows = sizes[_i].initial;
     start(&c, PAIRS);
-    uint32_t bound = 0;
-    for (uint32_t i = 0; i < c.max_flows; i++)
-        bound += note(tcp(i), i % PAIRS) == FLOWQ_NOTE_BOUND;
-    ck_assert_uint_eq(bound, c.max_flows);
-    for (uint32_t i = 0; i < c.max_flows; i++)
-        is_bound(tcp(i), i % PAIRS);
+    uint32_t bound = 0, wrong = 0,
+             taken = 0; /* taken for another one: 200,000 flows have two such once in 30,000 times (flowq(7)) */
+    for (uint32_t i = 0; i < c.max_flows; i++) {
+        uint32_t outcome = note(tcp(i), i % PAIRS);
+        bound += outcome == FLOWQ_NOTE_BOUND;
+        taken += outcome == FLOWQ_NOTE_REFRESHED || outcome == FLOWQ_NOTE_MOVED;
+    }
+    ck_assert_uint_eq(bound + taken, c.max_flows);
+    ck_assert_uint_le(taken, 1);
+    for (uint32_t i = 0; i < c.max_flows; i++) {
+        struct flowq_decision d = decide(tcp(i));
+        wrong += d.reason != FLOWQ_REASON_BOUND || d.qid != i % PAIRS;
+    }
+    ck_assert_uint_le(wrong, taken); /* the other one of the two */
 }
 END_TEST
 

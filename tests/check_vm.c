@@ -304,18 +304,29 @@ START_TEST(clocks_too_coarse)
 }
 END_TEST
 
+static double real_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* rebind_min is as long as can be; should a busy machine have let most of it pass all the same, nothing is said. */
 START_TEST(the_default_clock)
 {
     struct flowq_vm_config c = {.size = sizeof(c)};
     struct flowq_binding b = {.size = sizeof(b)};
     for (unsigned rebind = 0; rebind < 2; rebind++) {
-        c.rebind_min_tcp_us = rebind ? 1000000 : 0; /* so long that a busy machine does not matter */
+        c.rebind_min_tcp_us = rebind ? 1000000 : 0;
         struct flowq_vm *vm = create(&c);
         struct flowq_tuple t = tuple_v4(FRAME_PROTO_TCP, 2, 1024, 1, 80);
+        double begun = real_seconds();
         ck_assert_uint_eq(note(vm, 0, 2), FLOWQ_NOTE_BOUND);
         ck_assert_int_eq(flowq_vm_lookup(vm, &t, &b), 0);
-        ck_assert_uint_le(b.age_ms, 2000);
-        ck_assert_uint_eq(note(vm, 0, 3), rebind ? FLOWQ_NOTE_SUPPRESSED : FLOWQ_NOTE_MOVED);
+        uint32_t outcome = note(vm, 0, 3);
+        bool late = real_seconds() - begun > 0.8;
+        ck_assert(late || b.age_ms <= 2000);
+        ck_assert(outcome == (rebind ? FLOWQ_NOTE_SUPPRESSED : FLOWQ_NOTE_MOVED) || (late && outcome == FLOWQ_NOTE_MOVED));
         flowq_vm_destroy(vm);
     }
 }

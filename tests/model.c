@@ -502,6 +502,15 @@ static void learn_answer(struct model *m, const struct model_packet *p, uint8_t 
     }
 }
 
+/* The cache of fragments keeps 29 bits of a datagram's hash: a later fragment may follow another datagram's first one, into
+   whatever queue that took. Not twice in so short a time. */
+static bool taken_for_another(struct model *m, const struct model_packet *p, int reason, uint16_t qid)
+{
+    if (p->kind != MODEL_LATER || !m->remembers_fragments || m->n_in_use <= 1 || (reason >= 0 && reason != FLOWQ_REASON_FRAGMENT))
+        return false;
+    return model_in_use(m, qid) && m->false_fragments++ == 0;
+}
+
 bool model_steered(struct model *m, const struct model_packet *p, int reason, uint16_t qid)
 {
     struct model_answer a = model_steer(m, p);
@@ -515,7 +524,7 @@ bool model_steered(struct model *m, const struct model_packet *p, int reason, ui
         }
     }
     if (matches == 0)
-        return false;
+        return taken_for_another(m, p, reason, qid);
     if (matches == 1)
         learn_answer(m, p, a.one[at].reason, qid);
     if (p->fragmented && p->kind == MODEL_FLOW && m->n_in_use > 1) {

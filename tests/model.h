@@ -99,6 +99,7 @@ struct model {
     uint32_t n_datagrams;
     struct model_datagram *datagram;
     uint64_t firsts;
+    uint64_t false_fragments; /* later ones that were taken for another datagram's: once in a thousand runs of check_model */
 };
 
 /* cfg as given to flowq_vm_create, which took it; twin: n_flows. */

@@ -33,6 +33,7 @@ struct play {
     uint32_t pairs;
     bool off[MAX_QUEUE], resetting[MAX_QUEUE], by_rss;
     struct record *record;
+    bool *on_one; /* told that what should be spread was all on one queue; NULL: that is wrong */
     FILE *report;
 };
 
@@ -314,6 +315,8 @@ static int check_letters(const struct play *p, size_t at)
     return 0;
 }
 
+/* With one of several secrets chance may put a few packets on one queue: eight of them, of eight, once in two millions. With two
+   of the secrets it is no chance. */
 static int check_spread(const struct play *p)
 {
     const struct flowq_decision *answer = p->record->answer[0];
@@ -322,8 +325,10 @@ static int check_spread(const struct play *p)
         for (size_t j = 0; j < p->n && !spread; j++)
             spread = p->step[j].kind == STEP_RX && p->step[j].want == WANT_SPREAD &&
                      strcmp(p->step[i].group, p->step[j].group) == 0 && answer[i].qid != answer[j].qid;
-        if (!spread)
+        if (!spread && !p->on_one)
             return wrong(p, i, "all on queue %u", answer[i].qid);
+        if (!spread)
+            *p->on_one = true;
     }
     return 0;
 }
@@ -380,7 +385,7 @@ static int compare(const struct play *p, const struct record *first)
 }
 
 static int play_all_ways(const char *path, const struct step *step, size_t n, const uint8_t secret[FLOWQ_SECRET_SIZE],
-                         FILE *report)
+                         bool *on_one, FILE *report)
 {
     int result = 0;
     struct record record[N_WAYS];
@@ -391,7 +396,8 @@ static int play_all_ways(const char *path, const struct step *step, size_t n, co
     }
     for (unsigned way = 0; way < N_WAYS && result == 0; way++) {
         record[way] = (struct record){.answer = {answers + 2 * way * n, answers + (2 * way + 1) * n}};
-        struct play p = {.path = path, .step = step, .n = n, .way = (enum way)way, .record = &record[way], .report = report};
+        struct play p = {
+            .path = path, .step = step, .n = n, .way = (enum way)way, .record = &record[way], .on_one = on_one, .report = report};
         result = play_steps(&p, secret);
         if (result == 0)
             result = compare(&p, &record[SINGLE]);
@@ -404,13 +410,16 @@ static int play_vm(const char *path, const struct step *step, size_t n, uint64_t
 {
     struct rng rng = {seed};
     int result = 0;
+    bool was_on_one = step->fixed_secret;
     for (int i = 0; i < (step->fixed_secret ? 1 : SECRETS) && result == 0; i++) {
+        bool on_one = false;
         uint8_t secret[FLOWQ_SECRET_SIZE];
         for (unsigned b = 0; b < sizeof(secret); b++) {
             uint8_t fixed = (uint8_t)(7 * b + 1), drawn = (uint8_t)rng_range(&rng, 1, 255);
             secret[b] = step->fixed_secret ? (fixed ? fixed : 1) : drawn;
         }
-        result = play_all_ways(path, step, n, secret, report);
+        result = play_all_ways(path, step, n, secret, was_on_one ? NULL : &on_one, report);
+        was_on_one |= on_one;
     }
     return result;
 }
