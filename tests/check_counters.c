@@ -351,14 +351,14 @@ static const char *const names[] = {NULL,
                                     "\xe9t\xe9 \xc3\xa9t\xc3\xa9",
                                     "123456789012345678901234567890\xc3\xa9",
                                     "\xc0\xaf\xed\xa0\x80\xf4\x90\x80\x80\xe2\x82\xac\xf0\x9f\x98\x80",
-                                    "line\nend\ttab"};
+                                    "line\nend\ttab \xe0\xa0\x80\xe0\x9f\xbf"};
 static const char *const quoted_names[] = {"0",
                                            "eth0",
                                            "a \\\"b\\\" \\\\c",
                                            "?t? \xc3\xa9t\xc3\xa9",
                                            "123456789012345678901234567890?",
                                            "?????????\xe2\x82\xac\xf0\x9f\x98\x80",
-                                           "line?end?tab"};
+                                           "line?end?tab \xe0\xa0\x80???"};
 #define N_NAMES (sizeof(names) / sizeof(names[0]))
 _Static_assert(N_NAMES == sizeof(several) / sizeof(several[0]), "a vm for each");
 

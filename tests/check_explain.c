@@ -430,6 +430,46 @@ START_TEST(a_text_for_people)
 }
 END_TEST
 
+/* All that an explanation can say besides; of any caller's making, so also what the library never says. */
+START_TEST(a_text_whatever_is_in_it)
+{
+    struct flowq_explanation e = {
+        .size = sizeof(e),
+        .key = FLOWQ_KEY_FLOW,
+        .end = 250,
+        .end_at = 90,
+        .n_layers = 3,
+        .has_tuple = 1,
+        .tuple = {.version = 6, .protocol = FRAME_PROTO_ESP, .n_vlans = 2, .has_vni = 1, .vlan = {5, 4095}, .vni = 77},
+        .bound = 1,
+        .bound_cls = FLOWQ_CLASS_CLOSING,
+        .bound_qid = 2,
+        .fallback = FLOWQ_DROP,
+        .decision = {.qid = FLOWQ_DROP, .reason = FLOWQ_REASON_DROP, .hash_report = 2, .hash_value = 0xbeef},
+        .layer = {{.kind = FLOWQ_LAYER_IPV6, .flags = FLOWQ_LAYER_IN_TUNNEL, .length = 40, .value = 60},
+                  {.kind = FLOWQ_LAYER_DEST_OPTIONS, .flags = FLOWQ_LAYER_PASSED_OVER, .offset = 40, .length = 8, .value = 50},
+                  {.kind = 250, .flags = FLOWQ_LAYER_IN_TUNNEL | FLOWQ_LAYER_IN_QUOTE, .offset = 48, .length = 42}},
+    };
+    e.tuple.src[15] = 1;
+    e.tuple.dst[15] = 2;
+    const char *text = text_of(&e);
+    says(text, "    0     40  ipv6, next header 60, tunnel\n");
+    says(text, "   40      8  dest-options, next header 50, passed over\n");
+    says(text, "   48     42  unknown, tunnel, quoted\n");
+    says(text, "   90         end: unknown\n");
+    says(text, "key      flow protocol 50 ::1 -> ::2, VLAN 5, VLAN 4095, network 77\n");
+    says(text, "bound    to queue 2, which is not in use; closing, last noted 0 ms ago\nfallback no queue\n");
+    says(text, "goes to  no queue: drop, hash report 2, hash 0x0000beef\n");
+    e.tuple.protocol = FRAME_PROTO_UDP;
+    e.tuple.sport = 53;
+    says(text_of(&e), "udp [::1]:53 -> ::2, ");
+    e.n_layers = FLOWQ_LAYER_SLOTS + 1;
+    e.end = 0;
+    e.tuple.n_vlans = FLOWQ_MAX_VLANS + 1;
+    says(text_of(&e), "end: unknown\n");
+}
+END_TEST
+
 START_TEST(a_flow_on_the_move)
 {
     struct flowq_vm_config c = defaults();
@@ -537,6 +577,7 @@ int main(void)
     tcase_add_test(t, what_is_explained_is_what_is_done);
     tcase_add_test(t, refusals_are_foreseen);
     tcase_add_test(t, a_text_for_people);
+    tcase_add_test(t, a_text_whatever_is_in_it);
     tcase_add_test(t, a_flow_on_the_move);
     tcase_add_test(t, wrong_arguments);
 #ifdef HAVE_PCAP

@@ -16,6 +16,7 @@
 #include "atomic.h"
 #include "epoch.h"
 #include "flowq.h"
+#include "frames.h"
 #include "holder.h"
 #include "runner.h"
 #include "seed.h"
@@ -271,6 +272,121 @@ START_TEST(out_of_memory)
 }
 END_TEST
 
+/* Made, and taught flows, by a thread that lives on: its registration is not to be had. The one learns; of the other the guest's
+   table decides. */
+static struct {
+    struct flowq_vm *vm, *ruled;
+    struct frame sent[2], in[2];
+    sem_t ready, over;
+} guest;
+
+static void *teach(void *arg)
+{
+    static const uint8_t key[40] = {1};
+    static const uint16_t table[1] = {1};
+    const struct flowq_vm_config cfg = {.size = sizeof(cfg), .virtio_features = FLOWQ_VIRTIO_F_HASH_REPORT};
+    const struct flowq_vm_config offers_rss = {.size = sizeof(cfg), .virtio_features = FLOWQ_VIRTIO_F_RSS};
+    const struct flowq_rss rss = {.size = sizeof(rss), .table = table, .table_length = 1, .unclassified = 1, .max_tx = 2};
+    (void)arg;
+    MUST(flowq_vm_create(&cfg, &guest.vm) == 0 && flowq_vm_set_queue_pairs(guest.vm, 4) == 0);
+    MUST(flowq_vm_set_hash(guest.vm, FLOWQ_HASH_TYPE_IPV4, key, sizeof(key)) == 0);
+    MUST(flowq_vm_create(&offers_rss, &guest.ruled) == 0 && flowq_vm_set_rss(guest.ruled, &rss) == 0);
+    for (uint16_t i = 0; i < 2; i++) {
+        struct flowq_tuple t = tuple_v4(FRAME_PROTO_TCP, 1, (uint16_t)(80 + i), 2, 1000), in = tuple_reverse(&t);
+        frame_flow(&guest.sent[i], &t, FRAME_ACK);
+        frame_flow(&guest.in[i], &in, FRAME_ACK);
+        struct flowq_pkt pkt = frame_pkt(&guest.sent[i]);
+        MUST(flowq_tx_note(guest.vm, &pkt, 3) == FLOWQ_NOTE_BOUND);
+    }
+    sem_post(&guest.ready);
+    sem_wait(&guest.over);
+    flowq_vm_destroy(guest.vm);
+    flowq_vm_destroy(guest.ruled);
+    return NULL;
+}
+
+static void *no_alloc(size_t alignment, size_t size)
+{
+    (void)alignment;
+    (void)size;
+    return NULL;
+}
+
+static int never(void) { return ck_assert_msg(false, "called without a section"), 1; }
+static int any_binding(void *ctx, const struct flowq_binding *binding) { return (void)ctx, (void)binding, never(); }
+static int any_counter(void *ctx, const struct flowq_counter *counter) { return (void)ctx, (void)counter, never(); }
+static int any_bytes(void *ctx, const void *data, size_t size) { return (void)ctx, (void)data, (void)size, never(); }
+
+/* All that looks into a vm and can say so. */
+static void looks_are_refused(void)
+{
+    const struct flowq_tuple t = tuple_v4(FRAME_PROTO_TCP, 2, 1000, 1, 80);
+    const struct flowq_pkt pkt = frame_pkt(&guest.in[0]);
+    struct flowq_binding binding = {.size = sizeof(binding)};
+    struct flowq_stats stats = {.size = sizeof(stats)};
+    struct flowq_explanation e = {.size = sizeof(e)};
+    char text[100];
+    ck_assert_int_eq(flowq_vm_lookup(guest.vm, &t, &binding), -ENOMEM);
+    ck_assert_int_eq(flowq_vm_flows(guest.vm, any_binding, NULL), -ENOMEM);
+    ck_assert_int_eq(flowq_vm_stats(guest.vm, &stats), -ENOMEM);
+    ck_assert_int_eq(flowq_vm_counters(guest.vm, any_counter, NULL), -ENOMEM);
+    ck_assert_int_eq((int)flowq_counters_print(text, sizeof(text), &guest.vm, 1, FLOWQ_FORMAT_JSON), -ENOMEM);
+    ck_assert_int_eq(flowq_vm_save(guest.vm, FLOWQ_STATE_ALL, FLOWQ_STATE_UNLIMITED, any_bytes, NULL), -ENOMEM);
+    ck_assert_int_eq(flowq_rx_explain(guest.vm, &pkt, &e), -ENOMEM);
+    ck_assert_int_eq(flowq_tx_explain(guest.vm, &pkt, 1, &e), -ENOMEM);
+    flowq_vm_maintain(guest.vm);
+}
+
+/* Packets get their fallback, of a vm whose table decides, too; reports are left out. */
+static void packets_fall_back(void)
+{
+    const struct flowq_pkt pkts[4] = {frame_pkt(&guest.in[0]), frame_pkt(&guest.in[1]), frame_pkt(&guest.in[0]),
+                                      frame_pkt(&guest.in[1])};
+    struct flowq_vm *const vms[4] = {guest.vm, guest.ruled, guest.ruled, guest.vm};
+    struct flowq_decision d[4];
+    uint16_t qid[4];
+    flowq_rx_decide_burst_vms(vms, pkts, 4, d);
+    flowq_rx_steer_burst_vms(vms, pkts, 4, qid);
+    for (unsigned i = 0; i < 4; i++) {
+        struct flowq_decision one;
+        flowq_rx_decide_burst(vms[i], &pkts[i], 1, &one);
+        ck_assert_uint_eq(d[i].reason, FLOWQ_REASON_FALLBACK);
+        ck_assert_uint_eq(d[i].hash_report, 0);
+        ck_assert_uint_lt(d[i].qid, vms[i] == guest.vm ? 4 : 2);
+        ck_assert_uint_eq(one.qid, d[i].qid);
+        ck_assert_uint_eq(one.reason, FLOWQ_REASON_FALLBACK);
+        ck_assert_uint_eq(qid[i], d[i].qid);
+        ck_assert_uint_eq(flowq_rx_steer(vms[i], &pkts[i]), d[i].qid);
+    }
+    flowq_rx_steer_burst(guest.vm, pkts, 4, qid);
+    ck_assert_uint_eq(qid[0], d[0].qid);
+    ck_assert_uint_eq(qid[3], d[3].qid);
+}
+
+START_TEST(calls_of_a_thread_that_cannot_be_registered)
+{
+    ck_assert(sem_init(&guest.ready, 0, 0) == 0 && sem_init(&guest.over, 0, 0) == 0);
+    pthread_t id = start(teach, NULL);
+    while (sem_wait(&guest.ready) != 0)
+        ;
+    epoch_alloc = no_alloc;
+    packets_fall_back();
+    looks_are_refused();
+    const struct flowq_pkt sent[2] = {frame_pkt(&guest.sent[0]), frame_pkt(&guest.sent[1])};
+    ck_assert_uint_eq(flowq_tx_note(guest.vm, &sent[0], 2), FLOWQ_NOTE_UNREGISTERED);
+    flowq_tx_note_burst(guest.vm, sent, 2, 2);
+    epoch_alloc = aligned_alloc;
+    struct flowq_stats stats = {.size = sizeof(stats)};
+    ck_assert_int_eq(flowq_vm_stats(guest.vm, &stats), 0);
+    ck_assert_uint_eq(stats.note[FLOWQ_NOTE_UNREGISTERED], 3);
+    const struct flowq_pkt pkt = frame_pkt(&guest.in[1]);
+    ck_assert_uint_eq(flowq_rx_steer(guest.vm, &pkt), 3); /* nothing was lost */
+    ck_assert_uint_eq(flowq_rx_steer(guest.ruled, &pkt), 1);
+    sem_post(&guest.over);
+    pthread_join(id, NULL);
+}
+END_TEST
+
 START_TEST(no_key_left)
 {
     static pthread_key_t key[PTHREAD_KEYS_MAX];
@@ -401,6 +517,7 @@ int main(void)
     tcase_add_test(tc, smallest_index_is_given_out);
     tcase_add_test(tc, destructors_may_call);
     tcase_add_test(tc, out_of_memory);
+    tcase_add_test(tc, calls_of_a_thread_that_cannot_be_registered);
     tcase_add_test(tc, no_key_left);
     if (getenv("FLOWQ_EMULATED")) {
         printf("check_thread: without the tests of fork(): qemu-user aborts when a process with threads forks\n");

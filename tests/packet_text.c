@@ -2,6 +2,8 @@
 /* packet_text: see packet_text.h. */
 #include "packet_text.h"
 
+#include "explain.h"
+
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -116,6 +118,11 @@ static void run(const struct example *e)
         packet_parse(bytes, cut, e->flags, &rules, &r);
         model_parse(&pkt, &rules, &model);
         ck_assert_msg(parse_result_equal(&r, &model), "%s, cut to %u bytes: not what the model says", e->name, cut);
+        struct explain_trace said;
+        explain_parse(&pkt, &rules, &said);
+        bool same = parse_result_equal(&said.result, &model) && said.n_layers == (unsigned)model_trace.n &&
+                    memcmp(said.layer, model_trace.layer, said.n_layers * sizeof(said.layer[0])) == 0;
+        ck_assert_msg(same, "%s, cut to %u bytes: the parser that says what it reads reads other headers", e->name, cut);
     }
 }
 

@@ -1,0 +1,42 @@
+# shellcheck shell=bash disable=SC2034 # who reads this uses the names
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# What each fuzz target is made of: read by tests/fuzz/run, and by oss-fuzz/build.sh.
+fuzz_targets=(parse calls ctrl state)
+fuzz_flags=(-std=gnu11 -D_GNU_SOURCE)
+
+# fuzz_target NAME TOP: sets `sources`, of the tree TOP; `longest`, the bytes of an input that can still tell something; and
+# `dictionary`, a file of words that inputs are made with. False: there is no such target.
+fuzz_target() {
+    local tests=$2/tests fuzz=$2/tests/fuzz
+    sources=("$fuzz/fuzz_$1.c" "$2"/lib/*.c)
+    longest=4096
+    dictionary=$fuzz/packets.dict
+    case $1 in
+    parse)
+        sources+=("$tests"/{counted_parse,model_parse,model_guess,model_tunnel}.c)
+        longest=404 # four of settings, and the packet
+        ;;
+    calls) ;;
+    ctrl)
+        sources+=("$tests/frames.c")
+        dictionary=$fuzz/ctrl.dict
+        ;;
+    state)
+        sources+=("$tests/frames.c" "$tests/model_state.c")
+        dictionary=$fuzz/state.dict
+        ;;
+    *) return 1 ;;
+    esac
+}
+
+# fuzz_seeds FILE FOLDER: each line of seeds as a file of bytes.
+fuzz_seeds() {
+    mkdir -p "$2"
+    # shellcheck disable=SC2016 # perl's own
+    perl -e 'my ($from, $to) = @ARGV; my $n = 0; open my $seeds, "<", $from or die "$from: $!";
+        while (<$seeds>) {
+            next if /^#/; chomp; my $name = sprintf "%s/seed-%04u", $to, $n++;
+            open my $out, ">:raw", $name or die "$name: $!"; print $out pack "H*", $_; close $out or die "$name: $!";
+        }' "$1" "$2"
+}
