@@ -1,6 +1,8 @@
 /* implied: see implied.h. SPDX-License-Identifier: BSD-2-Clause */
 #include "implied.h"
 
+#include "probe.h"
+
 #define IMPLIED_NEXT_BITS 4 /* of a set's place */
 #define IMPLIED_NEXT_MASK ((UINT32_C(1) << IMPLIED_NEXT_BITS) - 1)
 #define IMPLIED_TICK_BITS 8 /* of an entry */
@@ -61,16 +63,34 @@ static uint32_t implied_print(uint64_t hash)
     return print ? print : IMPLIED_TICK_MASK + 1;
 }
 
+/* The entries with this print, a bit each. A filter, as in probe.h: who goes by one reads it again. */
+static inline uint32_t implied_with(const struct implied_set *s, uint32_t print)
+{
+    uint32_t found = 0;
+#ifdef PROBE_X86
+    const __m128i *v = (const __m128i *)(const void *)s;
+    const __m128i want = _mm_set1_epi32((int)print), keep = _mm_set1_epi32((int)~IMPLIED_TICK_MASK);
+    __m128i a = _mm_cmpeq_epi32(_mm_and_si128(_mm_load_si128(v), keep), want);
+    __m128i b = _mm_cmpeq_epi32(_mm_and_si128(_mm_load_si128(v + 1), keep), want);
+    __m128i c = _mm_cmpeq_epi32(_mm_and_si128(_mm_load_si128(v + 2), keep), want);
+    __m128i d = _mm_cmpeq_epi32(_mm_and_si128(_mm_load_si128(v + 3), keep), want);
+    found = (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(_mm_packs_epi32(a, b), _mm_packs_epi32(c, d))) >> 1; /* place */
+#else
+    for (unsigned i = 0; i < IMPLIED_WAYS; i++)
+        found |= (uint32_t)((u32_load_relaxed(&s->entry[i]) & ~IMPLIED_TICK_MASK) == print) << i;
+#endif
+    return found;
+}
+
 bool implied_knows(const struct implied *f, uint64_t hash, uint64_t now_ns)
 {
     const struct implied_set *s = &f->set[(uint32_t)hash & f->set_mask];
     uint32_t now = (uint32_t)(now_ns >> IMPLIED_TICK_SHIFT), print = implied_print(hash);
-    if (implied_is_recent(now, u32_load_relaxed(&s->place) >> IMPLIED_NEXT_BITS, UINT32_MAX >> IMPLIED_NEXT_BITS))
-        for (unsigned i = 0; i < IMPLIED_WAYS; i++) {
-            uint32_t entry = u32_load_relaxed(&s->entry[i]);
-            if ((entry & ~IMPLIED_TICK_MASK) == print && implied_is_recent(now, entry & IMPLIED_TICK_MASK, IMPLIED_TICK_MASK))
-                return true;
-        }
+    for (uint32_t left = implied_with(s, print); left; left &= left - 1) {
+        uint32_t entry = u32_load_relaxed(&s->entry[__builtin_ctz(left)]);
+        if ((entry & ~IMPLIED_TICK_MASK) == print && implied_is_recent(now, entry & IMPLIED_TICK_MASK, IMPLIED_TICK_MASK))
+            return implied_is_recent(now, u32_load_relaxed(&s->place) >> IMPLIED_NEXT_BITS, UINT32_MAX >> IMPLIED_NEXT_BITS);
+    }
     return false;
 }
 

@@ -100,7 +100,8 @@ enum {
     QUEUES_RSS = 4,      /* an indirection table chooses, not flows (virtio.h) */
     QUEUES_SINGLE = 8,   /* by the summary, one or none is in use */
     QUEUES_ORDERED = 16, /* flows move in order (ordered.h) */
-    QUEUES_TAILS = 32    /* and a thread has tails to take */
+    QUEUES_TAILS = 32,   /* and a thread has tails to take */
+    QUEUES_DEAF = 64     /* what the VM sends is not learned (setting no_learn) */
 };
 
 /* Words of a bitmap: up to the next power of two, so that every number that fits the queue bits of a table word has a bit. */
@@ -218,6 +219,13 @@ static inline bool queues_by_flow(const struct queues *q)
 static inline bool queues_by_flow_alone(const struct queues *q)
 {
     return __builtin_expect(!(u8_load_acquire(&q->modes) & (QUEUES_RSS | QUEUES_SINGLE | QUEUES_TAILS)), 1);
+}
+
+/* Is this queue one of the first QUEUES_LOW, and one of several in use, and learned from? What most notes need to know. */
+static inline bool queue_is_learned(const struct queues *q, uint32_t qid)
+{
+    return __builtin_expect(!(u8_load_acquire(&q->modes) & (QUEUES_SINGLE | QUEUES_DEAF)) && qid < QUEUES_LOW, 1) &&
+           u64_load_relaxed(&q->in_use_low) >> qid & 1;
 }
 
 /* Sets or clears a bit of `modes`, after what it tells of. */

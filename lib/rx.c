@@ -29,6 +29,7 @@
 #include "rss.h"
 
 static uint16_t rx_one(struct flowq_vm *vm, const struct flowq_pkt *pkt);
+static void rx_several(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids);
 static bool rx_few(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids);
 static void rx_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids);
 static inline bool rx_single_queue(struct flowq_vm *vm, const struct thread *thread, size_t n, uint16_t *qid, uint8_t *reason);
@@ -49,7 +50,14 @@ void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, siz
     require(vm && (n == 0 || (pkts && qids)));
     if (n == 1)
         *qids = rx_one(vm, pkts);
-    else if (n > BATCH_FEW || !rx_few(vm, pkts, n, qids))
+    else
+        rx_several(vm, pkts, n, qids);
+}
+
+/* A function of its own, so that a burst of one has hardly a register to save. */
+static __attribute__((noinline)) void rx_several(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
+{
+    if (n > BATCH_FEW || !rx_few(vm, pkts, n, qids))
         rx_burst(vm, pkts, n, qids);
 }
 
@@ -244,7 +252,7 @@ static inline uint16_t rx_plain(struct flowq_vm *vm, struct thread *thread, cons
     uint32_t qid;
     thread_enter(thread);
     const struct line *home = vm_home_line(vm, hash);
-    uint64_t word = find_named(home, line_home_of(home, &hash, &vm->secret_v4.tag_mask)); /* T-C */
+    uint64_t word = find_named(home, line_likely(home, &hash, vm->secret_v4.tag_mask)); /* T-C */
     if (__builtin_expect(vm_unanswered(vm, word, &hash, &qid) != 0, 0))
         qid = rx_plain_missed(vm, thread, pkt, hash);
     else

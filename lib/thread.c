@@ -37,6 +37,7 @@
 
 #include "atomic.h"
 #include "flowq.h"
+#include "stats.h"
 
 /* Calls of the destructor on one thread: it unregisters in the last one. */
 #define THREAD_EXIT_ROUNDS (PTHREAD_DESTRUCTOR_ITERATIONS - 1)
@@ -83,6 +84,7 @@ static void thread_append_locked(struct thread *t)
 {
     epoch_register(t->record);
     t->index = thread_count++;
+    t->stripe_at = stats_stripe_at(t);
     *thread_list_end = t;
     thread_list_end = &t->next;
     thread_untake_locked(t);

@@ -27,6 +27,7 @@ struct thread {
 
     /* Fixed. No other live thread has this index, and there is no smaller one free when it is given out. */
     uint32_t index;
+    uint32_t stripe_at; /* stats.h: where its counters begin, in bytes */
 
     /* What notes read of a clock in the section that the host holds, and may go by a while (vm.h, TIME). Of the owner. */
     uint32_t lately_left; /* so many calls may; 0: none */

@@ -20,6 +20,7 @@
 #include "require.h"
 
 static uint32_t tx_one(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_t qid);
+static void tx_several(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint32_t qid);
 static inline uint32_t tx_without_a_look(const struct flowq_vm *vm, const struct thread *thread, uint32_t qid);
 static inline void tx_count(const struct flowq_vm *vm, const struct tally tally, uint32_t qid, uint32_t outcome, size_t n);
 static void tx_few(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts, unsigned n, uint32_t qid);
@@ -35,10 +36,15 @@ uint32_t flowq_tx_note(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_
 void flowq_tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint32_t qid)
 {
     require(vm && (n == 0 || pkts));
-    if (n == 1) {
+    if (n == 1)
         (void)tx_one(vm, pkts, qid);
-        return;
-    }
+    else
+        tx_several(vm, pkts, n, qid);
+}
+
+/* A function of its own, so that a burst of one has no registers to save. */
+static __attribute__((noinline)) void tx_several(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint32_t qid)
+{
     struct thread *thread = thread_self();
     uint32_t outcome = tx_without_a_look(vm, thread, qid);
     if (n == 0)
@@ -56,6 +62,8 @@ void flowq_tx_note_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size
 /* What can be said without a look at the packets (S0, S1), or NOTE_TO_THE_TABLE. */
 static inline uint32_t tx_without_a_look(const struct flowq_vm *vm, const struct thread *thread, uint32_t qid)
 {
+    if (thread && queue_is_learned(&vm->queues, qid)) /* mostly */
+        return NOTE_TO_THE_TABLE;
     if (u8_load_relaxed(&vm->settings.no_learn))
         return FLOWQ_NOTE_OFF;
     if (qid >= vm->queues.max || !queue_in_use(&vm->queues, qid))
@@ -318,11 +326,27 @@ static inline bool tx_changes_nothing(struct flowq_vm *vm, const struct thread *
                                       const struct lookup *l, uint32_t flags)
 {
     const uint64_t tag_mask = vm->secret_v4.tag_mask;
-    const uint64_t word = find_named(l->line, line_home(l->line, &l->hash, tag_mask));
+    const uint64_t word = find_named(l->line, line_likely(l->line, &l->hash, tag_mask));
     if (note_change(tx_idle(vm, qid, now_ns), tag_mask, l->hash, flags, word) != 0 || !tx_is_noted(vm, qid, now_ns))
         return false;
     tx_count(vm, stats_tally(&vm->stats, thread), qid, FLOWQ_NOTE_REFRESHED, 1);
     return true;
+}
+
+/* The hash takes no section. What opens one waits for all that came before it and holds up what is behind it: so the next call's
+   header is read and hashed while this one looks at its line. */
+static inline uint32_t tx_plain(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkt, uint32_t qid,
+                                const struct note_time time, enum plain plain, const uint64_t word[5])
+{
+    const uint32_t flags = note_flags_plain(pkt, plain, word);
+    struct lookup l = {.hash = vm_hash_plain(vm, plain, word)};
+    uint32_t outcome = FLOWQ_NOTE_REFRESHED;
+    thread_enter(thread);
+    l.line = vm_home_line(vm, l.hash);
+    if (!tx_changes_nothing(vm, thread, qid, time.ns, &l, flags))
+        outcome = tx_one_more(vm, thread, pkt, qid, time, &l, flags);
+    thread_leave(thread);
+    return outcome;
 }
 
 static uint32_t tx_one(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_t qid)
@@ -335,19 +359,14 @@ static uint32_t tx_one(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_
         return outcome;
     }
     const struct note_time time = vm_now_lately(vm, thread);
-    thread_enter(thread);
     const enum plain plain = plain_read(pkt, u64_load_relaxed(&vm->udp_filter), true, word);
-    if (plain == PLAIN_NOT) {
-        outcome = tx_one_more(vm, thread, pkt, qid, time, NULL, 0);
+    if (plain != PLAIN_NOT) {
+        outcome = tx_plain(vm, thread, pkt, qid, time, plain, word);
     } else {
-        const uint32_t flags = note_flags_plain(pkt, plain, word);
-        const uint64_t hash = vm_hash_plain(vm, plain, word);
-        const struct lookup l = {hash, vm_home_line(vm, hash)};
-        outcome = FLOWQ_NOTE_REFRESHED;
-        if (!tx_changes_nothing(vm, thread, qid, time.ns, &l, flags))
-            outcome = tx_one_more(vm, thread, pkt, qid, time, &l, flags);
+        thread_enter(thread);
+        outcome = tx_one_more(vm, thread, pkt, qid, time, NULL, 0);
+        thread_leave(thread);
     }
-    thread_leave(thread);
     tx_reclaim(vm);
     return outcome;
 }

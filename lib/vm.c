@@ -109,6 +109,7 @@ static void vm_apply(struct flowq_vm *vm, const struct flowq_vm_config *cfg)
     u32_store_relaxed(&s->active, ages.active);
     u32_store_relaxed(&s->idle, ages.idle);
     u8_store_relaxed(&s->no_learn, (uint8_t)cfg->no_learn);
+    queues_set_mode(&vm->queues, QUEUES_DEAF, cfg->no_learn != 0);
     u8_store_relaxed(&s->key_vlan, (uint8_t)cfg->key_vlan);
     u8_store_relaxed(&s->key_vni, (uint8_t)cfg->key_vni);
     u16_store_relaxed(&s->vlan_tpid, cfg->vlan_tpid);
