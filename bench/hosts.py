@@ -23,10 +23,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, '../tests/system')]
 sys.dont_write_bytecode = True
 
+from calm import first  # noqa: E402
 from lab import Failure, Guest, Lab, Skip, Switch, until  # noqa: E402
 from openvswitch import OpenVSwitch, dropin, provide  # noqa: E402
 from stage import set_up_peer  # noqa: E402
-from turns import Contestant, first, median, ratio, rounds  # noqa: E402
+from turns import Contestant, median, ratio, rounds  # noqa: E402
 
 QUEUES = 4
 SECONDS = 2

@@ -25,8 +25,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, '../tests/system')]
 sys.dont_write_bytecode = True
 
+from calm import first  # noqa: E402
 from lab import Lab, Skip, vswitch  # noqa: E402
-from turns import TURN, Contestant, first, median, ratio, rounds  # noqa: E402
+from turns import TURN, Contestant, median, ratio, rounds  # noqa: E402
 
 FLOWS = (1, 1000, 100000)
 ROOM = 'max-flows=262144'  # more than 100,000 flows

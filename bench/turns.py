@@ -2,7 +2,7 @@
 """Switches that take turns between two guests that are programs (tests/system/traffic.c).
 
 All are there all the time, each with guests of its own, and all but one are stopped. A switch has one processor and the guests have
-another one, before everybody else as far as niceness goes: that of the session, too (sched(7), autogroup), as long as first() holds.
+another one, before everybody else as far as niceness goes: that of the session, too (sched(7), autogroup), as long as calm.first() holds.
 """
 import contextlib
 import os
@@ -14,23 +14,6 @@ import subprocess
 from lab import Failure
 
 TURN = 0.3  # seconds
-AUTOGROUP = '/proc/self/autogroup'  # sched(7): niceness counts within a session, and this is the session's own
-
-
-def be_nice(value):
-    if os.path.exists(AUTOGROUP):
-        with open(AUTOGROUP, 'w', encoding='ascii') as file:
-            file.write(str(value))
-
-
-@contextlib.contextmanager
-def first():
-    """Before other sessions of this machine. As root."""
-    be_nice(-20)
-    try:
-        yield
-    finally:
-        be_nice(0)
 
 
 def cpu_ns(pid):

@@ -9,9 +9,9 @@
  *   vswitch_tap.c      ports that are TAP devices
  *   vswitch_offload.c  checksum and segmentation offloads, between DPDK's form and virtio's
  *   vswitch_state.c    ports that keep their flows over a restart
- *   vswitch_order.c    whether packets overtake others of their flow
  *   vswitch_report.c   statistics as text and as JSON
  *   ../vhost/positions how far rings are filled and taken, for flows that move in order
+ *   ../vhost/watch     whether packets overtake others of their flow
  *
  * Threads. Workers, each with its share of the transmit queues; librte_vhost's thread, which calls us when a guest comes, goes,
  * or switches queues; the main thread, which waits for signals. A worker's turn is one section of flowq. That serves twice: calls
@@ -26,6 +26,7 @@
 #include "positions.h"
 #include "steer.h"
 #include "tap.h"
+#include "watch.h"
 
 #include <flowq.h>
 #include <linux/virtio_net.h>
@@ -54,22 +55,6 @@ struct queue_counts {
     _Atomic uint64_t off;    /* dropped: the queue was switched off between the decision and the ring */
     _Atomic uint64_t late;   /* read from a transmit queue that is off, and discarded, as vhost-user demands */
     _Atomic uint64_t broken; /* written to a queue that was off before and after: must stay 0 */
-};
-
-/* Of vswitch_order.c. */
-enum { ORDER_FLOWS = 4096, ORDER_STAYS = 0, ORDER_MOVES, ORDER_OVERTAKES };
-
-struct order_flow {
-    uint8_t tuple[12], protocol;
-    uint16_t qid;    /* where its last packet went */
-    uint32_t filled; /* and how far that ring was filled then */
-    uint32_t begun;  /* positions.begun */
-};
-
-struct order {
-    struct order_flow *flows; /* NULL: nobody watches */
-    uint8_t step[BURST];      /* of each packet that is on its way into the ring */
-    _Atomic uint64_t moves, overtakes;
 };
 
 struct port;
@@ -104,7 +89,7 @@ struct port {
     bool ordered; /* flows move in order; then, as vhost/positions.h has it: */
     struct positions_device device;
     struct positions positions[MAX_QUEUES]; /* with rx_lock */
-    struct order order;
+    struct watch watch;
     /* TAP */
     struct tap tap;
 };
@@ -165,12 +150,6 @@ void offload_to_header(const struct rte_mbuf *packet, struct virtio_net_hdr *hea
 
 int workers_start(uint32_t n);
 void workers_stop(void);
-
-/* ---- Order ---- */
-
-/* Around the call that puts these into the ring: n, and of these the first so many that were put. */
-void order_before(struct port *port, uint32_t qid, struct rte_mbuf **packets, uint16_t n);
-void order_after(struct port *port, uint32_t qid, struct rte_mbuf **packets, uint16_t n);
 
 /* ---- State ---- */
 

@@ -10,7 +10,6 @@
 #include <rte_ether.h>
 #include <rte_hash_crc.h>
 #include <rte_ip.h>
-#include <stdlib.h>
 #include <string.h>
 
 struct vswitch the_switch;
@@ -64,12 +63,12 @@ struct port *port_new(const char *name, const struct port_settings *settings)
     port->crc = settings->crc;
     port->ordered = settings->ordered;
     port->vid = NO_DEVICE;
-    port->order.flows = settings->watch ? calloc(ORDER_FLOWS, sizeof(*port->order.flows)) : NULL;
-    int error = settings->watch && port->order.flows == NULL ? -ENOMEM : make_vm(port, settings);
+    int error = settings->watch && !watch_make(&port->watch) ? -ENOMEM : make_vm(port, settings);
     if (error == 0) {
         the_switch.n_ports++;
         return port;
     }
+    watch_unmake(&port->watch);
     complain("port", name, strerror(-error));
     return NULL;
 }
@@ -79,7 +78,7 @@ void port_discard(void)
     struct port *port = &the_switch.ports[--the_switch.n_ports];
 
     flowq_vm_destroy(port->vm);
-    free(port->order.flows);
+    watch_unmake(&port->watch);
 }
 
 void ports_close(void)

@@ -116,8 +116,8 @@ static void json_port(FILE *out, struct port *port)
     json_string(out, port->name);
     fprintf(out, ",\"steer\":\"%s\",\"connections\":%u,\"no_queue\":%llu", steer_name(port->steer),
             atomic_load(&port->connections), value(&port->no_queue));
-    if (port->order.flows != NULL)
-        fprintf(out, ",\"moves\":%llu,\"overtakes\":%llu", value(&port->order.moves), value(&port->order.overtakes));
+    if (port->watch.flows != NULL)
+        fprintf(out, ",\"moves\":%llu,\"overtakes\":%llu", value(&port->watch.moves), value(&port->watch.overtakes));
     flowq_vm_counters(port->vm, json_counter, &members); /* fails in a thread that cannot register: then there are none */
     if (members.open != NULL)
         fputc('}', out);

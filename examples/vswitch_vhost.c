@@ -176,16 +176,17 @@ static uint16_t vhost_send(struct port *port, uint32_t qid, struct rte_mbuf **pa
         return 0;
     /* librte_vhost wants one enqueuer at a time for a ring, and from 23.07 on does not see to it itself. */
     rte_spinlock_lock(&port->rx_lock[qid]);
-    const bool watched = port->order.flows != NULL, told = port->ordered || watched;
+    const struct watch_rings to = {.at = port->positions, .device = &port->device, .vm = port->vm};
+    const bool watched = port->watch.flows != NULL, told = port->ordered || watched;
     if (told)
         positions_before(&port->positions[qid], &port->device, &rings, vid, port->vm, qid);
     if (watched)
-        order_before(port, qid, packets, n);
+        watch_before(&port->watch, &to, qid, packets, n);
     n = rte_vhost_enqueue_burst(vid, (uint16_t)(2 * qid), packets, n);
     if (told && n > 0)
         positions_after(&port->positions[qid], &port->device, &rings, port->vm, qid);
     if (watched)
-        order_after(port, qid, packets, n);
+        watch_after(&port->watch, &to, qid, packets, n);
     rte_spinlock_unlock(&port->rx_lock[qid]);
     return n;
 }

@@ -34,9 +34,9 @@ struct loops {
     /* Packets that go to several vms. A run of plain IPv4, or IPv6, from `at` on, for vms whose flows decide; returns its end. */
     unsigned (*vms_run_v4)(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct batch *b);
     unsigned (*vms_run_v6)(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, unsigned at, unsigned n, struct batch *b);
-    /* As rx_find(); counts those it answers. counted: does one of the vms count by queue? */
-    uint32_t (*vms_find)(struct flowq_vm *const *vms, const struct batch *b, unsigned n, uint16_t *qids, const struct caller *by,
-                         bool *counted);
+    /* As rx_find(); counts those it answers. modes: QUEUES_* of all these vms together. */
+    uint32_t (*vms_find)(struct flowq_vm *const *vms, const struct batch *b, unsigned n, uint16_t *qids, uint32_t stripe,
+                         uint8_t *modes);
     void (*vms_answer)(const struct receivers *to, struct batch *b, uint32_t missed, uint16_t *qids);
 
     /* Packets that a vm sends. */

@@ -143,9 +143,8 @@ LOOP uint32_t SET(loops_rx_few)(struct flowq_vm *vm, const struct flowq_pkt *pkt
 
 /* Each packet's vm for itself, out of its first cache line. */
 static SET_TARGET uint32_t SET(loops_vms_find)(struct flowq_vm *const *vms, const struct batch *b, unsigned n, uint16_t *qids,
-                                               const struct caller *caller, bool *counted)
+                                               uint32_t stripe, uint8_t *all_modes)
 {
-    const struct caller by = *caller;
     uint32_t missed = 0;
     uint8_t modes = 0;
     for (unsigned i = 0; i < n; i++) {
@@ -156,13 +155,13 @@ static SET_TARGET uint32_t SET(loops_vms_find)(struct flowq_vm *const *vms, cons
         modes |= u8_load_relaxed(&vm->queues.modes);
         uint64_t word = find_named(line, SET(line_home_of)(line, &l->hash, &vm->secret_v4.tag_mask)); /* T-C */
         uint64_t all_if_missed = loops_all_if(vm_unanswered(vm, word, &l->hash, &qid));
-        const struct tally tally = stats_tally_in(&vm->stats, by.stripe);
+        const struct tally tally = stats_tally_in(&vm->stats, stripe);
         qids[i] = (uint16_t)qid;
         missed = 2 * missed - (uint32_t)all_if_missed;
         find_fetch_second(vm->line_mask, line, l->hash, all_if_missed);
         tally_add(&tally, STAT_STEER + FLOWQ_REASON_BOUND, 1 + all_if_missed);
     }
-    *counted = modes & QUEUES_COUNTED;
+    *all_modes = modes;
     return missed << (BATCH - n);
 }
 

@@ -320,20 +320,30 @@ uint16_t ordered_steer(const struct vm_view *v, uint64_t hash, uint64_t word)
     return qid;
 }
 
-void ordered_take_tails(struct flowq_vm *vm, uint32_t stripe)
+static void ordered_take_tail(const struct ordered *o, struct ordered_move *m, uint64_t held)
+{
+    uint64_t step = u64_load_acquire(&m->step);
+    if (u64_load_acquire(&m->held) == held && ordered_phase(step) == ORDERED_PENDING)
+        u64_store_release(&m->tail, ordered_tail(held, u64_load_acquire(&o->ring[ordered_from(step)])));
+}
+
+void ordered_take_tails(struct flowq_vm *vm, uint32_t stripe, uint64_t began)
 {
     struct ordered *o = vm->ordered;
     struct ordered_tails *tails = &o->tails[stripe];
+    uint32_t left = 0;
     if (stripe == STATS_STRIPES - 1 || tails->n == 0)
         return;
     for (uint32_t i = 0; i < tails->n; i++) {
-        struct ordered_move *m = &o->move[tails->move[i]];
-        uint64_t step = u64_load_acquire(&m->step);
-        if (u64_load_acquire(&m->held) == tails->held[i] && ordered_phase(step) == ORDERED_PENDING)
-            u64_store_release(&m->tail, ordered_tail(tails->held[i], u64_load_acquire(&o->ring[ordered_from(step)])));
+        if ((tails->held[i] & ORDERED_CLOCK_MASK) <= began) {
+            ordered_take_tail(o, &o->move[tails->move[i]], tails->held[i]);
+        } else {
+            tails->move[left] = tails->move[i];
+            tails->held[left++] = tails->held[i];
+        }
     }
-    tails->n = 0;
-    if (u64_add_acq_rel(&o->n_listing, UINT64_MAX) == 1)
+    tails->n = left;
+    if (left == 0 && u64_add_acq_rel(&o->n_listing, UINT64_MAX) == 1)
         queues_set_mode(&vm->queues, QUEUES_TAILS, false);
 }
 

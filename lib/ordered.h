@@ -44,12 +44,14 @@
  *        of the step that the decision came from: one that comes too late touches nothing. If another thread ended the move
  *        meanwhile, began is below the publication of whatever move comes next.
  *   O3  What has to be taken, the tail, is what the ring had been filled to when a later call than that began, for by then the
- *        host has put there what the call before answered, and reported it. Calls for one vm take the tails of what their thread
- *        held back in calls before, from a short list; where that was full, or a thread has none, the tail is what has been
- *        filled when the move is looked at, which is later, so it only takes longer. A tail tells which `held` it belongs to: one
- *        that was stored too late belongs to none. Calls for few packets, which are to cost nothing where no flow moves, leave
- *        that to the way of longer bursts: a bit says that there are such tails (QUEUES_TAILS). It may be lost between a thread
- *        that sets it and one that clears it, until something is listed again.
+ *        host has put there what the call before answered, and reported it. Calls take the tails of what their thread held back
+ *        in calls before, from a short list, for each vm that they have packets for; where that was full, or a thread has none,
+ *        the tail is what has been filled when the move is looked at, which is later, so it only takes longer. What the call
+ *        itself has held back, which is above what it began with, stays in the list: a burst for several vms takes tails with
+ *        each of its batches. A tail tells which `held` it belongs to: one that was stored too late belongs to none. Calls for
+ *        few packets, which are to cost nothing where no flow moves, leave that to the way of longer bursts: a bit says that
+ *        there are such tails (QUEUES_TAILS). It may be lost between a thread that sets it and one that clears it, until
+ *        something is listed again.
  *   O4  A move is freed only by who brought it to ENDING, when no word names it any more. So while a word names a move in ENDING
  *        nobody else can give its place away, and the word can be compared and swapped. A note that finds ENDING waits, as for a
  *        frozen flow (S12): were it to swap the word itself, that might name another move of the flow by then, in the same place.
@@ -131,8 +133,8 @@ extern struct ordered_clock ordered_clock;
 /* What a call that steers reads before it looks at a word (O1). */
 static inline uint64_t ordered_began(void) { return u64_load_acquire(&ordered_clock.now); }
 
-/* A call for this vm, where moves are in order, begins (O3): takes the tails that its thread has listed. */
-void ordered_take_tails(struct flowq_vm *vm, uint32_t stripe);
+/* A call for this vm, where moves are in order, which began then (O3): takes the tails that its thread has listed before. */
+void ordered_take_tails(struct flowq_vm *vm, uint32_t stripe, uint64_t began);
 
 /* The queue of a flow whose word names a move, in use or not; FLOWQ_DROP: it is not bound (any more). In a section. */
 uint16_t ordered_steer(const struct vm_view *v, uint64_t hash, uint64_t word);

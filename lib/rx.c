@@ -154,7 +154,7 @@ static void rx_leave(struct thread *thread)
 static uint64_t rx_begins(struct flowq_vm *vm, const struct thread *thread)
 {
     uint64_t began = ordered_began();
-    ordered_take_tails(vm, stats_stripe(thread));
+    ordered_take_tails(vm, stats_stripe(thread), began);
     return began;
 }
 

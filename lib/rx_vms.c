@@ -16,7 +16,7 @@ struct rx_vms_answers {
 
 static inline bool rx_vms_are_there(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, size_t n, const void *out);
 static inline __attribute__((always_inline)) void rx_vms_burst(struct flowq_vm *const *vms, const struct flowq_pkt *pkts,
-                                                               size_t n, const struct rx_vms_answers answers);
+                                                               size_t n, const struct rx_vms_answers to);
 
 void flowq_rx_steer_burst_vms(struct flowq_vm *const *vms, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
 {
@@ -90,30 +90,41 @@ static void rx_vms_count_by_queue(const struct receivers *to, unsigned n, const 
     }
 }
 
-/* Of registered threads only. out: as rx_vms_parse_other() takes it; what is not written there is for rx_vms_decide(). */
-static inline __attribute__((always_inline)) void rx_vms_steer(const struct loops *loops, const struct thread *thread,
-                                                               const struct receivers *to, const struct flowq_pkt *pkts,
-                                                               unsigned n, uint16_t *qids, struct batch *b,
-                                                               struct flowq_decision *out)
+/* Of what this thread held back in calls before (O3). */
+static __attribute__((noinline)) void rx_vms_take_tails(const struct receivers *to, unsigned n)
 {
-    struct flowq_vm *const *vms = to->vms;
-    bool counted;
+    for (unsigned i = 0; i < n; i++)
+        if (u8_load_relaxed(&to->vms[i]->queues.modes) & QUEUES_TAILS)
+            ordered_take_tails(to->vms[i], to->by.stripe, to->by.began);
+}
+
+/* Of registered threads only. out: as rx_vms_parse_other() takes it; what is not written there is for rx_vms_decide(). */
+static inline __attribute__((always_inline)) void rx_vms_steer(const struct thread *thread, struct flowq_vm *const *vms,
+                                                               const struct flowq_pkt *pkts, unsigned n, uint16_t *qids,
+                                                               uint64_t began, struct batch *b, struct flowq_decision *out)
+{
+    const struct loops *loops = loops_best();
+    struct receivers to = {.vms = vms, .by = caller_of(thread)};
+    uint8_t modes;
+    to.by.began = began;
     batch_begin(b, pkts);
     for (unsigned i = 0; i < n; i++) {
-        rx_vms_fetch(vms[i], to->by);
+        rx_vms_fetch(vms[i], to.by);
         __builtin_prefetch(pkts[i].data);
     }
     for (unsigned i = 0; (i = loops->vms_run_v4(vms, pkts, i, n, b)) < n;) {
         unsigned others = loops->vms_run_v6(vms, pkts, i, n, b);
         if (others == i)
-            rx_vms_parse_other(to, thread, pkts, others++, b, out);
+            rx_vms_parse_other(&to, thread, pkts, others++, b, out);
         i = others;
     }
-    uint32_t missed = loops->vms_find(vms, b, n, qids, &to->by, &counted);
+    uint32_t missed = loops->vms_find(vms, b, n, qids, to.by.stripe, &modes);
+    if (__builtin_expect(modes & QUEUES_TAILS, 0))
+        rx_vms_take_tails(&to, n);
     if (missed || b->n_fragments)
-        loops->vms_answer(to, b, missed, qids);
-    if (counted)
-        rx_vms_count_by_queue(to, n, qids);
+        loops->vms_answer(&to, b, missed, qids);
+    if (modes & QUEUES_COUNTED)
+        rx_vms_count_by_queue(&to, n, qids);
 }
 
 /* How many packets from `at` on have their queue by flow, as they go to one vm: one packet at least. */
@@ -126,14 +137,14 @@ static unsigned rx_vms_by_flow(struct flowq_vm *const *vms, const struct batch *
 }
 
 /* The same, with reasons and hashes: where flows decide, hashes come afterwards (rss.h), as in flowq_rx_decide_burst(). */
-static void rx_vms_decide(const struct loops *loops, struct thread *thread, const struct receivers *to,
-                          const struct flowq_pkt *pkts, unsigned n, struct flowq_decision *out)
+static __attribute__((noinline)) void rx_vms_decide(struct thread *thread, struct flowq_vm *const *vms,
+                                                    const struct flowq_pkt *pkts, unsigned n, struct flowq_decision *out,
+                                                    uint64_t began)
 {
-    struct flowq_vm *const *vms = to->vms;
     uint16_t qids[BATCH];
     struct batch b;
     memset(b.reason, FLOWQ_REASON_BOUND, sizeof(b.reason));
-    rx_vms_steer(loops, thread, to, pkts, n, qids, &b, out);
+    rx_vms_steer(thread, vms, pkts, n, qids, began, &b, out);
     for (unsigned i = 0, m; i < n; i += m) {
         m = 1;
         if (b.kind[i] == BATCH_RSS)
@@ -146,11 +157,11 @@ static void rx_vms_decide(const struct loops *loops, struct thread *thread, cons
     }
 }
 
-static __attribute__((noinline)) void rx_vms_batch(const struct loops *loops, struct thread *thread, const struct receivers *to,
-                                                   const struct flowq_pkt *pkts, unsigned n, uint16_t *qids)
+static __attribute__((noinline)) void rx_vms_batch(struct thread *thread, struct flowq_vm *const *vms,
+                                                   const struct flowq_pkt *pkts, unsigned n, uint16_t *qids, uint64_t began)
 {
     struct batch b;
-    rx_vms_steer(loops, thread, to, pkts, n, qids, &b, NULL);
+    rx_vms_steer(thread, vms, pkts, n, qids, began, &b, NULL);
 }
 
 /* ---- A burst --------------------------------------------------------------------------------------------------------------- */
@@ -174,38 +185,52 @@ static inline __attribute__((always_inline)) void rx_vms_one(struct flowq_vm *vm
         flowq_rx_steer_burst(vm, pkts + at, n, to.qids + at);
 }
 
-static inline __attribute__((always_inline)) void rx_vms_burst(struct flowq_vm *const *vms, const struct flowq_pkt *pkts,
-                                                               size_t n, const struct rx_vms_answers answers)
+/* For several, from packet `at` on, n of them, BATCH at most. In a section. */
+static inline __attribute__((always_inline)) void rx_vms_some(struct thread *thread, struct flowq_vm *const *vms,
+                                                              const struct flowq_pkt *pkts, size_t at, unsigned n,
+                                                              const struct rx_vms_answers to, uint64_t began)
 {
-    unsigned m = batch_size(n, 0);
+    if (!thread)
+        for (size_t end = at + n; at < end; at++)
+            rx_vms_one(vms[at], pkts, at, 1, to);
+    else if (to.out)
+        rx_vms_decide(thread, vms + at, pkts + at, n, to.out + at, began);
+    else
+        rx_vms_batch(thread, vms + at, pkts + at, n, to.qids + at, began);
+}
+
+/* Of more than one batch. */
+static __attribute__((noinline)) void rx_vms_long(struct thread *thread, struct flowq_vm *const *vms,
+                                                  const struct flowq_pkt *pkts, size_t n, const struct rx_vms_answers to,
+                                                  uint64_t began)
+{
+    for (size_t at = 0; at < n; at += BATCH) {
+        unsigned m = batch_size(n, at);
+        /* Where moves are in order, a part of a burst must not be taken for a call of its own (O2). */
+        if (rx_vms_alike(vms + at, m) && !vms[at]->ordered)
+            rx_vms_one(vms[at], pkts, at, m, to);
+        else
+            rx_vms_some(thread, vms, pkts, at, m, to, began);
+    }
+}
+
+static inline __attribute__((always_inline)) void rx_vms_burst(struct flowq_vm *const *vms, const struct flowq_pkt *pkts,
+                                                               size_t n, const struct rx_vms_answers to)
+{
     if (n == 0)
         return;
-    bool alike = rx_vms_alike(vms, m);
-    if (alike && m == n) {
-        rx_vms_one(vms[0], pkts, 0, m, answers);
+    if (n <= BATCH && rx_vms_alike(vms, (unsigned)n)) {
+        rx_vms_one(vms[0], pkts, 0, (unsigned)n, to);
         return;
     }
     struct thread *thread = thread_self();
-    const struct loops *loops = loops_best();
-    struct receivers to = {.vms = vms, .by = caller_of(thread)};
-    to.by.began = ordered_began(); /* before any word is looked at, and once for all packets of the call (O1, O2) */
+    uint64_t began = ordered_began(); /* before any word is looked at, and once for all packets of the call (O1, O2) */
     if (thread)
         thread_enter(thread);
-    for (size_t i = 0; i < n; i += BATCH, m = batch_size(n, i), alike = i < n && rx_vms_alike(vms + i, m)) {
-        /* Where moves are in order, a part of a burst must not be taken for a call of its own (O2). */
-        if (alike && !vms[i]->ordered) {
-            rx_vms_one(vms[i], pkts, i, m, answers);
-            continue;
-        }
-        to.vms = vms + i;
-        if (!thread)
-            for (unsigned j = 0; j < m; j++)
-                rx_vms_one(vms[i + j], pkts, i + j, 1, answers);
-        else if (answers.out)
-            rx_vms_decide(loops, thread, &to, pkts + i, m, answers.out + i);
-        else
-            rx_vms_batch(loops, thread, &to, pkts + i, m, answers.qids + i);
-    }
+    if (n <= BATCH)
+        rx_vms_some(thread, vms, pkts, 0, (unsigned)n, to, began);
+    else
+        rx_vms_long(thread, vms, pkts, n, to, began);
     if (thread)
         thread_leave(thread);
 }

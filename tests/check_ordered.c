@@ -381,18 +381,42 @@ END_TEST
 static const struct run by_hand = {.name = "by hand"};
 static struct world hand;
 
-/* By a single call, by bursts that have ways of their own where the setting is off, and by a longer one. */
-static const uint32_t hand_bursts[] = {0, 1, 2, 8, 9};
+/* By a single call, by bursts that have ways of their own where the setting is off, by a longer one, and by bursts for several
+   vms, of one batch and of two. */
+enum { FOR_SEVERAL = 100, HAND_MOST = 40 };
+static const uint32_t hand_bursts[] = {0, 1, 2, 8, 9, FOR_SEVERAL + 2, FOR_SEVERAL + HAND_MOST};
+#define N_HAND_BURSTS ((int)(sizeof(hand_bursts) / sizeof(hand_bursts[0])))
 static uint32_t hand_burst;
+
+/* Every other packet goes to the second vm, which knows no flow; the last one to the first. */
+static uint16_t steer_several(const struct flowq_pkt *pkts, uint32_t n)
+{
+    struct flowq_decision out[HAND_MOST];
+    struct flowq_vm *vms[HAND_MOST];
+    uint16_t qids[HAND_MOST];
+    for (uint32_t i = 0; i < n; i++)
+        vms[i] = i % 2 == 0 && i + 1 < n ? hand.honest : hand.vm;
+    if (n % 4 == 0) {
+        flowq_rx_decide_burst_vms(vms, pkts, n, out);
+        for (uint32_t i = 0; i < n; i++)
+            qids[i] = out[i].qid;
+    } else
+        flowq_rx_steer_burst_vms(vms, pkts, n, qids);
+    for (uint32_t i = 1; i < n; i += 2)
+        ck_assert_uint_eq(qids[i], qids[n - 1]);
+    return qids[n - 1];
+}
 
 static uint16_t steer_burst(uint32_t flow)
 {
-    struct flowq_pkt pkts[9];
+    struct flowq_pkt pkts[HAND_MOST];
     uint16_t qids[9];
-    for (unsigned i = 0; i < 9; i++)
+    for (unsigned i = 0; i < HAND_MOST; i++)
         pkts[i] = frame_pkt(&arriving[flow]);
     if (hand_burst == 0)
         return flowq_rx_steer(hand.vm, pkts);
+    if (hand_burst > FOR_SEVERAL)
+        return steer_several(pkts, hand_burst - FOR_SEVERAL);
     flowq_rx_steer_burst(hand.vm, pkts, hand_burst, qids);
     for (unsigned i = 1; i < hand_burst; i++)
         ck_assert_uint_eq(qids[i], qids[0]);
@@ -437,6 +461,20 @@ START_TEST(a_move_step_by_step)
     ck_assert_uint_eq(steer_burst(0), 5);
     ck_assert_uint_eq(note_on(0, 5), FLOWQ_NOTE_REFRESHED);
     ck_assert_uint_eq(hand_stats().ordered_pending, 0);
+    world_free(&hand);
+}
+END_TEST
+
+/* Mutation: a burst of two batches takes in the second one the tails of what it held back in the first. */
+START_TEST(its_own_packets_are_waited_for)
+{
+    hand_make(hand_bursts[_i]);
+    note_on(0, 5);
+    ck_assert_uint_eq(steer_burst(0), 3);
+    flowq_vm_ring_report(hand.vm, 3, 11, 10);
+    ck_assert_uint_eq(steer_burst(0), 3);
+    flowq_vm_ring_report(hand.vm, 3, 12, 12);
+    ck_assert_uint_eq(steer_burst(0), 5);
     world_free(&hand);
 }
 END_TEST
@@ -555,12 +593,13 @@ int main(void)
     TCase *tc = tcase_create("moves");
     tcase_set_timeout(tc, seed_long() ? 3600 : 120);
     tcase_add_loop_test(tc, nobody_overtakes, 0, N_RUNS);
-    tcase_add_loop_test(tc, a_move_step_by_step, 0, 5);
-    tcase_add_loop_test(tc, a_move_that_is_taken_back, 0, 5);
-    tcase_add_loop_test(tc, a_move_that_is_forced, 0, 5);
-    tcase_add_loop_test(tc, a_ring_that_begins_anew, 0, 5);
-    tcase_add_loop_test(tc, a_queue_that_goes, 0, 5);
-    tcase_add_loop_test(tc, positions_that_make_no_sense, 0, 5);
+    tcase_add_loop_test(tc, a_move_step_by_step, 0, N_HAND_BURSTS);
+    tcase_add_loop_test(tc, its_own_packets_are_waited_for, 0, N_HAND_BURSTS);
+    tcase_add_loop_test(tc, a_move_that_is_taken_back, 0, N_HAND_BURSTS);
+    tcase_add_loop_test(tc, a_move_that_is_forced, 0, N_HAND_BURSTS);
+    tcase_add_loop_test(tc, a_ring_that_begins_anew, 0, N_HAND_BURSTS);
+    tcase_add_loop_test(tc, a_queue_that_goes, 0, N_HAND_BURSTS);
+    tcase_add_loop_test(tc, positions_that_make_no_sense, 0, N_HAND_BURSTS);
     tcase_add_loop_test(tc, any_number_of_queues, 0, 9);
     tcase_add_test(tc, not_with_rebind_min);
     suite_add_tcase(s, tc);

@@ -191,10 +191,11 @@ class Guest:
 
     QEMU = 'guest/qemu/usr'
 
-    def __init__(self, lab, name, nics, vcpus=4, inside=()):
+    def __init__(self, lab, name, nics, vcpus=4, inside=(), device=''):
         """nics: for each what -netdev takes, without id, or vhost:SOCKET, or vhost-server:SOCKET where QEMU is to listen, and the number
-        of queues; inside: words before the command"""
+        of queues; inside: words before the command; device: more properties of the devices, each behind a comma"""
         self.lab = lab
+        self.device = device
         self.name = name
         self.nics = nics
         self.vcpus = vcpus
@@ -221,7 +222,7 @@ class Guest:
                 words += ['-netdev', f'vhost-user,id=n{i},chardev=c{i},queues={queues}']
             else:
                 words += ['-netdev', f'{netdev},id=n{i}']
-            words += ['-device', f'virtio-net-pci,netdev=n{i},romfile=,mq=on,vectors={2 * queues + 2},mac={self.mac(i)}']
+            words += ['-device', f'virtio-net-pci,netdev=n{i},romfile=,mq=on,vectors={2 * queues + 2},mac={self.mac(i)}{self.device}']
         return words
 
     @property

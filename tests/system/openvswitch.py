@@ -34,6 +34,16 @@ def dropin(build):
     return path
 
 
+def telemetry(lab, command):
+    """What the process answers that has DPDK's telemetry."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asked:
+        asked.settimeout(20)
+        asked.connect(lab.path(f'dpdk/{PREFIX}/dpdk_telemetry.v2'))
+        asked.recv(16384)
+        asked.send(command.encode())
+        return json.loads(asked.recv(16384))[command.partition(',')[0]]
+
+
 class OpenVSwitch:
     """The database server lives as long as the laboratory; the daemon comes and goes. Its bridge, br0, is a TAP in netns."""
 

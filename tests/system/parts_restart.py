@@ -4,17 +4,15 @@
 200 that are idle and 200 that are busy until half a second before. Then the guest says nothing of its own accord until the other
 end has spoken in each of them, so that only what was saved says where the first packet of a flow goes.
 """
-import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
 
 from lab import Failure, Switch, until
-from openvswitch import PREFIX, OpenVSwitch, dropin
+from openvswitch import OpenVSwitch, dropin, telemetry
 from parts_vhost import numbers
 from stage import ADDRESS, QUEUES, set_up_peer
 
@@ -107,16 +105,6 @@ class Vswitch:
 
     def stop(self):
         self.switch.stop()
-
-
-def telemetry(lab, command):
-    """What the process answers that has DPDK's telemetry."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asked:
-        asked.settimeout(20)
-        asked.connect(lab.path(f'dpdk/{PREFIX}/dpdk_telemetry.v2'))
-        asked.recv(16384)
-        asked.send(command.encode())
-        return json.loads(asked.recv(16384))[command.partition(',')[0]]
 
 
 def save_by_telemetry(lab):

@@ -25,6 +25,8 @@ def set_up_peer(netns, device, number, v4, v6):
 
 
 class Stage:
+    DEVICE = ''  # properties of the guest's device
+
     def __init__(self, lab):
         self.lab = lab
         self.netns = lab.netns()
@@ -42,7 +44,7 @@ class Stage:
         self.switch = Switch(self.lab, f'vhost:{socket},{setting}', f'tap:peer@{self.netns.path}', *more, options=options)
         set_up_peer(self.netns, 'peer', 1, '10.77.0.1/24', 'fd77::1/64')
         if self.guest is None:
-            self.guest = Guest(self.lab, 'guest', [(f'vhost:{socket}', QUEUES)])
+            self.guest = Guest(self.lab, 'guest', [(f'vhost:{socket}', QUEUES)], device=self.DEVICE)
             self.guest.run('/usr/bin/ip addr add 10.77.0.2/24 dev eth0 && /usr/bin/ip addr add fd77::2/64 dev eth0 nodad && '
                            '/usr/bin/ip link set eth0 up')
         lines = int(self.guest.run('grep -c -E "virtio.*input" /proc/interrupts', check=False))
