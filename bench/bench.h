@@ -126,6 +126,12 @@ struct shape {
     bool queue_stats;
 };
 
+/* A call that notes packets of one of several tables. */
+struct note_call {
+    const struct flowq_pkt *pkts;
+    uint32_t table, qid;
+};
+
 /*
  * A way to remember which flow goes to which queue. NULL where it cannot do something. All work in bursts of BURST (the last may
  * be shorter) but the functions named single; all return the sum of the queues chosen.
@@ -142,6 +148,9 @@ struct contestant {
     /* As note, from queue `first` on in steps of one, and as steer, in calls of `burst` packets, which divides BURST. */
     void (*note_by)(void *table, const struct flowq_pkt *pkts, size_t n, uint32_t first, size_t burst);
     uint64_t (*steer_by)(void *table, const struct flowq_pkt *pkts, size_t n, size_t burst);
+    /* The same for several tables: calls for packets of one each; packet i is of table_of[i]. */
+    void (*note_several)(void *const *tables, const struct note_call *calls, size_t n, size_t burst);
+    uint64_t (*steer_several)(void *const *table_of, const struct flowq_pkt *pkts, size_t n, size_t burst);
     /* n keys that are ready, 2 (IPv4) or 5 (IPv6) words each; misses count as MISS. */
     uint64_t (*lookup)(void *table, const uint64_t *keys, unsigned words, size_t n);
     /* Forgets all flows, keeping the memory. */

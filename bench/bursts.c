@@ -12,15 +12,23 @@ enum { N_PACKETS = 128 << 10, TURN = 16 << 10, REPS = 25, N_VMS = 16, MAX_ENTRAN
 static const size_t sizes[] = {1, 2, 4, 8, 16, LARGEST};
 enum { N_SIZES = sizeof(sizes) / sizeof(*sizes) };
 
+/* The flows once more in several vms, which 32 flows in a row have in common. */
+struct several {
+    void *tables[N_VMS];
+    void **table_of; /* by packet of `in` */
+};
+
 struct place {
     const char *name;
     uint64_t n_flows;
     struct stream in, out;
+    struct note_call *calls[N_SIZES]; /* for `out`, each for another vm than the one before it */
     struct entrant entrant[MAX_ENTRANTS];
+    struct several several[MAX_ENTRANTS];
     unsigned n;
-    struct flowq_vm *vms[N_VMS]; /* the flows once more, in vms by their last bits */
-    struct flowq_vm **vm_of;     /* by packet of `in` */
 };
+
+static uint32_t flow_vm(uint64_t id) { return (uint32_t)(id / BURST) % N_VMS; }
 
 /* ---- Setting up ------------------------------------------------------------------------------------------------------------ */
 
@@ -33,6 +41,19 @@ static void note_all(const struct place *p, const struct entrant *e)
         e->is->settle(e->table);
 }
 
+static void enter_several(struct place *p, const struct contestant *c)
+{
+    struct shape shape = {.version = 4, .n_flows = p->n_flows / N_VMS, .slots = 2 * (p->n_flows / N_VMS)};
+    struct several *s = &p->several[p->n];
+    for (unsigned v = 0; v < N_VMS; v++)
+        s->tables[v] = c->create(&shape);
+    for (size_t i = 0; c->note_by && i < p->n_flows; i += BURST)
+        c->note_by(s->tables[flow_vm(i)], p->out.pkts + i, BURST, flow_queue(i), BURST);
+    s->table_of = huge_alloc(N_PACKETS * sizeof(void *));
+    for (size_t i = 0; i < N_PACKETS; i++)
+        s->table_of[i] = s->tables[flow_vm(p->in.ids[i])];
+}
+
 static void enter(struct place *p, const struct contestant *c)
 {
     struct shape shape = {.version = 4, .n_flows = p->n_flows, .slots = 2 * p->n_flows};
@@ -40,19 +61,20 @@ static void enter(struct place *p, const struct contestant *c)
     if (table == NULL)
         return;
     p->entrant[p->n] = (struct entrant){.is = c, .table = table};
-    note_all(p, &p->entrant[p->n++]);
+    note_all(p, &p->entrant[p->n]);
+    enter_several(p, c);
+    p->n++;
 }
 
-static void enter_vms(struct place *p)
+/* Of each turn the first packets of all vms, then the next ones. */
+static void make_calls(struct place *p, unsigned size)
 {
-    struct shape shape = {.version = 4, .n_flows = p->n_flows / N_VMS};
-    for (unsigned v = 0; v < N_VMS; v++)
-        p->vms[v] = with_flowq.create(&shape);
-    for (size_t i = 0; i < p->n_flows; i++)
-        flowq_tx_note(p->vms[i % N_VMS], p->out.pkts + i, flow_queue(i));
-    p->vm_of = huge_alloc(N_PACKETS * sizeof(struct flowq_vm *));
-    for (size_t i = 0; i < N_PACKETS; i++)
-        p->vm_of[i] = p->vms[p->in.ids[i] % N_VMS];
+    size_t burst = sizes[size], n = 0;
+    p->calls[size] = huge_alloc(N_PACKETS / burst * sizeof(struct note_call));
+    for (size_t turn = 0; turn < N_PACKETS; turn += TURN)
+        for (size_t offset = 0; offset < BURST; offset += burst)
+            for (size_t i = turn + offset; i < turn + TURN; i += BURST)
+                p->calls[size][n++] = (struct note_call){p->out.pkts + i, flow_vm(p->out.ids[i]), flow_queue(p->out.ids[i])};
 }
 
 static void place_open(struct place *p)
@@ -76,62 +98,69 @@ static void place_open(struct place *p)
         if (c != NULL)
             enter(p, c);
     }
-    enter_vms(p);
+    for (unsigned size = 0; size < N_SIZES; size++)
+        make_calls(p, size);
 }
 
 static void place_close(struct place *p)
 {
-    for (unsigned i = 0; i < p->n; i++)
+    for (unsigned i = 0; i < p->n; i++) {
         p->entrant[i].is->destroy(p->entrant[i].table);
-    for (unsigned v = 0; v < N_VMS; v++)
-        flowq_vm_destroy(p->vms[v]);
-    huge_free(p->vm_of, N_PACKETS * sizeof(struct flowq_vm *));
+        for (unsigned v = 0; v < N_VMS; v++)
+            p->entrant[i].is->destroy(p->several[i].tables[v]);
+        huge_free(p->several[i].table_of, N_PACKETS * sizeof(void *));
+    }
+    for (unsigned size = 0; size < N_SIZES; size++)
+        huge_free(p->calls[size], N_PACKETS / sizes[size] * sizeof(struct note_call));
     stream_free(&p->in);
     stream_free(&p->out);
 }
 
 /* ---- Turns: ns a packet ---------------------------------------------------------------------------------------------------- */
 
-typedef double turn_fn(const struct place *p, const struct entrant *e, size_t from, size_t burst);
+typedef double turn_fn(const struct place *p, unsigned who, size_t from, unsigned size);
 
-static void check(const struct place *p, const char *who, uint64_t sum, size_t from)
+static void check(const struct place *p, const struct contestant *c, uint64_t sum, size_t from)
 {
-    if (sum != stream_sum(&p->in, from, TURN, p->n_flows))
-        fail("bursts, %s: wrong queues", who);
+    keep(sum);
+    if (!c->no_answer && sum != stream_sum(&p->in, from, TURN, p->n_flows))
+        fail("bursts, %s: wrong queues", c->name);
 }
 
-static double turn_steer(const struct place *p, const struct entrant *e, size_t from, size_t burst)
+static double turn_steer(const struct place *p, unsigned who, size_t from, unsigned size)
 {
+    const struct entrant *e = &p->entrant[who];
     double start = cpu_ns();
-    uint64_t sum = e->is->steer_by(e->table, p->in.pkts + from, TURN, burst);
+    uint64_t sum = e->is->steer_by(e->table, p->in.pkts + from, TURN, sizes[size]);
     double ns = (cpu_ns() - start) / TURN;
-    keep(sum);
-    if (!e->is->no_answer)
-        check(p, e->is->name, sum, from);
+    check(p, e->is, sum, from);
     return ns;
 }
 
-static double turn_note(const struct place *p, const struct entrant *e, size_t from, size_t burst)
+static double turn_note(const struct place *p, unsigned who, size_t from, unsigned size)
 {
+    const struct entrant *e = &p->entrant[who];
     double start = cpu_ns();
-    e->is->note_by(e->table, p->out.pkts + from, TURN, flow_queue(from), burst);
+    e->is->note_by(e->table, p->out.pkts + from, TURN, flow_queue(from), sizes[size]);
     return (cpu_ns() - start) / TURN;
 }
 
-/* `e` is flowq; its table is not used. */
-static double turn_vms(const struct place *p, const struct entrant *e, size_t from, size_t burst)
+static double turn_steer_vms(const struct place *p, unsigned who, size_t from, unsigned size)
 {
-    uint16_t qids[BURST];
-    uint64_t sum = 0;
+    const struct contestant *c = p->entrant[who].is;
     double start = cpu_ns();
-    for (size_t i = from; i < from + TURN; i += burst) {
-        flowq_rx_steer_burst_vms(p->vm_of + i, p->in.pkts + i, burst, qids);
-        for (size_t j = 0; j < burst; j++)
-            sum += qids[j];
-    }
+    uint64_t sum = c->steer_several(p->several[who].table_of + from, p->in.pkts + from, TURN, sizes[size]);
     double ns = (cpu_ns() - start) / TURN;
-    check(p, e->is->name, sum, from);
+    check(p, c, sum, from);
     return ns;
+}
+
+static double turn_note_vms(const struct place *p, unsigned who, size_t from, unsigned size)
+{
+    size_t burst = sizes[size];
+    double start = cpu_ns();
+    p->entrant[who].is->note_several(p->several[who].tables, p->calls[size] + from / burst, TURN / burst, burst);
+    return (cpu_ns() - start) / TURN;
 }
 
 static bool is_flowq(const struct contestant *c) { return c == &with_flowq; }
@@ -142,24 +171,28 @@ static const struct {
     const char *name;
     turn_fn *turn;
     bool (*takes_part)(const struct contestant *c);
-} kinds[] = {{"steer", turn_steer, can_steer}, {"note", turn_note, can_note}, {"steer-vms", turn_vms, is_flowq}};
+} kinds[] = {{"steer", turn_steer, can_steer},
+             {"note", turn_note, can_note},
+             {"steer-vms", turn_steer_vms, can_steer},
+             {"note-vms", turn_note_vms, can_note}};
 
 /* All sizes in turns, so that each has the others' beside it: what a packet costs over one in the largest. */
 static void hold(const struct place *p, unsigned kind, unsigned number)
 {
     char workload[48];
     for (unsigned i = 0; i < p->n; i++) {
-        const struct entrant *e = &p->entrant[(i + number) % p->n];
+        unsigned who = (i + number) % p->n;
+        const struct contestant *c = p->entrant[who].is;
         double ns[N_SIZES];
-        if (!kinds[kind].takes_part(e->is))
+        if (!kinds[kind].takes_part(c))
             continue;
         for (unsigned s = 0; s < N_SIZES; s++)
-            ns[s] = kinds[kind].turn(p, e, (size_t)(number * N_SIZES + s) % (N_PACKETS / TURN) * TURN, sizes[s]);
+            ns[s] = kinds[kind].turn(p, who, (size_t)(number * N_SIZES + s) % (N_PACKETS / TURN) * TURN, s);
         for (unsigned s = 0; s < N_SIZES && number > 0; s++) {
             snprintf(workload, sizeof(workload), "burst%zu/%s-%s", sizes[s], kinds[kind].name, p->name);
-            sample(workload, e->is->name, "ns", ns[s]);
-            if (is_flowq(e->is))
-                sample(workload, e->is->name, "times", ns[s] / ns[N_SIZES - 1]);
+            sample(workload, c->name, "ns", ns[s]);
+            if (is_flowq(c))
+                sample(workload, c->name, "times", ns[s] / ns[N_SIZES - 1]);
         }
     }
 }

@@ -56,6 +56,27 @@ static inline uint64_t steer_by(void *vm, const struct flowq_pkt *pkts, size_t n
     return sum;
 }
 
+static inline void note_several(void *const *vms, const struct note_call *calls, size_t n, size_t burst)
+{
+    for (size_t i = 0; i < n; i++)
+        flowq_tx_note_burst(vms[calls[i].table], calls[i].pkts, burst, calls[i].qid);
+}
+
+static inline uint64_t steer_several(void *const *vm_of, const struct flowq_pkt *pkts, size_t n, size_t burst)
+{
+    uint16_t qids[LONG_BURST];
+    struct flowq_vm *vms[LONG_BURST];
+    uint64_t sum = 0;
+    for (size_t i = 0; i < n; i += burst) {
+        for (size_t j = 0; j < burst; j++)
+            vms[j] = vm_of[i + j];
+        flowq_rx_steer_burst_vms(vms, pkts + i, burst, qids);
+        for (size_t j = 0; j < burst; j++)
+            sum += qids[j];
+    }
+    return sum;
+}
+
 static uint64_t steer(void *vm, const struct flowq_pkt *pkts, size_t n) { return steer_by(vm, pkts, n, BURST); }
 
 static uint64_t single(void *vm, const struct flowq_pkt *pkts, size_t n)

@@ -25,7 +25,7 @@
 
 /* ---- Memory ---------------------------------------------------------------------------------------------------------------- */
 
-enum { LARGE = 64 << 10, MAX_BLOCKS = 64 };
+enum { LARGE = 64 << 10, MAX_BLOCKS = 256 };
 
 static struct {
     void *ptr;
@@ -154,6 +154,15 @@ static inline __attribute__((always_inline)) uint64_t parse_and_look(const struc
     return hits;
 }
 
+/* What is new or has moved. */
+static inline __attribute__((always_inline)) void add(const struct bench_hash *b, uint64_t key[BURST][6], void *const *data,
+                                                      uint64_t hits, unsigned n, void *queue)
+{
+    for (unsigned i = 0; i < n; i++)
+        if ((!(hits >> i & 1) || data[i] != queue) && rte_hash_add_key_data(b->hash, key[i], queue) != 0)
+            fail("rte_hash is full");
+}
+
 static inline __attribute__((always_inline)) void note_all(const struct bench_hash *b, const struct flowq_pkt *pkts, size_t n,
                                                            uint32_t first, uint32_t step, size_t burst)
 {
@@ -163,9 +172,7 @@ static inline __attribute__((always_inline)) void note_all(const struct bench_ha
         unsigned m = (unsigned)(n - i < burst ? n - i : burst);
         void *queue = (void *)(uintptr_t)burst_queue(first, step, i);
         uint64_t hits = parse_and_look(b, pkts + i, m, true, key, data);
-        for (unsigned j = 0; j < m; j++)
-            if ((!(hits >> j & 1) || data[j] != queue) && rte_hash_add_key_data(b->hash, key[j], queue) != 0)
-                fail("rte_hash is full");
+        add(b, key, data, hits, m, queue);
     }
 }
 
@@ -203,6 +210,35 @@ static uint64_t steer_ahead(void *table, const struct flowq_pkt *pkts, size_t n)
 static uint64_t steer_by(void *table, const struct flowq_pkt *pkts, size_t n, size_t burst)
 {
     return steer_all(table, pkts, n, false, burst);
+}
+
+static void note_several(void *const *tables, const struct note_call *calls, size_t n, size_t burst)
+{
+    uint64_t key[BURST][6] = {{0}};
+    void *data[BURST];
+    for (size_t i = 0; i < n; i++) {
+        const struct bench_hash *b = tables[calls[i].table];
+        uint64_t hits = parse_and_look(b, calls[i].pkts, (unsigned)burst, true, key, data);
+        add(b, key, data, hits, (unsigned)burst, (void *)(uintptr_t)calls[i].qid);
+    }
+}
+
+/* Packets of one table that follow each other are looked up together. */
+static uint64_t steer_several(void *const *table_of, const struct flowq_pkt *pkts, size_t n, size_t burst)
+{
+    uint64_t key[BURST][6] = {{0}}, sum = 0;
+    void *data[BURST];
+    for (size_t i = 0; i < n; i += burst) {
+        for (size_t from = 0, to; from < burst; from = to) {
+            const struct bench_hash *b = table_of[i + from];
+            for (to = from + 1; to < burst && table_of[i + to] == b;)
+                to++;
+            uint64_t hits = parse_and_look(b, pkts + i + from, (unsigned)(to - from), false, key, data);
+            for (size_t j = 0; j < to - from; j++)
+                sum += hits >> j & 1 ? (uintptr_t)data[j] : fallback_queue(rte_hash_hash(b->hash, key[j]));
+        }
+    }
+    return sum;
 }
 
 static uint64_t single(void *table, const struct flowq_pkt *pkts, size_t n)
@@ -251,6 +287,8 @@ const struct contestant with_rte_hash = {
     .single = single,
     .note_by = note_by,
     .steer_by = steer_by,
+    .note_several = note_several,
+    .steer_several = steer_several,
     .lookup = lookup,
     .clear = clear,
     .bytes = bytes,
