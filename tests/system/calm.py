@@ -17,14 +17,13 @@ SLEEP = 0.004
 
 
 def be_nice(value):
-    if os.path.exists(AUTOGROUP):
-        with open(AUTOGROUP, 'w', encoding='ascii') as file:
-            file.write(str(value))
+    with contextlib.suppress(FileNotFoundError, PermissionError), open(AUTOGROUP, 'w', encoding='ascii') as file:
+        file.write(str(value))
 
 
 @contextlib.contextmanager
 def first():
-    """Before other sessions of this machine. As root."""
+    """Before other sessions of this machine, if we may."""
     be_nice(-20)
     try:
         yield

@@ -24,7 +24,7 @@ import parts_vhost  # noqa: E402
 from stage import Stage  # noqa: E402
 
 PARTS = {}
-# A quarter of an hour; the others keep the time of a whole run within half an hour.
+# Twenty minutes; the others keep the time of a whole run within half an hour.
 TAKE_LONG = {'order', 'order-packed', 'ovs-come-and-go', 'ovs-off-and-on', 'ovs-order', 'ovs-restart', 'ovs-restart-linux', 'ovs-two-threads',
              'restart', 'restart-linux', 'share-nothing'}
 
