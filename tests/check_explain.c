@@ -345,12 +345,12 @@ START_TEST(what_is_explained_is_what_is_done)
 }
 END_TEST
 
-/* A table so small that flows are refused. */
+/* A table so small that flows are refused: of two lines, and of more, where flows can move aside. */
 START_TEST(refusals_are_foreseen)
 {
     struct flowq_vm_config c = defaults();
     uint32_t n_refused = 0;
-    c.max_flows = 8;
+    c.max_flows = _i ? 64 : 8;
     memset(c.secret, 5, sizeof(c.secret));
     start(&c, PAIRS);
     for (uint32_t i = 0; i < 40000; i++) {
@@ -575,7 +575,7 @@ int main(void)
     tcase_add_checked_fixture(t, NULL, tear_down);
     tcase_add_test(t, headers_are_those_of_the_model);
     tcase_add_test(t, what_is_explained_is_what_is_done);
-    tcase_add_test(t, refusals_are_foreseen);
+    tcase_add_loop_test(t, refusals_are_foreseen, 0, 2);
     tcase_add_test(t, a_text_for_people);
     tcase_add_test(t, a_text_whatever_is_in_it);
     tcase_add_test(t, a_flow_on_the_move);

@@ -205,6 +205,31 @@ START_TEST(creation_without_memory)
 }
 END_TEST
 
+/* What a guest configures: refused, nothing changes, and the next time it goes. Through calls and, what it can, as commands. */
+START_TEST(configurations_without_memory)
+{
+    static const uint8_t key[40] = {1}, hash_config[] = {1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 7};
+    static const uint8_t rss_config[] = {1, 0, 0, 0, 0, 0, 1,
+                                         0, 1, 0, 2, 0, 1, 7}; /* a table of queue 1 alone, two pairs, a key */
+    static const uint16_t table[1] = {1};
+    const struct flowq_rss rss = {.size = sizeof(rss), .table = table, .table_length = 1, .unclassified = 1, .max_tx = 2};
+    const struct iovec commands[2] = {{(void *)hash_config, sizeof(hash_config)}, {(void *)rss_config, sizeof(rss_config)}};
+    struct flowq_vm_config c = config(100, 0);
+    c.virtio_features = _i ? FLOWQ_VIRTIO_F_RSS : FLOWQ_VIRTIO_F_HASH_REPORT;
+    struct flowq_vm *vm = create(&c);
+    for (unsigned again = 0; again < 2; again++) {
+        const int expected = again ? 0 : -ENOMEM;
+        refuse(1, again ? 1 : 3);
+        ck_assert_int_eq(_i ? flowq_vm_set_rss(vm, &rss) : flowq_vm_set_hash(vm, FLOWQ_HASH_TYPE_IPV4, key, 40), expected);
+        ck_assert_uint_eq(
+            flowq_vm_ctrl(vm, FLOWQ_CTRL_MQ, _i ? FLOWQ_CTRL_MQ_RSS_CONFIG : FLOWQ_CTRL_MQ_HASH_CONFIG, &commands[_i], 1),
+            again ? FLOWQ_CTRL_OK : FLOWQ_CTRL_ERR);
+        ck_assert_uint_eq(stats(vm).queues_in_use, _i && again ? 2 : PAIRS);
+    }
+    flowq_vm_destroy(vm);
+}
+END_TEST
+
 /* Growth refused once, at each point in turn: flows are refused meanwhile, nothing is lost, and it goes on. */
 START_TEST(growth_without_memory)
 {
@@ -573,6 +598,7 @@ int main(void)
     tcase_add_checked_fixture(tc, set_up, tear_down);
     tcase_set_timeout(tc, 300);
     tcase_add_loop_test(tc, creation_without_memory, 0, 4);
+    tcase_add_loop_test(tc, configurations_without_memory, 0, 2);
     tcase_add_loop_test(tc, growth_without_memory, 0, 2);
     tcase_add_test(tc, never_any_memory_again);
     tcase_add_test(tc, shrinking_without_memory);

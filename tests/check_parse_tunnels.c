@@ -248,6 +248,10 @@ START_TEST(test_gue_and_mpls_in_udp)
 #define GUE    OUTER UDP_TO("17c0")
 #define LABELS OUTER UDP_TO("19eb")
     static const struct example table[] = {
+        EXAMPLE("behind as many headers as are passed over",
+                ETH("8847") "00010040 00020040 00030040 00040040 00050040 00060040 00070040 00080140 " HELD4 UDP_TO(
+                    "19eb") "00064140",
+                UNREAD("6635")),
         EXAMPLE("GUE, IPv4", GUE "00 04 0000" INNER4("11") UDP, "flow 4/17 3:7>4:9", .only = FLOWQ_TUNNEL_GUE),
         EXAMPLE("GUE, IPv6", GUE "00 29 0000" INNER6("06") TCP("02"), "flow 6/6 3:7>4:9 syn", .only = FLOWQ_TUNNEL_GUE),
         EXAMPLE("GUE over IPv6", ETH("86dd") IPV6("11") UDP_TO("17c0") "00 04 0000" INNER4("11") UDP, "flow 4/17 3:7>4:9"),

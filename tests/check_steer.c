@@ -353,6 +353,8 @@ START_TEST(s7_never_learned)
     all_nodes.dst[0] = 0xff;
     all_nodes.dst[1] = 0x02;
     ck_assert_uint_eq(note(all_nodes, 3), FLOWQ_NOTE_MULTICAST);
+    all_nodes.protocol = FRAME_PROTO_TCP; /* long enough for the way of plain packets */
+    ck_assert_uint_eq(note(all_nodes, 3), FLOWQ_NOTE_MULTICAST);
     frame_flow(&f, &t, FRAME_ACK); /* unicast IP in a broadcast frame */
     memset(f.bytes, 0xff, 6);
     ck_assert_uint_eq(note_frame(&f, 3), FLOWQ_NOTE_MULTICAST);

@@ -319,7 +319,7 @@ static struct found payload_at(const struct bytes *p, int at, enum parse_port po
     case PARSE_PORT_GUE:
         return gue_at(p, at, outer, w);
     case PARSE_PORT_MPLS_UDP:
-        return model_mpls_at(p, at, w);
+        return at > p->n ? cut() : model_mpls_at(p, at, w);
     case PARSE_N_PORTS:
         break;
     }
