@@ -6,9 +6,11 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "stats.h"
+#include "vm.h" /* before there is a vm by this name */
+
 #include "example.h"
 #include "runner.h"
-#include "stats.h"
 
 START_TEST(lookup_errors)
 {
@@ -189,6 +191,31 @@ START_TEST(queues_noted_lately)
 }
 END_TEST
 
+/* Calls for one packet look for upper halves of words first. A flow with the same one before it takes nothing from it. */
+START_TEST(the_same_upper_half)
+{
+    struct line *line = NULL;
+    note(tcp(1), 3);
+    struct shard *s = table_shard(&vm->table, 0); /* the only one */
+    unsigned at = 0;
+    for (uint32_t i = 0; i <= vm->table.line_mask && !line; i++)
+        for (at = 0; at < LINE_SLOTS && !line; at++)
+            if (u64_load_relaxed(&shard_line(s, i)->slot[at]) != 0)
+                line = shard_line(s, i);
+    ck_assert_ptr_nonnull(line);
+    const uint64_t word = u64_load_relaxed(&line->slot[at - 1]), lower = UINT64_C(1) << 31;
+    ck_assert((vm->table.tag_mask & lower) != 0);
+    const uint64_t other = (word ^ lower) & ~((uint64_t)vm->table.queue_mask << WORD_QUEUE_SHIFT);
+    u64_store_relaxed(&line->slot[0], other); /* on queue 0 */
+    u64_store_relaxed(&line->slot[1], word);
+    is_bound(tcp(1), 3);
+    ck_assert_uint_eq(note(tcp(1), 3), FLOWQ_NOTE_REFRESHED);
+    ck_assert_uint_eq(note(tcp(1), 2), FLOWQ_NOTE_MOVED);
+    is_bound(tcp(1), 2);
+    ck_assert_uint_eq(u64_load_relaxed(&line->slot[0]), other);
+}
+END_TEST
+
 /* The last stripe is for all who have none of their own: only there do threads meet. */
 START_TEST(stripes_of_counters)
 {
@@ -217,6 +244,7 @@ int main(void)
     tcase_add_test(tc, statistics_of_queues);
     tcase_add_test(tc, names_and_version);
     tcase_add_test(tc, queues_noted_lately);
+    tcase_add_test(tc, the_same_upper_half);
     tcase_add_test(tc, stripes_of_counters);
     suite_add_tcase(s, tc);
     return suite_run(s);

@@ -115,7 +115,12 @@ START_TEST(probes_agree)
         bool home = !(probe & WORD_SECONDARY);
         if (home)
             ck_assert_uint_eq(line_home(&l, &hash, tag_mask), expected);
+        /* That one, or one before it whose upper half is the same. */
+        unsigned likely = 0;
+        while (likely < LINE_SLOTS && atomic_load(&l.slot[likely]) >> 32 != hash >> 32)
+            likely++;
 #ifdef PROBE_X86
+        ck_assert_uint_eq(line_likely(&l, &hash, tag_mask), likely);
         if (__builtin_cpu_supports("avx2")) {
             ck_assert_uint_eq(match_avx2(&l, probe, mask), expected);
             if (home)
