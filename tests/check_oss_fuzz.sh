@@ -40,7 +40,7 @@ try() {
     env -i PATH="$PATH" HOME="$work" CC=clang CXX=clang++ CFLAGS="$all $2" CXXFLAGS="$all $2" LIB_FUZZING_ENGINE=-fsanitize=fuzzer \
         SRC="$image/src" WORK="$image/work" OUT="$image/out" FUZZING_ENGINE=libfuzzer SANITIZER="$1" ARCHITECTURE=x86_64 \
         bash -eu "$src/tests/fuzz/oss-fuzz/build.sh" >"$work/log" 2>&1 || { cat "$work/log"; fail "$1: build.sh"; }
-    for target in "${fuzz_targets[@]}"; do
+    for target in "${fuzz_library[@]}"; do
         dir=$image/seeds/$target
         mkdir -p "$dir"
         unzip -q "$image/out/fuzz_${target}_seed_corpus.zip" -d "$dir"

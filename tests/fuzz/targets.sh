@@ -1,15 +1,19 @@
 # shellcheck shell=bash disable=SC2034 # who reads this uses the names
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# What each fuzz target is made of: read by tests/fuzz/run, and by oss-fuzz/build.sh.
-fuzz_targets=(parse calls ctrl state)
+# What each fuzz target is made of: read by tests/fuzz/run, and by oss-fuzz/build.sh: that takes those of the library, which need
+# none but libck.
+fuzz_library=(parse calls ctrl state)
+fuzz_targets=("${fuzz_library[@]}" replay)
 fuzz_flags=(-std=gnu11 -D_GNU_SOURCE)
 
-# fuzz_target NAME TOP: sets `sources`, of the tree TOP; `longest`, the bytes of an input that can still tell something; and
-# `dictionary`, a file of words that inputs are made with. False: there is no such target.
+# fuzz_target NAME TOP: sets `sources`, of the tree TOP, and what they need besides libck, `libraries`; `longest`, the bytes of an
+# input that can still tell something; and `dictionary`, a file of words that inputs are made with, or none. False: there is no
+# such target.
 fuzz_target() {
     local tests=$2/tests fuzz=$2/tests/fuzz
     sources=("$fuzz/fuzz_$1.c" "$2"/lib/*.c)
+    libraries=()
     longest=4096
     dictionary=$fuzz/packets.dict
     case $1 in
@@ -25,6 +29,12 @@ fuzz_target() {
     state)
         sources+=("$tests/frames.c" "$tests/model_state.c")
         dictionary=$fuzz/state.dict
+        ;;
+    replay)
+        # The program whole, but for zlib: packed input is the fuzzer's to make nothing of.
+        sources+=("$2"/examples/replay_*.c -DHAVE_PCAP -DHAVE_JANSSON)
+        libraries=(-lpcap -ljansson)
+        dictionary=
         ;;
     *) return 1 ;;
     esac

@@ -1,7 +1,7 @@
 #!/bin/bash -eu
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# What OSS-Fuzz runs in the image that the Dockerfile beside this makes: builds each target of tests/fuzz into $OUT, with its
+# What OSS-Fuzz runs in the image that the Dockerfile beside this makes: builds each target of the library in tests/fuzz into $OUT, with its
 # seeds, its dictionary and its options. The compilers, their flags and the engine are what the environment says; libck is linked
 # as an archive, as the image that runs the targets has no library of it. tests/check_oss_fuzz.sh does it here.
 cd "$SRC/flowq"
@@ -15,7 +15,7 @@ compile() {
     $CC $CFLAGS "${fuzz_flags[@]}" -Iinclude -Ilib -c "$1" -o "$2"
 }
 
-for target in "${fuzz_targets[@]}"; do
+for target in "${fuzz_library[@]}"; do
     fuzz_target "$target" .
     objects=()
     for source in "${sources[@]}"; do
