@@ -2,8 +2,7 @@
  * Feeds inputs to a fuzzing entry point without a fuzzer. Inputs are lines of hexadecimal digits; lines that begin with # are
  * comments.
  *
- *     replay [file...]            runs each line; without arguments, of the seeds that it was built for
- *     replay -o folder file...    writes each line as a file of bytes into the folder, for libFuzzer
+ *     replay [file...]    runs each line; without arguments, of the seeds that it was built for
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -35,21 +34,8 @@ static int from_hex(const char *line, uint8_t *to)
     return (int)(digits / 2);
 }
 
-static bool write_input(const char *folder, unsigned number, const uint8_t *data, size_t size)
-{
-    char path[4096];
-    snprintf(path, sizeof(path), "%s/seed-%04u", folder, number);
-    FILE *f = fopen(path, "wb");
-    bool written = f && fwrite(data, 1, size, f) == size;
-    if (f && fclose(f) != 0)
-        written = false;
-    if (!written)
-        perror(path);
-    return written;
-}
-
-/* All lines of one file; folder: where to write them, NULL to run them. Counts them in *n. */
-static bool each_line(const char *path, const char *folder, unsigned *n)
+/* All lines of one file. Counts them in *n. */
+static bool each_line(const char *path, unsigned *n)
 {
     static char line[2 * MAX_INPUT + 4];
     static uint8_t data[MAX_INPUT];
@@ -66,8 +52,6 @@ static bool each_line(const char *path, const char *folder, unsigned *n)
         if (size < 0) {
             fprintf(stderr, "%s: not a line of hexadecimal digits: %s", path, line);
             good = false;
-        } else if (folder) {
-            good = write_input(folder, *n, data, (size_t)size);
         } else {
             LLVMFuzzerTestOneInput(data, (size_t)size);
         }
@@ -79,22 +63,17 @@ static bool each_line(const char *path, const char *folder, unsigned *n)
 
 int main(int argc, char **argv)
 {
-    const char *folder = NULL, *top = getenv("FLOWQ_SRCDIR");
+    const char *top = getenv("FLOWQ_SRCDIR");
     char seeds[4096];
     unsigned n = 0;
-    int first = 1;
-    if (argc > 2 && strcmp(argv[1], "-o") == 0) {
-        folder = argv[2];
-        first = 3;
-    }
-    if (first == argc) {
+    if (argc < 2) {
         snprintf(seeds, sizeof(seeds), "%s/tests/fuzz/" SEEDS, top ? top : ".");
-        if (!each_line(seeds, folder, &n))
+        if (!each_line(seeds, &n))
             return 1;
     }
-    for (int i = first; i < argc; i++)
-        if (!each_line(argv[i], folder, &n))
+    for (int i = 1; i < argc; i++)
+        if (!each_line(argv[i], &n))
             return 1;
-    printf("%u inputs %s\n", n, folder ? "written" : "replayed");
+    printf("%u inputs replayed\n", n);
     return n == 0;
 }
