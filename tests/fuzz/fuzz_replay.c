@@ -103,11 +103,11 @@ static void naive_interface(struct naive *s, const uint8_t *body, size_t n)
 
 static bool naive_packet(struct naive *s, uint32_t type, const uint8_t *body, size_t n, struct raw_packet *out)
 {
-    size_t header = type == 3 ? 4 : 20, room = n - header;
+    size_t header = type == 3 ? 4 : 20;
     s->wrong = n < header;
     if (s->wrong)
         return false;
-    size_t interface = type == 6 ? naive_number(s, body, 4) : type == 2 ? naive_number(s, body, 2) : 0;
+    size_t room = n - header, interface = type == 6 ? naive_number(s, body, 4) : type == 2 ? naive_number(s, body, 2) : 0;
     size_t len = naive_number(s, type == 3 ? body : body + 12, 4);
     s->wrong = interface >= s->n || (type != 3 && len > room);
     if (s->wrong)
@@ -202,7 +202,7 @@ static void convert(const struct raw_packet *raw)
 static void read_pcapng(const uint8_t *data, size_t size)
 {
     static struct naive naive;
-    struct raw_packet a, b;
+    struct raw_packet a = {.len = 0}, b = {.len = 0};
     FILE *file = size == 0 ? NULL : fmemopen((void *)(uintptr_t)data, size, "rb");
     struct pcapng *p = file == NULL ? NULL : pcapng_open(file);
     if (p == NULL)
@@ -257,9 +257,11 @@ static int call(char **argv, struct text *out)
 {
     struct text err = {.at = NULL};
     FILE *terminal[2] = {stdout, stderr};
+    struct sigaction interrupt;
     int argc = 0;
     while (argv[argc] != NULL)
         argc++;
+    sigaction(SIGINT, NULL, &interrupt);
     optind = 0; /* getopt_long shall begin anew */
     stdout = open_memstream(&out->at, &out->n);
     stderr = open_memstream(&err.at, &err.n);
@@ -268,6 +270,9 @@ static int call(char **argv, struct text *out)
     fclose(stderr);
     stdout = terminal[0];
     stderr = terminal[1];
+    sigaction(SIGINT, &interrupt, NULL); /* the program took it for itself: a fuzzer ends by it */
+    if (input_stopped())
+        raise(SIGINT);
     must(status == EXIT_SUCCESS || status == EXIT_PARTIAL, "a status that --help does not know");
     must((status == EXIT_SUCCESS) == (err.n == 0), "a complaint and its status do not go together");
     is_plain(out);
