@@ -12,7 +12,7 @@
 set -eu
 lines=99
 branches=95
-src=$1
+src=$(cd "$1" && pwd -P) # gcovr compares paths
 shift
 command -v gcovr >/dev/null || { echo "coverage: gcovr is not installed (Debian: gcovr)" >&2; exit 2; }
 mkdir -p coverage
