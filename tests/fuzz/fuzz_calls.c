@@ -14,6 +14,7 @@
 #include <sys/uio.h>
 
 #include "flowq.h"
+#include "fuzz.h"
 
 #define PAIRS     8
 #define MAX_BURST 80 /* more than a batch of the library */
@@ -26,16 +27,6 @@ enum {
     CALL_QUEUE_OFF = 8, /* queue byte / CALL_QUEUE is switched off before, or on again */
     CALL_QUEUE = 16,
 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool good, const char *what)
-{
-    if (good)
-        return;
-    fprintf(stderr, "%s\n", what);
-    abort();
-}
 
 static uint64_t clock_of(void *ctx) { return *(uint64_t *)ctx; }
 

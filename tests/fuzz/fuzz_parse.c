@@ -9,14 +9,13 @@
 #include "../../lib/explain.h"
 #include "../counted_parse.h"
 #include "../model_parse.h"
+#include "fuzz.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define SETTINGS 4
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void fail(const char *what, const struct parse_result *r, const struct parse_result *model)
 {

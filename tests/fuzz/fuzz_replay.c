@@ -17,19 +17,10 @@ int main(int argc, char **argv);
 #include "../../examples/replay.h"
 #endif
 
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool good, const char *what)
-{
-    if (good)
-        return;
-    fprintf(stderr, "%s\n", what);
-    abort();
-}
+#include "fuzz.h"
 
 /* ---- A naive reader of pcapng (draft-ietf-opsawg-pcapng) ------------------------------------------------------------------- */
 

@@ -15,18 +15,9 @@
 
 #include "../frames.h"
 #include "../model_state.h"
+#include "fuzz.h"
 
 #define PAIRS 8
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool good, const char *what)
-{
-    if (good)
-        return;
-    fprintf(stderr, "%s\n", what);
-    abort();
-}
 
 static struct flowq_vm *make(uint8_t settings)
 {

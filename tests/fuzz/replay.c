@@ -12,14 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz.h"
+
 #define MAX_INPUT 4096
 
 /* The seeds of this program, in tests/fuzz. */
 #ifndef SEEDS
 #define SEEDS "parse.seeds"
 #endif
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Returns the number of bytes, -1 if the line is not of that form. */
 static int from_hex(const char *line, uint8_t *to)
