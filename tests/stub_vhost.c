@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 struct rte_tel_data;
 typedef int (*telemetry_fn)(const char *command, const char *params, struct rte_tel_data *reply);
@@ -39,12 +40,25 @@ struct ring {
     uint32_t packed_next;
 };
 
+/* What the guest shares and librte_vhost maps, of split rings but for `avail`; a message that maps anew unmaps what was. */
+struct memory {
+    struct vring_desc desc[STUB_RINGS][STUB_RING_SIZE];
+    struct {
+        uint16_t flags, idx;
+        struct vring_used_elem ring[STUB_RING_SIZE];
+    } used[STUB_RINGS];
+    uint8_t buffers[STUB_RING_SIZE][64];
+};
+enum { GUEST_ADDRESS = 0x10000 }; /* of the first byte */
+
 struct device {
     const struct rte_vhost_device_ops *ops;
     struct rte_vhost_user_extern_ops hook;
     void *hook_context;
     char path[256];
     bool running, is_packed;
+    uint64_t features;
+    struct memory *memory; /* NULL: none yet, or the message failed */
     atomic_bool announce;
     pthread_rwlock_t lock;
     struct ring rings[STUB_RINGS];
@@ -58,6 +72,7 @@ static struct {
 static pthread_mutex_t sockets_lock = PTHREAD_MUTEX_INITIALIZER;
 static atomic_int violations, live;
 static bool packed_devices, bad_descriptor, refuse_registration;
+static uint64_t more_features;
 static __thread bool in_message;
 
 static struct device *device_of(int vid) { return vid < 0 || vid >= N_DEVICES ? NULL : atomic_load(&devices[vid]); }
@@ -160,11 +175,36 @@ static void stop(int vid, struct device *device)
     device->running = false;
 }
 
+static void unmap(struct device *device)
+{
+    if (device->memory != NULL)
+        munmap(device->memory, sizeof(*device->memory));
+    device->memory = NULL;
+}
+
+static void map(struct device *device)
+{
+    void *mapped = mmap(NULL, sizeof(*device->memory), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (mapped == MAP_FAILED)
+        abort();
+    unmap(device); /* afterwards, so that it is another place */
+    device->memory = mapped;
+    for (uint32_t r = 0; r < STUB_RINGS; r++)
+        for (uint32_t i = 0; i < STUB_RING_SIZE; i++) {
+            uint64_t address = GUEST_ADDRESS + offsetof(struct memory, buffers) + sizeof(device->memory->buffers[0]) * i;
+            device->memory->desc[r][i].addr = address;
+            device->memory->desc[r][i].len = sizeof(device->memory->buffers[0]);
+            device->rings[r].packed[i].addr = address;
+        }
+}
+
 static void end(int vid)
 {
     struct device *device = devices[vid];
 
     stop(vid, device);
+    unmap(device);
     atomic_store(&devices[vid], NULL);
     for (uint32_t r = 1; r < STUB_RINGS; r += 2)
         for (uint32_t i = device->rings[r].head; i != device->rings[r].tail; i++)
@@ -219,7 +259,26 @@ int rte_vhost_get_negotiated_features(int vid, uint64_t *features)
 
     if (device == NULL)
         return -1;
-    *features = device->is_packed ? 1ull << 34 : 0;
+    *features = device->features;
+    return 0;
+}
+
+int rte_vhost_get_mem_table(int vid, struct rte_vhost_memory **memory)
+{
+    struct device *device = device_of(vid);
+    struct rte_vhost_memory *table = malloc(sizeof(*table) + sizeof(table->regions[0]));
+
+    if (device == NULL || table == NULL)
+        abort();
+    if (device->memory == NULL) { /* librte_vhost would follow a null pointer */
+        atomic_fetch_add(&violations, 1);
+        free(table);
+        return -1;
+    }
+    table->nregions = 1;
+    table->regions[0] = (struct rte_vhost_mem_region){
+        .guest_phys_addr = GUEST_ADDRESS, .host_user_addr = (uintptr_t)device->memory, .size = sizeof(*device->memory)};
+    *memory = table;
     return 0;
 }
 
@@ -237,6 +296,10 @@ int rte_vhost_get_vhost_vring(int vid, uint16_t ring, struct rte_vhost_vring *vr
         vring->desc_packed = device->rings[ring].packed;
     else
         vring->avail = (struct vring_avail *)&device->rings[ring].avail;
+    if (!device->is_packed && device->memory != NULL) {
+        vring->desc = device->memory->desc[ring];
+        vring->used = (struct vring_used *)&device->memory->used[ring];
+    }
     return 0;
 }
 
@@ -402,6 +465,7 @@ int stub_connect(const char *path)
     }
     snprintf(device->path, sizeof(device->path), "%s", path);
     device->is_packed = packed_devices;
+    device->features = more_features | (packed_devices ? 1ull << 34 : 0);
     init_lock(&device->lock);
     for (uint32_t r = 0; r < STUB_RINGS; r++) {
         atomic_store(&device->rings[r].room, STUB_RING_SIZE);
@@ -450,6 +514,8 @@ static enum rte_vhost_msg_result handle(int vid, struct device *device, const st
 
     if (bad_descriptor) {
         bad_descriptor = false;
+        if (message->request == STUB_SET_MEM_TABLE)
+            unmap(device);
         return RTE_VHOST_MSG_RESULT_ERR;
     }
     if (message->request == STUB_SET_VRING_ENABLE)
@@ -457,6 +523,7 @@ static enum rte_vhost_msg_result handle(int vid, struct device *device, const st
     else if (message->request == STUB_SET_VRING_KICK)
         atomic_store(&ring->kicked, true);
     else if (message->request == STUB_SET_MEM_TABLE) {
+        map(device);
         for (uint32_t r = 0; r < STUB_RINGS; r += 2)
             map_refilled(&device->rings[r]);
     } else if (message->request == STUB_GET_VRING_BASE) {
@@ -509,6 +576,7 @@ bool stub_message(int vid, uint32_t request, uint32_t index, uint32_t number)
 
 void stub_start(int vid, uint32_t pairs)
 {
+    stub_message(vid, STUB_SET_MEM_TABLE, 0, 0);
     for (uint32_t r = 0; r < 2 * pairs; r++)
         stub_message(vid, STUB_SET_VRING_KICK, r, 0);
     for (uint32_t r = 0; r < 2 * pairs; r++)
@@ -563,6 +631,14 @@ uint32_t stub_received(int vid, uint32_t index, uint32_t (*packets)[2], uint32_t
 }
 
 void stub_packed(bool on) { packed_devices = on; }
+
+void stub_features(uint64_t features) { more_features = features; }
+
+void *stub_memory(int vid, size_t *size)
+{
+    *size = sizeof(struct memory);
+    return device_of(vid)->memory;
+}
 
 void stub_lie(int vid, uint32_t ring, uint16_t index)
 {
