@@ -290,7 +290,8 @@ START_TEST(memory_goes_under_calls)
         guest_sends(vid, i % PAIRS, i % 4);
     for (uintptr_t i = 0; i < 4; i++)
         threads[i] = start(i < 2 ? sender_main : reader_main, (void *)i);
-    for (uint32_t turn = 0; turn < (seed_long() ? 20000u : 400u / SEED_SLOWNESS) || n_sent < 500 || n_read < 100 || n_mapped < 20 || n_failed < 5;
+    for (uint32_t turn = 0;
+         turn < (seed_long() ? 20000u : 400u / SEED_SLOWNESS) || n_sent < 500 || n_read < 100 || n_mapped < 20 || n_failed < 5;
          turn++) {
         guest_turn(vid, &rng);
         one_message(vid, &rng);
