@@ -12,9 +12,11 @@ either direction (up to 64 KiB). On a TAP it is that of QEMU's main thread, whic
 included; vCPUs have threads of their own.
 
 The second table is what the drop-in costs: packets a second that one polling thread of Open vSwitch carries between two guests that are
-programs, with flowq preloaded and with tx-steering=hash, in turns (bench/turns.py).
+programs, with tx-steering=hash, with flowq preloaded, and with that but for fetching rings ahead (fetch=off: what steering alone
+costs), in turns (bench/turns.py).
 """
 import argparse
+import contextlib
 import os
 import sys
 import time
@@ -104,53 +106,62 @@ HOSTS = {
 # ---- What the drop-in costs ----
 
 FLOWS = (1, 1000, 100000)
-# Processes of each switch, one after the other, and turns of each. Who is begun first is slower, by a tenth even: so an even number.
-PROCESSES, TURNS = 4, 7
+# Processes of each switch, one after the other, and turns of each. Who is begun first is slower, by a tenth even: so a multiple of the ways.
+PROCESSES, TURNS = 6, 5
 ROOM = 'max_flows=262144'  # more than 100,000 flows of two guests, each of which is a vm of its own
 
 
-def contestant(lab, preload):
+# By what FLOWQ_VHOST says; None: flowq is not preloaded, and Open vSwitch chooses by a hash.
+COST_WAYS = (None, ROOM, f'{ROOM},fetch=off')
+
+
+def contestant(lab, settings):
     """Open vSwitch with two guests."""
     paths = [lab.path('a'), lab.path('b')]
     switch = OpenVSwitch(lab, lab.netns(), mask=1)
     for name, path in zip('ab', paths):
         switch.add(name, path)
-    switch.go(preload, ROOM)
+    switch.go(None if settings is None else dropin(ARGUMENTS.build), settings)
     for name in 'ab':
-        switch.steering(name, None if preload else 'hash')
+        switch.steering(name, 'hash' if settings is None else None)
     return Contestant(lab, switch.daemon, paths)
 
 
 def play_cost(number, turns):
-    """Each of the two anew, begun in turns; what comes of it is added to what is there, by flows: theirs, ours."""
-    with Lab(ARGUMENTS.build) as one, Lab(ARGUMENTS.build) as two:
-        order = [0, 1] if number % 2 == 0 else [1, 0]
-        contestants = [contestant(lab, dropin(ARGUMENTS.build) if which == 1 else None) for lab, which in zip((one, two), order)]
-        for flows, both in turns.items():
+    """Each of them anew, begun in turns; what comes of it is added to what is there, by flows and way."""
+    order = [(i + number) % len(COST_WAYS) for i in range(len(COST_WAYS))]
+    with contextlib.ExitStack() as labs:
+        contestants = [contestant(labs.enter_context(Lab(ARGUMENTS.build)), COST_WAYS[which]) for which in order]
+        for flows, by_way in turns.items():
             for which, more in zip(order, rounds(contestants, flows, TURNS)):
-                both[which].extend(more)
+                by_way[which].extend(more)
         for each in contestants:
             each.go_on()
 
 
+def no_turns():
+    return {flows: [[] for _ in COST_WAYS] for flows in FLOWS}
+
+
 def cost():
-    turns = {flows: ([], []) for flows in FLOWS}
+    turns = no_turns()
     with first():
         for number in range(PROCESSES):
-            fresh = {flows: ([], []) for flows in FLOWS}
+            fresh = no_turns()
             try:
                 play_cost(number, fresh)
             except Failure as failure:
                 print(f'cost: processes {number + 1} begin again: {failure}', file=sys.stderr)
-                fresh = {flows: ([], []) for flows in FLOWS}
+                fresh = no_turns()
                 play_cost(number, fresh)
-            for flows, both in fresh.items():
-                for sum_, more in zip(turns[flows], both):
+            for flows, by_way in fresh.items():
+                for sum_, more in zip(turns[flows], by_way):
                     sum_.extend(more)
-    print('\n| flows | tx-steering=hash | flowq preloaded | times | on the right queue |\n|---|---|---|---|---|')
-    for flows, (theirs, ours) in turns.items():
+    print('\n| flows | tx-steering=hash | flowq preloaded | times | fetch=off | times | on the right queue |\n|---|---|---|---|---|---|---|')
+    for flows, (theirs, ours, plain) in turns.items():
         print(f'| {flows} | {median(theirs, "rate") / 1e6:.2f} M/s | {median(ours, "rate") / 1e6:.2f} M/s '
-              f'| {ratio(ours, theirs, "rate"):.3f} | {100 * median(ours, "share"):.1f} % |')
+              f'| {ratio(ours, theirs, "rate"):.3f} | {median(plain, "rate") / 1e6:.2f} M/s | {ratio(plain, theirs, "rate"):.3f} '
+              f'| {100 * median(ours, "share"):.1f} % |')
     print(f'\n{PROCESSES} processes of each, {TURNS} turns in each, load {os.getloadavg()[0]:.1f}')
 
 

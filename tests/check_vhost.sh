@@ -51,8 +51,9 @@ compile() {
     ${CC:-cc} -std=gnu11 -O1 -D_GNU_SOURCE -DALLOW_EXPERIMENTAL_API $("${PKG_CONFIG:-pkg-config}" --cflags libdpdk) \
         -I"$src/include" -pthread "$@" || { echo "FAILED: compiling"; exit 1; }
 }
+compile_with_stub() { compile "$@" "$src/tests/stub_vhost.c" "$src/tests/stub_dpdk.c"; }
 stub() {
-    compile -shared -fPIC -o "$work/librte_vhost.so.$1" -Wl,-soname,"librte_vhost.so.$1" "$src/tests/stub_vhost.c"
+    compile_with_stub -shared -fPIC -o "$work/librte_vhost.so.$1" -Wl,-soname,"librte_vhost.so.$1"
 }
 stub 23
 stub 99
@@ -62,7 +63,7 @@ compile -o "$work/linked" "$src/tests/vhost_ways.c" "$src/tests/frames.c" "$work
 compile -o "$work/unknown" "$src/tests/vhost_ways.c" "$src/tests/frames.c" "$work/librte_vhost.so.99"
 compile -shared -fPIC -DDRIVER_ONLY -o "$work/driver.so" "$src/tests/vhost_ways.c" "$src/tests/frames.c" "$work/librte_vhost.so.23"
 compile -DPROGRAM_ONLY -o "$work/loads" "$src/tests/vhost_ways.c"
-compile -o "$work/itself" "$src/tests/vhost_ways.c" "$src/tests/frames.c" "$src/tests/stub_vhost.c"
+compile_with_stub -o "$work/itself" "$src/tests/vhost_ways.c" "$src/tests/frames.c"
 
 expect "a program, as it comes" "as it comes" "$("$work/linked" 2>&1)"
 expect "a program" "steered" "$(LD_PRELOAD=$so "$work/linked" 2>&1)"
@@ -77,11 +78,11 @@ expect "a program that has DPDK in itself is none of ours" "as it comes" "$(LD_P
 # ---- --wrap ----
 wrap=$(sed 's/^/-Wl,--wrap=/' "$work/map" | tr '\n' ' ')
 # shellcheck disable=SC2086
-compile -o "$work/wrapped" "$src/tests/vhost_ways.c" "$src/tests/frames.c" "$src/tests/stub_vhost.c" $wrap "$so"
+compile_with_stub -o "$work/wrapped" "$src/tests/vhost_ways.c" "$src/tests/frames.c" $wrap "$so"
 expect "a program that has DPDK in itself, by --wrap" "steered" "$(LD_LIBRARY_PATH=$PWD/.libs "$work/wrapped" 2>&1)"
 if [ -e .libs/libflowq-vhost.a ]; then
     # shellcheck disable=SC2086
-    compile -o "$work/archive" "$src/tests/vhost_ways.c" "$src/tests/frames.c" "$src/tests/stub_vhost.c" $wrap \
+    compile_with_stub -o "$work/archive" "$src/tests/vhost_ways.c" "$src/tests/frames.c" $wrap \
         .libs/libflowq-vhost.a -lck
     expect "the same with the archive" "steered" "$("$work/archive" 2>&1)"
 fi

@@ -34,7 +34,7 @@ static struct settings read_text(const char *text)
 START_TEST(nothing_is_the_default)
 {
     struct settings s = read_text(NULL);
-    ck_assert(!s.off && !s.no_drain && s.max_flows == 0 && s.rebind_min_us == 0 && s.tunnels == 0);
+    ck_assert(!s.off && !s.no_drain && !s.no_fetch && s.max_flows == 0 && s.rebind_min_us == 0 && s.tunnels == 0);
     ck_assert(!settings_leave(&s, ""));
     s = read_text(",,");
     ck_assert(!s.off && s.max_flows == 0);
@@ -45,14 +45,14 @@ END_TEST
 
 START_TEST(every_setting_is_read)
 {
-    struct settings s = read_text(
-        "max_flows=1000,rebind_min_us=2000,tunnels=vxlan+geneve+gre,ordered=off,leave=/a/b.sock,drain=off,leave=c=d,off");
+    struct settings s = read_text("max_flows=1000,rebind_min_us=2000,tunnels=vxlan+geneve+gre,ordered=off,leave=/a/"
+                                  "b.sock,drain=off,fetch=off,leave=c=d,off");
     ck_assert_str_eq(complaints, "");
     ck_assert_uint_eq(s.max_flows, 1000);
     ck_assert_uint_eq(s.rebind_min_us, 2000);
     ck_assert_uint_eq(s.tunnels, FLOWQ_TUNNEL_VXLAN | FLOWQ_TUNNEL_GENEVE | FLOWQ_TUNNEL_GRE_2784 | FLOWQ_TUNNEL_GRE_2890 |
                                      FLOWQ_TUNNEL_GRE_7676);
-    ck_assert(s.no_drain && s.off);
+    ck_assert(s.no_drain && s.no_fetch && s.off);
     ck_assert(settings_leave(&s, "/a/b.sock") && settings_leave(&s, "c=d"));
     ck_assert(!settings_leave(&s, "/a/b.soc") && !settings_leave(&s, "/a/b.sockx") && !settings_leave(&s, "off"));
     s = read_text("state=/var/lib/flowq,save_every=60");
@@ -64,8 +64,8 @@ START_TEST(every_setting_is_read)
     s = read_text("ordered=on,ordered=off");
     ck_assert(!s.ordered);
     ck_assert_str_eq(complaints, "");
-    s = read_text("drain=off,drain=on,rebind_min_us=1000,rebind_min_us=0,tunnels=none");
-    ck_assert(!s.no_drain && s.rebind_min_us == 0 && s.tunnels == FLOWQ_TUNNEL_NONE);
+    s = read_text("drain=off,drain=on,fetch=off,fetch=on,rebind_min_us=1000,rebind_min_us=0,tunnels=none");
+    ck_assert(!s.no_drain && !s.no_fetch && s.rebind_min_us == 0 && s.tunnels == FLOWQ_TUNNEL_NONE);
     ck_assert_str_eq(complaints, "");
 }
 END_TEST
@@ -92,6 +92,7 @@ START_TEST(wrong_ones_are_named_and_ignored)
         "ordered_max_us=1000001",
         "drain",
         "drain=2",
+        "fetch=yes",
         "state=",
         "state=var/lib",
         "save_every=0",

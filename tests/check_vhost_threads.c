@@ -1,7 +1,7 @@
 /*
  * check_vhost_threads: everything at once, for ThreadSanitizer and AddressSanitizer: two threads that send to one guest,
- * each by a ring of its own; two that read its rings; rings that are switched all the time; other sockets that come and go;
- * telemetry.
+ * each by a ring of its own; two that read its rings; rings that are switched, and memory that is mapped anew, all the time;
+ * other sockets that come and go; telemetry.
  *
  * What must hold: nobody is two in a ring; each packet arrives once; none of the guest's is lost or there twice but what
  * was discarded. And as long as receive rings stay on and flows where they are, each flow arrives in order; while one
@@ -127,7 +127,10 @@ static void *switcher_main(void *arg)
 
     (void)arg;
     while (!atomic_load(&over)) {
-        stub_message(vid, STUB_SET_VRING_ENABLE, rng_below(&rng, 2 * PAIRS) | steady, rng_percent(&rng, 60));
+        if (rng_percent(&rng, 20))
+            stub_message(vid, STUB_SET_MEM_TABLE, 0, 0);
+        else
+            stub_message(vid, STUB_SET_VRING_ENABLE, rng_below(&rng, 2 * PAIRS) | steady, rng_percent(&rng, 60));
         usleep(rng_below(&rng, 400));
     }
     return NULL;

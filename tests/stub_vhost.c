@@ -8,16 +8,13 @@
 #include <pthread.h>
 #include <rte_vhost_async.h>
 #include <sched.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-struct rte_tel_data;
-typedef int (*telemetry_fn)(const char *command, const char *params, struct rte_tel_data *reply);
-
-enum { N_DEVICES = 64, N_SOCKETS = 256, N_COMMANDS = 8, MESSAGE_NEED_REPLY = 8 };
+enum { N_DEVICES = 64, N_SOCKETS = 256, MESSAGE_NEED_REPLY = 8 };
 
 struct ring {
     atomic_bool enabled, kicked;
@@ -39,12 +36,25 @@ struct ring {
     uint32_t packed_next;
 };
 
+/* What the guest shares and librte_vhost maps, of split rings but for `avail`; a message that maps anew unmaps what was. */
+struct memory {
+    struct vring_desc desc[STUB_RINGS][STUB_RING_SIZE];
+    struct {
+        uint16_t flags, idx;
+        struct vring_used_elem ring[STUB_RING_SIZE];
+    } used[STUB_RINGS];
+    uint8_t buffers[STUB_RING_SIZE][64];
+};
+enum { GUEST_ADDRESS = 0x10000 }; /* of the first byte */
+
 struct device {
     const struct rte_vhost_device_ops *ops;
     struct rte_vhost_user_extern_ops hook;
     void *hook_context;
     char path[256];
     bool running, is_packed;
+    uint64_t features;
+    struct memory *memory; /* NULL: none yet, or the message failed */
     atomic_bool announce;
     pthread_rwlock_t lock;
     struct ring rings[STUB_RINGS];
@@ -56,71 +66,12 @@ static struct {
     const struct rte_vhost_device_ops *ops;
 } sockets[N_SOCKETS];
 static pthread_mutex_t sockets_lock = PTHREAD_MUTEX_INITIALIZER;
-static atomic_int violations, live;
+static atomic_int violations;
 static bool packed_devices, bad_descriptor, refuse_registration;
+static uint64_t more_features;
 static __thread bool in_message;
 
 static struct device *device_of(int vid) { return vid < 0 || vid >= N_DEVICES ? NULL : atomic_load(&devices[vid]); }
-
-/* ---- mbufs ---- */
-
-static struct rte_mbuf *new_segment(const void *bytes, uint32_t length)
-{
-    struct rte_mbuf *segment = calloc(1, sizeof(*segment));
-    void *data = malloc(length == 0 ? 1 : length);
-
-    if (segment == NULL || data == NULL)
-        abort();
-    memcpy(data, bytes, length);
-    segment->buf_addr = data;
-    segment->data_len = (uint16_t)length;
-    segment->pkt_len = length;
-    segment->nb_segs = 1;
-    return segment;
-}
-
-struct rte_mbuf *stub_packet(const void *bytes, uint32_t length, uint32_t flow, uint32_t number)
-{
-    struct rte_mbuf *packet = new_segment(bytes, length);
-
-    packet->dynfield1[0] = flow;
-    packet->dynfield1[1] = number;
-    atomic_fetch_add(&live, 1);
-    return packet;
-}
-
-struct rte_mbuf *stub_packet_in_pieces(const void *bytes, uint32_t length, uint32_t piece, uint32_t flow, uint32_t number)
-{
-    struct rte_mbuf *packet = stub_packet(bytes, piece < length ? piece : length, flow, number), *last = packet;
-
-    for (uint32_t at = piece; at < length; at += piece) {
-        last->next = new_segment((const uint8_t *)bytes + at, piece < length - at ? piece : length - at);
-        last = last->next;
-        packet->nb_segs++;
-    }
-    packet->pkt_len = length;
-    return packet;
-}
-
-void stub_free(struct rte_mbuf *packet)
-{
-    atomic_fetch_sub(&live, 1);
-    while (packet != NULL) {
-        struct rte_mbuf *next = packet->next;
-        free(packet->buf_addr);
-        free(packet);
-        packet = next;
-    }
-}
-
-int stub_packets(void) { return atomic_load(&live); }
-
-void rte_pktmbuf_free_bulk(struct rte_mbuf **packets, unsigned int n);
-void rte_pktmbuf_free_bulk(struct rte_mbuf **packets, unsigned int n)
-{
-    for (unsigned int i = 0; i < n; i++)
-        stub_free(packets[i]);
-}
 
 /* ---- What a program calls ---- */
 
@@ -160,11 +111,36 @@ static void stop(int vid, struct device *device)
     device->running = false;
 }
 
+static void unmap(struct device *device)
+{
+    if (device->memory != NULL)
+        munmap(device->memory, sizeof(*device->memory));
+    device->memory = NULL;
+}
+
+static void map(struct device *device)
+{
+    void *mapped = mmap(NULL, sizeof(*device->memory), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (mapped == MAP_FAILED)
+        abort();
+    unmap(device); /* afterwards, so that it is another place */
+    device->memory = mapped;
+    for (uint32_t r = 0; r < STUB_RINGS; r++)
+        for (uint32_t i = 0; i < STUB_RING_SIZE; i++) {
+            uint64_t address = GUEST_ADDRESS + offsetof(struct memory, buffers) + sizeof(device->memory->buffers[0]) * i;
+            device->memory->desc[r][i].addr = address;
+            device->memory->desc[r][i].len = sizeof(device->memory->buffers[0]);
+            device->rings[r].packed[i].addr = address;
+        }
+}
+
 static void end(int vid)
 {
     struct device *device = devices[vid];
 
     stop(vid, device);
+    unmap(device);
     atomic_store(&devices[vid], NULL);
     for (uint32_t r = 1; r < STUB_RINGS; r += 2)
         for (uint32_t i = device->rings[r].head; i != device->rings[r].tail; i++)
@@ -219,7 +195,26 @@ int rte_vhost_get_negotiated_features(int vid, uint64_t *features)
 
     if (device == NULL)
         return -1;
-    *features = device->is_packed ? 1ull << 34 : 0;
+    *features = device->features;
+    return 0;
+}
+
+int rte_vhost_get_mem_table(int vid, struct rte_vhost_memory **memory)
+{
+    struct device *device = device_of(vid);
+    struct rte_vhost_memory *table = malloc(sizeof(*table) + sizeof(table->regions[0]));
+
+    if (device == NULL || table == NULL)
+        abort();
+    if (device->memory == NULL) { /* librte_vhost would follow a null pointer */
+        atomic_fetch_add(&violations, 1);
+        free(table);
+        return -1;
+    }
+    table->nregions = 1;
+    table->regions[0] = (struct rte_vhost_mem_region){
+        .guest_phys_addr = GUEST_ADDRESS, .host_user_addr = (uintptr_t)device->memory, .size = sizeof(*device->memory)};
+    *memory = table;
     return 0;
 }
 
@@ -237,6 +232,10 @@ int rte_vhost_get_vhost_vring(int vid, uint16_t ring, struct rte_vhost_vring *vr
         vring->desc_packed = device->rings[ring].packed;
     else
         vring->avail = (struct vring_avail *)&device->rings[ring].avail;
+    if (!device->is_packed && device->memory != NULL) {
+        vring->desc = device->memory->desc[ring];
+        vring->used = (struct vring_used *)&device->memory->used[ring];
+    }
     return 0;
 }
 
@@ -402,6 +401,7 @@ int stub_connect(const char *path)
     }
     snprintf(device->path, sizeof(device->path), "%s", path);
     device->is_packed = packed_devices;
+    device->features = more_features | (packed_devices ? 1ull << 34 : 0);
     init_lock(&device->lock);
     for (uint32_t r = 0; r < STUB_RINGS; r++) {
         atomic_store(&device->rings[r].room, STUB_RING_SIZE);
@@ -450,6 +450,8 @@ static enum rte_vhost_msg_result handle(int vid, struct device *device, const st
 
     if (bad_descriptor) {
         bad_descriptor = false;
+        if (message->request == STUB_SET_MEM_TABLE)
+            unmap(device);
         return RTE_VHOST_MSG_RESULT_ERR;
     }
     if (message->request == STUB_SET_VRING_ENABLE)
@@ -457,6 +459,7 @@ static enum rte_vhost_msg_result handle(int vid, struct device *device, const st
     else if (message->request == STUB_SET_VRING_KICK)
         atomic_store(&ring->kicked, true);
     else if (message->request == STUB_SET_MEM_TABLE) {
+        map(device);
         for (uint32_t r = 0; r < STUB_RINGS; r += 2)
             map_refilled(&device->rings[r]);
     } else if (message->request == STUB_GET_VRING_BASE) {
@@ -509,6 +512,7 @@ bool stub_message(int vid, uint32_t request, uint32_t index, uint32_t number)
 
 void stub_start(int vid, uint32_t pairs)
 {
+    stub_message(vid, STUB_SET_MEM_TABLE, 0, 0);
     for (uint32_t r = 0; r < 2 * pairs; r++)
         stub_message(vid, STUB_SET_VRING_KICK, r, 0);
     for (uint32_t r = 0; r < 2 * pairs; r++)
@@ -564,119 +568,23 @@ uint32_t stub_received(int vid, uint32_t index, uint32_t (*packets)[2], uint32_t
 
 void stub_packed(bool on) { packed_devices = on; }
 
+void stub_features(uint64_t features) { more_features = features; }
+
+void *stub_memory(int vid, size_t *size)
+{
+    *size = sizeof(struct memory);
+    return device_of(vid)->memory;
+}
+
 void stub_lie(int vid, uint32_t ring, uint16_t index)
 {
     __atomic_store_n(&device_of(vid)->rings[ring].avail.index, index, __ATOMIC_RELEASE);
 }
 
 void stub_announce(int vid) { atomic_store(&device_of(vid)->announce, true); }
-
-/* ---- The rest of DPDK ---- */
+/* ---- What was seen ---- */
 
 int stub_violations(void) { return atomic_load(&violations); }
-
-static char log_text[65536];
-static size_t log_length, log_read;
-static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
-
-int rte_log(uint32_t level, uint32_t type, const char *format, ...);
-int rte_log(uint32_t level, uint32_t type, const char *format, ...)
-{
-    va_list arguments;
-
-    (void)level;
-    (void)type;
-    pthread_mutex_lock(&log_lock);
-    va_start(arguments, format);
-    int n = vsnprintf(log_text + log_length, sizeof(log_text) - log_length, format, arguments);
-    va_end(arguments);
-    log_length = n < 0 || log_length + (size_t)n >= sizeof(log_text) ? log_length : log_length + (size_t)n;
-    if (getenv("STUB_LOG") != NULL)
-        fputs(log_text + log_length - (n < 0 ? 0 : n), stderr);
-    pthread_mutex_unlock(&log_lock);
-    return n;
-}
-
-int rte_log_register(const char *name);
-int rte_log_register(const char *name)
-{
-    (void)name;
-    return 40;
-}
-
-const char *stub_log(void)
-{
-    const char *new_text = log_text + log_read;
-
-    log_read = log_length;
-    return new_text;
-}
-
-int rte_eal_process_type(void);
-int rte_eal_process_type(void) { return 0; }
-
-const char *rte_version(void);
-const char *rte_version(void) { return "DPDK 22.11.11"; }
-
-static struct {
-    char name[64];
-    telemetry_fn fn;
-} commands[N_COMMANDS];
-static uint32_t n_commands, n_entries;
-static char reply_text[32768];
-static size_t reply_length;
-
-int rte_telemetry_register_cmd(const char *name, telemetry_fn fn, const char *help);
-int rte_telemetry_register_cmd(const char *name, telemetry_fn fn, const char *help)
-{
-    if (n_commands == N_COMMANDS || help == NULL)
-        return -1;
-    snprintf(commands[n_commands].name, sizeof(commands[0].name), "%s", name);
-    commands[n_commands++].fn = fn;
-    return 0;
-}
-
-int rte_tel_data_start_dict(struct rte_tel_data *reply);
-int rte_tel_data_start_dict(struct rte_tel_data *reply)
-{
-    (void)reply;
-    reply_length = n_entries = 0;
-    return 0;
-}
-
-int rte_tel_data_add_dict_string(struct rte_tel_data *reply, const char *name, const char *value);
-int rte_tel_data_add_dict_string(struct rte_tel_data *reply, const char *name, const char *value)
-{
-    (void)reply;
-    for (const char *c = name; *c != '\0'; c++)
-        if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_/", *c) == NULL)
-            return -1;
-    if (++n_entries > 256)
-        return -1;
-    reply_length += (size_t)snprintf(reply_text + reply_length, sizeof(reply_text) - reply_length, "%s=%s;", name, value);
-    return 0;
-}
-
-int rte_tel_data_add_dict_u64(struct rte_tel_data *reply, const char *name, uint64_t value);
-int rte_tel_data_add_dict_u64(struct rte_tel_data *reply, const char *name, uint64_t value)
-{
-    char text[24];
-
-    snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
-    return rte_tel_data_add_dict_string(reply, name, text);
-}
-
-const char *stub_telemetry(const char *command, const char *params)
-{
-    reply_length = n_entries = 0;
-    reply_text[0] = '\0';
-    for (uint32_t i = 0; i < n_commands; i++)
-        if (strcmp(commands[i].name, command) == 0)
-            return commands[i].fn(command, params, NULL) == 0 ? reply_text : NULL;
-    return NULL;
-}
-
-uint32_t stub_telemetry_entries(void) { return n_entries; }
 
 const struct rte_vhost_device_ops *stub_ops(const char *path)
 {

@@ -41,11 +41,11 @@ static inline uint32_t stub_number(const struct rte_mbuf *packet) { return packe
 /* A connection to a socket; the device's number, or -1. */
 int stub_connect(const char *path);
 void stub_disconnect(int vid);
-/* Rings of `pairs` queue pairs start and are switched on. */
+/* Memory is mapped; rings of `pairs` queue pairs start and are switched on. */
 void stub_start(int vid, uint32_t pairs);
 /* A message with an index and a number. Returns whether it was answered well. */
 bool stub_message(int vid, uint32_t request, uint32_t index, uint32_t number);
-/* The next message brings a file descriptor that it should not: an error. */
+/* The next message brings a file descriptor that it should not: an error. STUB_SET_MEM_TABLE has unmapped what was by then. */
 void stub_bad_descriptor(void);
 bool stub_enabled(int vid, uint32_t ring);
 
@@ -62,6 +62,11 @@ void stub_take(int vid, uint32_t ring, uint32_t n);
 uint32_t stub_received(int vid, uint32_t ring, uint32_t (*packets)[2], uint32_t n);
 /* Transmit rings are packed ones, with two descriptors a packet, for devices that come from now on. */
 void stub_packed(bool on);
+/* Features beside that one, for devices that come from now on. */
+void stub_features(uint64_t features);
+/* What of a split ring's tables is mapped, but for the available ring, and the guest's buffers: moved with STUB_SET_MEM_TABLE. It
+   is never read nor written here. */
+void *stub_memory(int vid, size_t *size);
 /* The avail index that a guest that lies shows. */
 void stub_lie(int vid, uint32_t ring, uint16_t index);
 /* After a migration: the next packet read is a RARP announcement. */

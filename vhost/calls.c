@@ -5,6 +5,7 @@
  *   preload.c    the same under librte_vhost's names, for LD_PRELOAD
  *   enqueue.c    packets to the guest: each goes to the queue that its flow is bound to
  *   dequeue.c    packets from the guest: their flows are noted; rings that were switched off
+ *   fetch.c      what librte_vhost will wait for, fetched ahead
  *   port.h       layout, who writes what, order of locks
  *   port.c       sockets and connections come and go
  *   messages.c   transmit rings are switched off and on

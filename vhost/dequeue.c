@@ -91,6 +91,26 @@ static uint16_t drain(struct port *port, int vid, struct rte_mempool *pool, stru
     return found;
 }
 
+/* A ring on which nothing came of late is not worth the gate. */
+static uint16_t read_open(struct transmit_ring *ring, int vid, uint16_t index, struct rte_mempool *pool,
+                          struct rte_mbuf **packets, uint16_t n)
+{
+    struct fetch *fetch = fetch_of(vid);
+
+    if (ring->lively && fetch_enter(fetch)) {
+        fetch_transmit(fetch, index, n);
+        fetch_leave(fetch);
+    }
+    uint16_t found = real.dequeue(vid, index, pool, packets, n);
+    ring->lively = found > 0;
+    if (found > 0) {
+        count(&ring->read, found);
+        if (fetch != NULL)
+            fetch_used(fetch, vid, index);
+    }
+    return found;
+}
+
 static void note(struct port *port, uint32_t pair, struct rte_mbuf *const *packets, uint32_t n)
 {
     struct views views;
@@ -113,11 +133,9 @@ static uint16_t read_own(struct port *port, int vid, uint32_t pair, struct rte_m
         return 0;
     uint8_t state = atomic_load_explicit(&ring->state, memory_order_acquire);
     uint16_t found = 0;
-    if (state == RING_OPEN) {
-        found = real.dequeue(vid, index, pool, packets, n);
-        if (found > 0)
-            count(&ring->read, found);
-    } else if (state == RING_HIDDEN)
+    if (state == RING_OPEN)
+        found = read_open(ring, vid, index, pool, packets, n);
+    else if (state == RING_HIDDEN)
         found = read_hidden(ring, vid, index, pool, packets, n);
     ring_release(ring);
     if (state == RING_OPEN && found > 0)

@@ -31,6 +31,8 @@ struct run {
 /* A burst under way. */
 struct burst {
     int vid;
+    bool inside;         /* of the gate of: */
+    struct fetch *fetch; /* NULL: nothing is fetched ahead */
     uint32_t n, n_runs;
     struct flowq_decision decisions[BURST];
     uint8_t run_of[BURST]; /* by packet */
@@ -95,6 +97,8 @@ static void put(struct port *port, const struct burst *burst, struct run *run, s
     }
     if (__builtin_expect(port->ordered != NULL, 0) && run->taken > 0)
         ordered_after(port, run->pair);
+    if (burst->fetch != NULL && run->taken > 0)
+        fetch_used(burst->fetch, burst->vid, 2 * run->pair);
     ring_unlock(ring);
 }
 
@@ -152,6 +156,22 @@ static inline __attribute__((always_inline)) void part(struct burst *burst, uint
     burst->n_runs = n_runs;
 }
 
+/* Before librte_vhost is called for any of the runs: what it will need for all of them. */
+static void fetch_runs(struct burst *burst, struct rte_mbuf *const *first, size_t stride)
+{
+    uint64_t pairs = 0;
+
+    if (!burst->inside)
+        return;
+    for (uint32_t r = 0; r < burst->n_runs; r++) {
+        const struct run *run = &burst->runs[r];
+        fetch_receive(burst->fetch, 2 * run->pair, run->n, first[r * stride]->data_len);
+        pairs |= run->pair < 64 ? UINT64_C(1) << run->pair : 0;
+    }
+    fetch_leave(burst->fetch);
+    fetch_remember(burst->fetch, pairs);
+}
+
 /* Those that were taken to the front. */
 static void sort(struct burst *burst, struct rte_mbuf **packets)
 {
@@ -179,6 +199,7 @@ static uint32_t spread(struct port *port, struct burst *burst, uint16_t ring, st
         part(burst, ring, packets, of_run, true);
     else
         part(burst, ring, packets, of_run, false);
+    fetch_runs(burst, of_run[0], BURST);
     for (uint32_t r = 0; r < burst->n_runs; r++) {
         put(port, burst, &burst->runs[r], of_run[r]);
         taken += burst->runs[r].taken;
@@ -195,6 +216,10 @@ static uint32_t put_burst(struct port *port, int vid, uint16_t ring, struct rte_
 
     burst.vid = vid;
     burst.n = n;
+    burst.fetch = fetch_of(vid);
+    burst.inside = fetch_enter(burst.fetch);
+    if (burst.inside)
+        fetch_early(burst.fetch);
     views_make(&views, packets, n);
     if (__builtin_expect(port->ordered != NULL, 0))
         ordered_look(port);
@@ -206,7 +231,9 @@ static uint32_t put_burst(struct port *port, int vid, uint16_t ring, struct rte_
         (struct run){.pair = pair_of(burst.decisions[0].qid, ring),
                      .n = n,
                      .reasons = (differ & WORD_REASON) == 0 ? reasons_n(burst.decisions[0].reason, n) : reasons_of_all(&burst)};
+    burst.n_runs = 1;
     memset(burst.run_of, 0, sizeof(burst.run_of));
+    fetch_runs(&burst, packets, 0);
     put(port, &burst, &burst.runs[0], packets);
     return burst.runs[0].taken;
 }

@@ -176,7 +176,9 @@ static enum rte_vhost_msg_result before_message(int vid, void *arg)
 {
     struct message message;
 
+    memcpy(&message, arg, sizeof(message));
     ordered_close(vid);
+    fetch_before(fetch_of(vid), message.request);
     rte_vhost_msg_handle app = app_hook(vid, true);
     enum rte_vhost_msg_result result = app == NULL ? RTE_VHOST_MSG_RESULT_NOT_HANDLED : app(vid, arg);
 
@@ -184,6 +186,7 @@ static enum rte_vhost_msg_result before_message(int vid, void *arg)
     pthread_mutex_lock(&ports_lock);
     struct port *port = steered_locked(vid);
     devices[vid].hiding = NO_RING;
+    devices[vid].theirs = result != RTE_VHOST_MSG_RESULT_NOT_HANDLED;
     if (result == RTE_VHOST_MSG_RESULT_NOT_HANDLED && port != NULL && !settings()->no_drain && is_transmit(&message) &&
         message.number == 0 && port->transmit[message.ring / 2].ready && atomic_load(&port->polled)) {
         devices[vid].hiding = (int)message.ring / 2;
@@ -230,6 +233,8 @@ static enum rte_vhost_msg_result after_message(int vid, void *arg)
     rte_vhost_msg_handle app = app_hook(vid, false);
 
     memcpy(&message, arg, sizeof(message));
+    if (!devices[vid].theirs)
+        fetch_after(fetch_of(vid), vid, message.request);
     if (is_transmit(&message)) {
         const struct rte_vhost_device_ops *ops = app_of(vid);
         bool hiding = devices[vid].hiding == (int)message.ring / 2;

@@ -287,6 +287,9 @@ static bool claim(int vid)
 
     if (vid < 0 || vid >= MAX_DEVICES || real.get_ifname(vid, path, sizeof(path)) != 0)
         return false;
+    if (fetch_of(vid) == NULL && !settings()->no_fetch)
+        atomic_store_explicit(&devices[vid].fetch, fetch_make(), memory_order_release);
+    fetch_forget(fetch_of(vid));
     pthread_mutex_lock(&ports_lock);
     struct port *port = find_locked(path);
     release_locked(vid);
@@ -301,13 +304,14 @@ static void release(int vid)
 {
     if (vid < 0 || vid >= MAX_DEVICES)
         return;
+    fetch_forget(fetch_of(vid));
     pthread_mutex_lock(&ports_lock);
     release_locked(vid);
     pthread_mutex_unlock(&ports_lock);
 }
 
 /* Messages have to come by us. */
-static bool hooked(void) { return !settings()->no_drain || settings()->ordered; }
+static bool hooked(void) { return !settings()->no_drain || !settings()->no_fetch || settings()->ordered; }
 
 /* ---- Our callbacks, in the place of the program's ---- */
 
@@ -363,6 +367,7 @@ static void destroy_device(int vid)
     const struct rte_vhost_device_ops *app = app_of(vid);
 
     ordered_close(vid);
+    fetch_close(fetch_of(vid));
     if (app != NULL && app->destroy_device != NULL)
         app->destroy_device(vid);
 }
@@ -381,6 +386,7 @@ static int vring_state_changed(int vid, uint16_t ring, int enable)
         else if (port != NULL && port->vid == vid)
             tell = transmit_ready_locked(port, ring / 2, enable != 0);
         pthread_mutex_unlock(&ports_lock);
+        fetch_ready(fetch_of(vid), vid, ring, enable != 0);
     }
     return tell && app != NULL && app->vring_state_changed != NULL ? app->vring_state_changed(vid, ring, enable) : 0;
 }

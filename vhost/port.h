@@ -31,6 +31,8 @@
  *        the holder of `busy`, by a compare-and-swap that fails if the ring was switched on and off again meanwhile: the upper
  *        half counts how often it was.
  *
+ *   P-G  fetch.h has how a guest's rings are read ahead, and the gate before them.
+ *
  * Order of locks: receive[q].lock or transmit[q].busy, then librte_vhost's lock of that ring, then (from a callback) the
  * program's, then ports_lock, then the vm's. None of ours is waited for with librte_vhost's rings locked, but ports_lock.
  *
@@ -39,6 +41,7 @@
 #ifndef FLOWQ_VHOST_PORT_H
 #define FLOWQ_VHOST_PORT_H
 
+#include "fetch.h"
 #include "settings.h"
 
 #include <flowq.h>
@@ -74,6 +77,7 @@ struct transmit_ring {
     _Alignas(CACHE_LINE) _Atomic uint32_t busy;
     _Atomic uint8_t state;      /* enum ring_state */
     bool ready;                 /* librte_vhost reads it */
+    bool lively;                /* the last call found packets; under `busy` */
     _Atomic uint64_t credit;    /* how often switched << 32 | packets that were there when it was, and are to be forwarded */
     _Atomic uint32_t turns;     /* calls since the ring was found to have nothing that is to be forwarded */
     _Atomic uint64_t read;      /* packets that the guest transmitted on it */
@@ -103,13 +107,15 @@ struct port {
 };
 
 struct device {
-    struct port *_Atomic port; /* NULL: left alone */
+    struct port *_Atomic port;   /* NULL: left alone */
+    struct fetch *_Atomic fetch; /* made once, before `port` is first stored; NULL: nothing is fetched ahead (fetch.h) */
     /* P-A */
     struct port *owner; /* whose callbacks it has; NULL: not known */
     const struct rte_vhost_device_ops *app;
     struct rte_vhost_user_extern_ops hook; /* the program's own, NULLs if it has none */
     bool asynchronous;
-    int hiding; /* the pair whose disabling is on its way through librte_vhost, or NO_RING */
+    bool theirs; /* the program has dealt with the message that is on its way, and librte_vhost has not */
+    int hiding;  /* the pair whose disabling is on its way through librte_vhost, or NO_RING */
 };
 
 extern struct device devices[MAX_DEVICES];
@@ -122,6 +128,11 @@ const struct settings *settings(void);
 static inline struct port *port_of(int vid)
 {
     return vid < 0 || vid >= MAX_DEVICES ? NULL : atomic_load_explicit(&devices[vid].port, memory_order_acquire);
+}
+
+static inline struct fetch *fetch_of(int vid)
+{
+    return vid < 0 || vid >= MAX_DEVICES ? NULL : atomic_load_explicit(&devices[vid].fetch, memory_order_acquire);
 }
 
 /* What is written by one thread at a time and read by others. */

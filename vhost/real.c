@@ -56,6 +56,7 @@ static int log_type = -1;
     THEIRS(get_ifname, rte_vhost_get_ifname)                                                                                     \
     THEIRS(get_features, rte_vhost_get_negotiated_features)                                                                      \
     THEIRS(get_vring, rte_vhost_get_vhost_vring)                                                                                 \
+    THEIRS(get_memory, rte_vhost_get_mem_table)                                                                                  \
     THEIRS(get_base, rte_vhost_get_vring_base)                                                                                   \
     THEIRS(free_bulk, rte_pktmbuf_free_bulk)                                                                                     \
     THEIRS(log, rte_log)                                                                                                         \

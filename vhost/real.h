@@ -30,6 +30,7 @@ struct real {
     int (*get_ifname)(int vid, char *name, size_t size);
     int (*get_features)(int vid, uint64_t *features);
     int (*get_vring)(int vid, uint16_t ring, struct rte_vhost_vring *vring);
+    int (*get_memory)(int vid, struct rte_vhost_memory **memory);
     int (*get_base)(int vid, uint16_t ring, uint16_t *avail, uint16_t *used);
     void (*free_bulk)(struct rte_mbuf **packets, unsigned int n);
     int (*log)(uint32_t level, uint32_t type, const char *format, ...);

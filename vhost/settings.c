@@ -164,6 +164,8 @@ static const char *read_word(struct settings *settings, struct word word)
         why = read_number(value, 100, 1000000, &settings->ordered_max_us);
     else if (equals(name, "drain"))
         why = read_off(value, &settings->no_drain);
+    else if (equals(name, "fetch"))
+        why = read_off(value, &settings->no_fetch);
     else if (equals(name, "state"))
         why = read_state(settings, value);
     else if (equals(name, "save_every"))

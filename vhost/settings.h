@@ -17,6 +17,7 @@ struct settings {
     bool off;                /* every call is handed on */
     bool ordered;            /* flows move in order */
     uint32_t ordered_max_us; /* 0: the library's default */
+    bool no_fetch;           /* what librte_vhost waits for is not fetched ahead */
     bool no_drain;           /* transmit rings that are switched off are left to librte_vhost */
     const char *state;       /* the folder of saved flows, state_length bytes of the text; NULL: none are saved */
     size_t state_length;
