@@ -9,6 +9,9 @@
  */
 #include "orders.h"
 
+/* So many times as many runs; and back, as tests that do not fork have one n_runs. */
+enum { RARE = 5 };
+
 /* ---- T-A, T-B: moving aside --------------------------------------------------------------------------------------------- */
 
 static void crowd(void *ctx)
@@ -257,8 +260,9 @@ END_TEST
    (T-E). */
 START_TEST(read_while_the_directory_doubles)
 {
-    n_runs *= 5; /* no more than a few steps of some hundreds matter */
+    n_runs *= RARE; /* no more than a few steps of some hundreds matter */
     MUST_HOLD_WITHIN(2, "directory doubles, retiring", about_to_widen, widen_alone_check, newcomer_2, hold_directory);
+    n_runs /= RARE;
 }
 END_TEST
 
@@ -340,8 +344,9 @@ END_TEST
 /* Mutation: narrow() retires the directory before it unlinks it: whoever comes in between reads it after its end (T-E). */
 START_TEST(read_while_the_directory_halves)
 {
-    n_runs *= 5;
+    n_runs *= RARE;
     MUST_HOLD_WITHIN(2, "directory halves, retiring", about_to_narrow, narrow_alone_check, maintain, hold_directory);
+    n_runs /= RARE;
 }
 END_TEST
 

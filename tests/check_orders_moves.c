@@ -455,7 +455,7 @@ static void newcomer_takes_a_place(void *ctx)
 {
     (void)ctx;
     for (unsigned i = 0; i < 2; i++)
-        note(&pool[6][0][0][i], 3 + i);
+        note(&pool[6][0][0][i], 5 + i);
 }
 
 /* Packets may overtake, but not uncounted. */
@@ -475,14 +475,15 @@ static void forward_late(void *ctx)
     (void)ctx;
     for (int i = 0; i < 3; i++) {
         uint16_t qid = decide(x.f[0]).qid;
-        SCHED_CHECK(qid < PAIRS);
+        SCHED_CHECK(qid >= 1 && qid <= 3); /* the flow's, not those of whose moves have the place */
         model_ring_put(y.rings, &y.flow, qid, 1, &y.overtakes);
         sched_point();
         report(qid);
     }
 }
 
-/* Mutations: ordered_lapse() does not compare and swap: a move that was steered meanwhile is ended twice; it does not count. */
+/* Mutations: ordered_lapse() does not compare and swap: a move that was steered meanwhile is ended twice; it does not count;
+   ordered_step_of() does not look at the key. */
 START_TEST(a_place_is_taken_beside_steering)
 {
     MUST_HOLD("a place is taken", all_have_lapsed, counted, newcomer_takes_a_place, forward_late, take);

@@ -390,6 +390,134 @@ START_TEST(a_flow_keeps_its_time_in_a_merge)
 }
 END_TEST
 
+/* ---- Words that are frozen in vain -------------------------------------------------------------------------------------- */
+
+/* f[3] is bound just before; whoever finds its word thawed must find its time. */
+static bool gave_up; /* whoever froze it has thawed it */
+/* What a thread that has waited sees as it is now (weak_waited()), in the place of what it looks at next. Stored before anything
+   else, so that these tell of nothing. */
+static atomic_u32 looked_at[8];
+
+static void begin_to_freeze(void)
+{
+    for (unsigned i = 0; i < 8; i++)
+        u32_store_relaxed(&looked_at[i], 1);
+}
+
+static void bind_3(void *ctx)
+{
+    (void)ctx;
+    x.outcome[1] = note(x.f[3], 5);
+}
+
+static void note_3_when_thawed(void *ctx)
+{
+    (void)ctx;
+    while (!gave_up)
+        sched_give_up();
+    for (unsigned i = 0; i < 8; i++)
+        (void)u32_load_relaxed(&looked_at[i]);
+    x.outcome[2] = note(x.f[3], 6);
+}
+
+static bool bound_just_now(void *ctx)
+{
+    (void)ctx;
+    SCHED_CHECK(x.outcome[1] != FLOWQ_NOTE_MOVED && x.outcome[2] != FLOWQ_NOTE_MOVED);
+    return quiet();
+}
+
+/* Two shards whose merge is tried, as their counts have it, and fails, as their flows meet in lines 0 and 1. */
+static void shards_count(bool as_they_are)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct shard *s = table_shard(x.b.table, i == 0 ? 0 : UINT64_MAX);
+        uint32_t live = 0;
+        for (unsigned n = 0; as_they_are && n < N_LINES * LINE_SLOTS; n++)
+            live += atomic_load(&shard_line(s, n / LINE_SLOTS)->slot[n % LINE_SLOTS]) != 0;
+        shard_set_live(shard_head(x.b.table, s), live);
+    }
+}
+
+static void about_to_fail_to_merge(void *ctx)
+{
+    (void)ctx;
+    about_to_merge_within(REBIND_US);
+    if (fill_two_lines(0, 4) > FLOWQ_NOTE_MOVED || note(x.f[2], 1) > FLOWQ_NOTE_MOVED)
+        abort();
+    shards_count(false);
+    x.f[3] = &pool[0][2][0][0];
+    gave_up = false;
+}
+
+static void fail_to_merge(void *ctx)
+{
+    (void)ctx;
+    begin_to_freeze();
+    flowq_vm_maintain(x.b.vm);
+    gave_up = true;
+}
+
+static bool two_shards_and_bound(void *ctx)
+{
+    SCHED_CHECK(x.b.table->grow.n_shards == 2);
+    shards_count(true);
+    return bound_just_now(ctx);
+}
+
+/* A split that cannot have the grow lock when it has copied: who has bound the flow holds that until then. */
+static void about_to_split_in_vain(void *ctx)
+{
+    (void)ctx;
+    about_to_split_within(REBIND_US);
+    x.f[3] = &pool[0][2][0][0];
+    gave_up = false;
+}
+
+/* As a note does it that finds no room, but that everybody else gets on as far as they can when it has its halves. */
+static void split_in_vain(void *ctx)
+{
+    struct table *t = x.b.table;
+    struct thread *self = thread_self();
+    struct table_halves h = {{NULL, NULL}};
+    struct table_want want = {.n_slabs = 0};
+    uint32_t tries_left = 0;
+    (void)ctx;
+    begin_to_freeze();
+    thread_enter(self);
+    struct shard *s = table_shard(t, x.f[2]->hash);
+    if (table_prepare(t, s, &h, &want, &tries_left) == TABLE_WANTS && table_get(t, &want, &tries_left) == TABLE_GOT)
+        (void)table_prepare(t, s, &h, &want, &tries_left);
+    sched_give_up();
+    if (h.half[0] && shard_try(shard_head(t, s))) {
+        (void)table_grow(t, s, x.f[2]->hash, &h, &want, &tries_left);
+        shard_unlock(shard_head(t, s));
+    }
+    if (h.half[0])
+        table_give_back(t, &h);
+    thread_leave(self);
+    gave_up = true;
+}
+
+static void bind_3_and_hold_growth(void *ctx)
+{
+    bind_3(ctx);
+    spin_lock(&x.b.table->grow.lock);
+    while (!gave_up)
+        sched_give_up();
+    spin_unlock(&x.b.table->grow.lock);
+}
+
+/* Mutations: trim_thaw(), or shard_split_undo(), stores relaxed. */
+START_TEST(a_word_that_is_thawed_has_its_time)
+{
+    MUST_HOLD_WITHIN(1, "merge that fails, new flow", about_to_fail_to_merge, two_shards_and_bound, fail_to_merge, bind_3,
+                     note_3_when_thawed);
+    MUST_HOLD_WITHIN(1, "split in vain, new flow", about_to_split_in_vain, bound_just_now, split_in_vain, bind_3_and_hold_growth,
+                     note_3_when_thawed);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = orders_begin("check_orders_times");
@@ -405,5 +533,6 @@ int main(void)
     tcase_add_test(tc, nobody_moves_before_the_times_are_there);
     tcase_add_test(tc, an_old_time_does_not_come_after_a_new_one);
     tcase_add_test(tc, a_flow_keeps_its_time_in_a_merge);
+    tcase_add_test(tc, a_word_that_is_thawed_has_its_time);
     return orders_end("check_orders_times", tc);
 }
