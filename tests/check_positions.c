@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "frames.h"
 #include "runner.h"
 #include "seed.h"
 
@@ -292,6 +293,129 @@ START_TEST(nobody_reads_what_is_unmapped)
 }
 END_TEST
 
+/* ---- A ring of which something is not told --------------------------------------------------------------------------------- */
+
+static struct {
+    bool packed, no_vring, no_base, no_features, platform;
+    uint16_t used, avail[2 + 256 + 1];
+    uint64_t now_ns;
+} told;
+
+static int told_vring(int vid, uint16_t ring, struct rte_vhost_vring *vring)
+{
+    static struct vring_packed_desc desc[256]; /* whoever reads them believes that all is taken */
+    static struct vring_packed_desc_event event;
+    (void)vid;
+    (void)ring;
+    if (told.no_vring)
+        return -1;
+    memset(vring, 0, sizeof(*vring));
+    vring->size = 256;
+    if (told.packed) {
+        vring->desc_packed = desc;
+        vring->driver_event = &event;
+    } else
+        vring->avail = (struct vring_avail *)(void *)told.avail;
+    return 0;
+}
+
+static int told_base(int vid, uint16_t ring, uint16_t *avail, uint16_t *used)
+{
+    (void)vid;
+    (void)ring;
+    *avail = *used = told.packed ? told.used % 256 | (told.used % 512 < 256 ? 1u << 15 : 0) : told.used;
+    return told.no_base ? -1 : 0;
+}
+
+static int told_features(int vid, uint64_t *features)
+{
+    (void)vid;
+    *features = (told.packed ? UINT64_C(1) << 34 : 0) | (told.platform ? UINT64_C(1) << 33 : 0);
+    return told.no_features ? -1 : 0;
+}
+
+static uint64_t told_clock(void *ctx)
+{
+    (void)ctx;
+    return told.now_ns;
+}
+
+static uint16_t steer(struct flowq_vm *vm)
+{
+    struct flowq_tuple flow = tuple_v4(FRAME_PROTO_UDP, 1, 2, 3, 4);
+    struct frame frame;
+    frame_flow(&frame, &flow, 0);
+    struct flowq_pkt pkt = frame_pkt(&frame);
+    return flowq_rx_steer(vm, &pkt);
+}
+
+static void note(struct flowq_vm *vm, uint32_t qid)
+{
+    struct flowq_tuple flow = tuple_v4(FRAME_PROTO_UDP, 3, 4, 1, 2);
+    struct frame frame;
+    frame_flow(&frame, &flow, 0);
+    struct flowq_pkt pkt = frame_pkt(&frame);
+    (void)flowq_tx_note(vm, &pkt, qid);
+}
+
+/* A packet at a time into ring 0, from whose queue the flow moves. Where all is told, and there is no IOMMU, the ring is read and
+   empty each time; else the flow leaves it only when its time is over. */
+static void waits_for_its_time(const struct positions_source *from, bool is_known)
+{
+    struct flowq_vm_config config = {.size = sizeof(config), .max_queue_pairs = 2, .ordered = FLOWQ_ON, .clock_ns = told_clock};
+    struct flowq_stats before = {.size = sizeof(before)}, after = {.size = sizeof(after)};
+    struct positions_device device = {.begun = 0};
+    struct positions p;
+    struct flowq_vm *vm;
+    memset(&p, 0, sizeof(p));
+    told.now_ns = UINT64_C(1000000000000);
+    told.used = 250; /* goes round */
+    ck_assert_int_eq(flowq_vm_create(&config, &vm), 0);
+    ck_assert_int_eq(flowq_vm_set_queue_pairs(vm, 2), 0);
+    positions_begin(&device);
+    note(vm, 0);
+    ck_assert_uint_eq(steer(vm), 0); /* ring 1 is empty, should that be where the flow began */
+    ck_assert_int_eq(flowq_vm_stats(vm, &before), 0);
+    for (unsigned i = 0; i < 600; i++) {
+        positions_before(&p, &device, from, 0, vm, 0);
+        told.used++;
+        told.avail[1] = (uint16_t)(told.used + 256);
+        positions_after(&p, &device, from, vm, 0);
+        if (i == 0)
+            note(vm, 1);
+        ck_assert_msg(steer(vm) == is_known, "packed %d, vring %d, base %d, features %d, platform %d: packet %u", told.packed,
+                      told.no_vring, told.no_base, told.no_features, told.platform, i);
+    }
+    told.now_ns += UINT64_C(10000000000);
+    ck_assert_uint_eq(steer(vm), 1);
+    ck_assert_int_eq(flowq_vm_stats(vm, &after), 0);
+    ck_assert_uint_eq(after.ordered_done - before.ordered_done, is_known);
+    ck_assert_uint_eq(after.ordered_forced - before.ordered_forced, !is_known);
+    flowq_vm_destroy(vm);
+}
+
+START_TEST(what_is_not_told_is_not_taken)
+{
+    static const struct positions_source all = {told_vring, told_base, told_features};
+    static const struct positions_source some[] = {
+        {NULL, told_base, told_features}, {told_vring, NULL, told_features}, {told_vring, told_base, NULL}};
+    for (int packed = 0; packed < 2; packed++) {
+        memset(&told, 0, sizeof(told));
+        told.packed = packed;
+        waits_for_its_time(&all, true);
+        for (int i = 0; i < 3; i++)
+            waits_for_its_time(&some[i], false);
+        for (int i = 0; i < 4; i++) {
+            told.no_vring = i == 0;
+            told.no_base = i == 1;
+            told.no_features = i == 2;
+            told.platform = i == 3;
+            waits_for_its_time(&all, false);
+        }
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("positions");
@@ -302,6 +426,7 @@ int main(void)
     tcase_add_test(t, stale_events_say_nothing);
     tcase_add_test(t, lies_stay_in_range);
     tcase_add_test(t, nobody_reads_what_is_unmapped);
+    tcase_add_test(t, what_is_not_told_is_not_taken);
     suite_add_tcase(s, t);
     return suite_run(s);
 }

@@ -181,7 +181,7 @@ static void start(struct positions *p, const struct positions_source *from, int 
     p->blind = from->get_vring == NULL || from->get_base == NULL || from->get_features == NULL ||
                from->get_features(vid, &features) != 0 || from->get_vring(vid, ring, &p->vring) != 0 ||
                from->get_base(vid, ring, &avail, &used) != 0 || p->vring.size == 0;
-    positions_start(p, p->blind ? 1 : p->vring.size, (features >> FEATURE_PACKED & 1) != 0,
+    positions_start(p, p->blind ? 0 : p->vring.size, (features >> FEATURE_PACKED & 1) != 0,
                     (features >> FEATURE_EVENT_IDX & 1) != 0, used);
     if (features >> FEATURE_ACCESS_PLATFORM & 1)
         p->blind = true;
@@ -218,14 +218,22 @@ static void look(struct positions *p, struct positions_device *device)
     gate_leave(device);
 }
 
+/* How far is not told, or what that means: so it is not known what the guest takes, only that something was put there. */
+static void fill_blindly(struct positions *p)
+{
+    p->blind = true;
+    p->filled++;
+}
+
 void positions_after(struct positions *p, struct positions_device *device, const struct positions_source *from,
                      struct flowq_vm *vm, uint32_t qid)
 {
     uint16_t avail, used;
 
-    if (from->get_base == NULL || from->get_base(p->vid, (uint16_t)(2 * qid), &avail, &used) != 0)
-        return;
-    positions_filled(p, used);
+    if (p->size != 0 && from->get_base(p->vid, (uint16_t)(2 * qid), &avail, &used) == 0)
+        positions_filled(p, used);
+    else
+        fill_blindly(p);
     if (!p->blind)
         find(p, from, qid);
     look(p, device);

@@ -24,7 +24,7 @@
  * holds. Addresses are asked for anew after packets were put into the ring: librte_vhost had the ring's lock for that, so
  * whatever message had closed the gate before was dealt with. Messages that come without locks stop the device
  * (GET_VRING_BASE), for which destroy_device closes the gate again; or concern an IOMMU: then rings are not read at all, and
- * moves are forced.
+ * moves are forced; as they are where librte_vhost does not tell of a ring.
  *
  * All functions but positions_begin() and positions_close() are called with the ring's own lock, of the host's.
  */
@@ -59,7 +59,7 @@ struct positions {
     uint32_t filled, taken;        /* as they are reported */
     uint32_t filled_lap;           /* packed: filled, modulo 2 x size */
     uint32_t made, made_lap;       /* packed: so far descriptors are known to be available, and that modulo 2 x size */
-    uint16_t size, event;          /* used_event, or off_wrap, when it was last read, */
+    uint16_t size, event;          /* size: 0: not told. event: used_event, or off_wrap, when it was last read, */
     bool event_known;              /* if it was */
     bool packed, event_idx, blind; /* blind: the ring must not be read */
     int vid;

@@ -3,17 +3,18 @@
 #
 # What each fuzz target is made of: read by tests/fuzz/run, and by oss-fuzz/build.sh: that takes those of the library, which need
 # none but libck.
-fuzz_library=(parse calls ctrl state)
-fuzz_targets=("${fuzz_library[@]}" replay)
+fuzz_library=(parse calls ctrl state words)
+fuzz_targets=("${fuzz_library[@]}" rings replay)
 fuzz_flags=(-std=gnu11 -D_GNU_SOURCE)
 
 # fuzz_target NAME TOP: sets `sources`, of the tree TOP, and what they need besides libck, `libraries`; `longest`, the bytes of an
-# input that can still tell something; and `dictionary`, a file of words that inputs are made with, or none. False: there is no
-# such target.
+# input that can still tell something; `dictionary`, a file of words that inputs are made with, or none; and `packages`, what
+# pkg-config has to know. False: there is no such target.
 fuzz_target() {
     local tests=$2/tests fuzz=$2/tests/fuzz
     sources=("$fuzz/fuzz_$1.c" "$2"/lib/*.c)
     libraries=()
+    packages=()
     longest=4096
     dictionary=$fuzz/packets.dict
     case $1 in
@@ -30,9 +31,22 @@ fuzz_target() {
         sources+=("$tests/frames.c" "$tests/model_state.c")
         dictionary=$fuzz/state.dict
         ;;
+    words)
+        sources+=("$2"/vhost/{question,settings}.c)
+        longest=1024
+        dictionary=$fuzz/words.dict
+        ;;
+    rings)
+        # Of DPDK its headers alone.
+        packages=(libdpdk)
+        # shellcheck disable=SC2207 # flags, a word each
+        sources+=("$2/vhost/positions.c" "$tests/frames.c" $(pkg-config --cflags libdpdk 2>/dev/null || true))
+        dictionary=
+        ;;
     replay)
         # The program whole, but for zlib: packed input is the fuzzer's to make nothing of.
         sources+=("$2"/examples/replay_*.c -DHAVE_PCAP -DHAVE_JANSSON)
+        packages=(libpcap jansson)
         libraries=(-lpcap -ljansson)
         dictionary=
         ;;
