@@ -81,7 +81,7 @@ static void note(struct port *port, uint32_t qid, struct rte_mbuf **packets, uin
     struct flowq_pkt views[BURST];
 
     count(&port->counts[qid].from_vm, n);
-    if (port->steer != STEER_AUTO)
+    if (atomic_load_explicit(&port->steer, memory_order_relaxed) != STEER_AUTO)
         return; /* nobody will ask */
     for (uint16_t i = 0; i < n; i++)
         views[i] = view(packets[i]);
