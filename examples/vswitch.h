@@ -75,9 +75,10 @@ struct port_ops {
 
 struct port {
     const struct port_ops *ops;
-    char name[128];         /* TAP device or socket */
-    _Atomic uint32_t steer; /* enum steer, or STEER_CRC; a worker reads it once a burst, as it may change (port_steer()) */
-    uint32_t n_queues;      /* queues to poll */
+    char name[128];            /* TAP device or socket */
+    _Atomic uint32_t steer;    /* enum steer, or STEER_CRC; a worker reads it once a burst, as it may change (port_steer()) */
+    uint32_t n_queues;         /* as many as there can be */
+    _Atomic uint32_t n_polled; /* transmit queues that there are, so far as we were told: the others are not worth a call */
     uint32_t index;
     struct flowq_vm *vm;
     struct flowq_vm_config config; /* its settings */
