@@ -46,9 +46,10 @@ class Contestant:
         self.play(1000)
         process.send_signal(signal.SIGSTOP)
 
-    def play(self, flows, seconds=TURN):
+    def play(self, flows, seconds=TURN, anew=False):
+        """anew: the switch has forgotten the flows; until each has been there and back nothing is measured."""
         before = cpu_ns(self.process.pid)
-        self.guests.stdin.write(f'{flows} {seconds}\n')
+        self.guests.stdin.write(f'{flows} {seconds}{" anew" if anew else ""}\n')
         self.guests.stdin.flush()
         line = self.guests.stdout.readline()
         if not line:
@@ -86,6 +87,10 @@ def median(turns, what):
     return statistics.median(getattr(turn, what) for turn in turns)
 
 
+def ratios(turns, others, what):
+    """What the first had for each of the others', in the turns beside each other."""
+    return [getattr(a, what) / max(getattr(b, what), 1e-9) for a, b in zip(turns, others)]
+
+
 def ratio(turns, others, what):
-    """Median of what the first had for each of the others', in the turns beside each other."""
-    return statistics.median(getattr(a, what) / max(getattr(b, what), 1e-9) for a, b in zip(turns, others))
+    return statistics.median(ratios(turns, others, what))

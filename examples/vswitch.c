@@ -8,7 +8,8 @@
  *         -chardev socket,id=c,path=/tmp/a,reconnect=1 -netdev vhost-user,id=n,chardev=c,queues=4 \
  *         -device virtio-net-pci,netdev=n,mq=on,vectors=10
  *
- * kill -USR1 prints statistics, --help tells the rest. It is built where DPDK is (Debian: libdpdk-dev).
+ * kill -USR1 prints statistics, --commands takes orders meanwhile, --help tells the rest. It is built where DPDK is (Debian:
+ * libdpdk-dev).
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -19,12 +20,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
+#include <poll.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 enum { MBUFS = 16384, MBUF_CACHE = 256 };
@@ -56,6 +60,7 @@ static const char help_text[] =
     "                       written when it ends\n"
     "  --save-every N       and every N seconds, in case it is killed; 1 to 86400\n"
     "  --workers N          threads that forward, 1 to 16; default 1\n"
+    "  --commands           reads commands from standard input, see below\n"
     "  --json               statistics as JSON, one object on a line\n"
     "  --every MS           statistics every so many milliseconds; --json --every 1000 is what flowq-top reads\n"
     "  --verbose            lets DPDK say what it does\n"
@@ -63,11 +68,18 @@ static const char help_text[] =
     "\n"
     "It runs until SIGINT or SIGTERM; then, and at every SIGUSR1, it prints statistics to standard output. A TAP needs\n"
     "/dev/net/tun and CAP_NET_ADMIN, with @NETNS also CAP_SYS_ADMIN.\n"
+    "\n"
+    "Commands are lines, done in order; what is wrong with one is told on standard error. The switch outlives its input.\n"
+    "  steer PORT WAY       from now on PORT, as reports name it, is steered that way: auto, hash, queue0, or hash,crc. Unless "
+    "it\n"
+    "                       is auto, its flows are forgotten\n"
+    "  report               prints statistics\n"
+    "\n"
     "Exit status: 0; 1 an error; 2 wrong usage.\n";
 
 /* ---- Ports ---- */
 
-static void parse_setting(char *setting, struct port_settings *settings, bool *client)
+static void parse_setting(char *setting, struct port_settings *settings, bool *crc, bool *client)
 {
     if (strncmp(setting, "steer=", 6) == 0)
         settings->steer = parse_steer(setting + 6);
@@ -84,7 +96,7 @@ static void parse_setting(char *setting, struct port_settings *settings, bool *c
     else if (strncmp(setting, "ordered-max-us=", 15) == 0)
         settings->ordered_max_us = number("ordered-max-us", setting + 15, 100, 1000000);
     else if (strcmp(setting, "crc") == 0)
-        settings->crc = true;
+        *crc = true;
     else if (strcmp(setting, "client") == 0)
         *client = true;
     else
@@ -94,11 +106,13 @@ static void parse_setting(char *setting, struct port_settings *settings, bool *c
 static int add_port(char *text)
 {
     struct port_settings settings = {.steer = STEER_AUTO, .queues = 4};
-    bool client = false;
+    bool crc = false, client = false;
     char *rest = text, *name = strsep(&rest, ","), *setting;
 
     while ((setting = strsep(&rest, ",")) != NULL)
-        parse_setting(setting, &settings, &client);
+        parse_setting(setting, &settings, &crc, &client);
+    if (crc && settings.steer == STEER_HASH)
+        settings.steer = STEER_CRC;
     if (settings.ordered && settings.rebind_min_us > 0)
         bad_usage("ordered and rebind-min-us do not go together", name);
     if (strncmp(name, "vhost:", 6) == 0 && name[6] != '\0')
@@ -158,7 +172,7 @@ static void stop_dpdk(void)
 
 struct options {
     uint32_t workers;
-    bool json, verbose;
+    bool json, verbose, commands;
     uint32_t every_ms;   /* between reports; 0: only when asked to */
     const char *folder;  /* of state; NULL: none is kept */
     uint32_t save_every; /* seconds; 0: only at the end */
@@ -175,21 +189,35 @@ static int64_t now_ms(void)
 
 static int64_t after(uint64_t ms) { return ms > 0 ? now_ms() + (int64_t)ms : NEVER; }
 
-/* The next signal; negative: it is `when`, or nearly. */
-static int next_signal(const sigset_t *signals, int64_t when)
+/* Until there is a signal or a command, or it is `when`. */
+static void wait_for(struct pollfd awaited[2], int64_t when)
 {
     int64_t ms = when - now_ms();
-    const struct timespec left = {.tv_sec = ms > 0 ? ms / 1000 : 0, .tv_nsec = ms > 0 ? ms % 1000 * 1000000 : 0};
-    return when == NEVER ? sigwaitinfo(signals, NULL) : sigtimedwait(signals, NULL, &left);
+    if (poll(awaited, 2, when == NEVER ? -1 : ms < 0 ? 0 : ms < INT_MAX ? (int)ms : INT_MAX) < 0)
+        awaited[1].revents = 0; /* left as they were */
 }
 
-static void run(const sigset_t *signals, const struct options *o)
+/* 0: there was none. */
+static int take_signal(int fd)
+{
+    struct signalfd_siginfo signal;
+    return read(fd, &signal, sizeof(signal)) == sizeof(signal) ? (int)signal.ssi_signo : 0;
+}
+
+static void run(int signals, const struct options *o)
 {
     void (*report)(FILE *) = o->json ? report_json : report_text;
     const uint64_t save_ms = o->folder != NULL ? o->save_every * UINT64_C(1000) : 0;
     int64_t report_at = after(o->every_ms), save_at = after(save_ms);
+    struct pollfd awaited[2] = {{.fd = signals, .events = POLLIN}, {.fd = o->commands ? STDIN_FILENO : -1, .events = POLLIN}};
 
-    for (int signal; (signal = next_signal(signals, report_at < save_at ? report_at : save_at)) == SIGUSR1 || signal < 0;) {
+    for (;;) {
+        wait_for(awaited, report_at < save_at ? report_at : save_at);
+        int signal = take_signal(signals);
+        if (signal != 0 && signal != SIGUSR1)
+            break;
+        if (awaited[1].revents != 0 && !commands_read(report))
+            awaited[1].fd = -1;
         if (signal == SIGUSR1 || now_ms() >= report_at)
             report(stdout);
         if (now_ms() >= report_at)
@@ -207,9 +235,11 @@ static void run(const sigset_t *signals, const struct options *o)
 
 static int run_ports(char **ports, int n, const struct options *o)
 {
-    sigset_t signals = block_signals(); /* DPDK starts threads, too */
-    int result = 0;
+    sigset_t blocked = block_signals(); /* DPDK starts threads, too */
+    int result = 0, signals = signalfd(-1, &blocked, SFD_NONBLOCK | SFD_CLOEXEC);
 
+    if (signals < 0)
+        return complain("signals", "signalfd", strerror(errno)), EXIT_FAILURE;
     if (start_dpdk(o->verbose) != 0)
         return EXIT_FAILURE;
     for (int i = 0; i < n && result == 0; i++)
@@ -221,18 +251,20 @@ static int run_ports(char **ports, int n, const struct options *o)
     if (result == 0)
         result = workers_start(o->workers);
     if (result == 0)
-        run(&signals, o);
+        run(signals, o);
     ports_close();
     stop_dpdk();
+    close(signals);
     return result == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-enum { OPT_STATE = 256, OPT_SAVE_EVERY, OPT_WORKERS, OPT_JSON, OPT_EVERY, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
+enum { OPT_STATE = 256, OPT_SAVE_EVERY, OPT_WORKERS, OPT_COMMANDS, OPT_JSON, OPT_EVERY, OPT_VERBOSE, OPT_HELP, OPT_VERSION };
 
 static const struct option long_options[] = {
     {"state", required_argument, NULL, OPT_STATE},
     {"save-every", required_argument, NULL, OPT_SAVE_EVERY},
     {"workers", required_argument, NULL, OPT_WORKERS},
+    {"commands", no_argument, NULL, OPT_COMMANDS},
     {"json", no_argument, NULL, OPT_JSON},
     {"every", required_argument, NULL, OPT_EVERY},
     {"verbose", no_argument, NULL, OPT_VERBOSE},
@@ -257,6 +289,9 @@ int main(int argc, char **argv)
             break;
         case OPT_WORKERS:
             o.workers = number("--workers", optarg, 1, MAX_WORKERS);
+            break;
+        case OPT_COMMANDS:
+            o.commands = true;
             break;
         case OPT_JSON:
             o.json = true;

@@ -8,14 +8,16 @@
  *   vswitch_vhost.c    ports behind which a guest is, and what its messages mean for flowq
  *   vswitch_tap.c      ports that are TAP devices
  *   vswitch_offload.c  checksum and segmentation offloads, between DPDK's form and virtio's
+ *   vswitch_command.c  what whoever runs it says while it runs
  *   vswitch_state.c    ports that keep their flows over a restart
  *   vswitch_report.c   statistics as text and as JSON
  *   ../vhost/positions how far rings are filled and taken, for flows that move in order
  *   ../vhost/watch     whether packets overtake others of their flow
  *
  * Threads. Workers, each with its share of the transmit queues; librte_vhost's thread, which calls us when a guest comes, goes,
- * or switches queues; the main thread, which waits for signals. A worker's turn is one section of flowq. That serves twice: calls
- * are cheaper inside, and flowq_synchronize() tells the vhost thread when no worker uses a device any more.
+ * or switches queues; the main thread, which waits for signals and commands. A worker's turn is one section of flowq. That serves
+ * twice: calls are cheaper inside, and flowq_synchronize() tells the vhost thread when no worker uses a device any more, and the
+ * main thread when none notes any more what shall be forgotten.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -57,6 +59,9 @@ struct queue_counts {
     _Atomic uint64_t broken; /* written to a queue that was off before and after: must stay 0 */
 };
 
+/* How the receive queue of a port is chosen: as steer.h has it, or by a plain hash, to compare with. */
+enum { STEER_CRC = N_STEER, N_WAYS };
+
 struct port;
 
 /* What a port can do. receive() gives mbufs away, send() copies what it takes: the caller frees. Both run inside a section. */
@@ -70,12 +75,13 @@ struct port_ops {
 
 struct port {
     const struct port_ops *ops;
-    char name[128]; /* TAP device or socket */
-    enum steer steer;
-    bool crc;          /* hash without flowq */
-    uint32_t n_queues; /* queues to poll */
+    char name[128];            /* TAP device or socket */
+    _Atomic uint32_t steer;    /* enum steer, or STEER_CRC; a worker reads it once a burst, as it may change (port_steer()) */
+    uint32_t n_queues;         /* as many as there can be */
+    _Atomic uint32_t n_polled; /* transmit queues that there are, so far as we were told: the others are not worth a call */
     uint32_t index;
     struct flowq_vm *vm;
+    struct flowq_vm_config config; /* its settings */
     struct queue_counts counts[MAX_QUEUES];
     _Atomic uint64_t no_queue;      /* dropped: no receive queue in use (FLOWQ_DROP) */
     _Atomic bool rx_on[MAX_QUEUES]; /* as the guest says; a TAP's are always on */
@@ -95,8 +101,7 @@ struct port {
 };
 
 struct port_settings {
-    enum steer steer;
-    bool crc;
+    uint32_t steer;
     uint32_t queues;
     uint32_t max_flows;     /* 0: flowq's default */
     uint32_t rebind_min_us; /* 0: off */
@@ -132,6 +137,11 @@ struct port *port_new(const char *name, const struct port_settings *settings);
 void port_discard(void);
 /* Closes all, after the workers ended. */
 void ports_close(void);
+const char *way_name(uint32_t steer);
+/* N_WAYS if there is none of that name. */
+uint32_t way_named(const char *name);
+/* Another way, while guests are served. Unless it is auto, what was learned is forgotten. */
+int port_steer(struct port *port, uint32_t steer);
 /* The queue of each packet. FLOWQ_DROP: none. */
 void port_choose(struct port *port, const struct flowq_pkt *views, size_t n, uint16_t *qids);
 
@@ -150,6 +160,11 @@ void offload_to_header(const struct rte_mbuf *packet, struct virtio_net_hdr *hea
 
 int workers_start(uint32_t n);
 void workers_stop(void);
+
+/* ---- Commands ---- */
+
+/* What has come on standard input is done; `report` prints statistics. False: there will be no more. */
+bool commands_read(void (*report)(FILE *));
 
 /* ---- State ---- */
 

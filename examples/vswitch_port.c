@@ -31,18 +31,18 @@ static void log_line(void *ctx, int32_t level, const char *message)
 /* Without learning, what is left of flowq is a keyed hash over the queues in use. */
 static int make_vm(struct port *port, const struct port_settings *settings)
 {
-    struct flowq_vm_config config = {.size = sizeof(config),
-                                     .max_queue_pairs = MAX_QUEUES,
-                                     .max_flows = settings->max_flows,
-                                     .no_learn = settings->steer != STEER_AUTO,
-                                     .rebind_min_tcp_us = settings->rebind_min_us,
-                                     .rebind_min_other_us = settings->rebind_min_us,
-                                     .ordered = settings->ordered ? FLOWQ_ON : FLOWQ_OFF,
-                                     .ordered_max_us = settings->ordered ? settings->ordered_max_us : 0,
-                                     .log = log_line,
-                                     .name = port->name};
+    port->config = (struct flowq_vm_config){.size = sizeof(port->config),
+                                            .max_queue_pairs = MAX_QUEUES,
+                                            .max_flows = settings->max_flows,
+                                            .no_learn = settings->steer == STEER_AUTO ? FLOWQ_OFF : FLOWQ_ON,
+                                            .rebind_min_tcp_us = settings->rebind_min_us,
+                                            .rebind_min_other_us = settings->rebind_min_us,
+                                            .ordered = settings->ordered ? FLOWQ_ON : FLOWQ_OFF,
+                                            .ordered_max_us = settings->ordered ? settings->ordered_max_us : 0,
+                                            .log = log_line,
+                                            .name = port->name};
 
-    return flowq_vm_create(&config, &port->vm);
+    return flowq_vm_create(&port->config, &port->vm);
 }
 
 struct port *port_new(const char *name, const struct port_settings *settings)
@@ -59,8 +59,7 @@ struct port *port_new(const char *name, const struct port_settings *settings)
     }
     memcpy(port->name, name, strlen(name) + 1);
     port->index = the_switch.n_ports;
-    port->steer = settings->steer;
-    port->crc = settings->crc;
+    atomic_init(&port->steer, settings->steer);
     port->ordered = settings->ordered;
     port->vid = NO_DEVICE;
     int error = settings->watch && !watch_make(&port->watch) ? -ENOMEM : make_vm(port, settings);
@@ -88,6 +87,56 @@ void ports_close(void)
         the_switch.ports[i].ops->close(&the_switch.ports[i]);
     while (the_switch.n_ports > 0)
         port_discard();
+}
+
+/* ---- Another way to choose queues ------------------------------------------------------------------------------------------ */
+
+const char *way_name(uint32_t steer) { return steer == STEER_CRC ? "hash,crc" : steer_name((enum steer)steer); }
+
+uint32_t way_named(const char *name)
+{
+    uint32_t steer = 0;
+
+    while (steer < N_WAYS && strcmp(name, way_name(steer)) != 0)
+        steer++;
+    return steer;
+}
+
+/* Notes that began before learning was switched off end first, as they would bind flows behind the reset. Then memory is given
+   back: two parts of a table become one at a time, when no worker looks at them any more. */
+static int forget(struct port *port)
+{
+    enum { PATIENCE = 8 }; /* steps that give nothing back until there is taken to be no more */
+    struct flowq_stats stats = {.size = sizeof(stats)};
+    int error = flowq_synchronize();
+
+    if (error == 0)
+        error = flowq_vm_reset(port->vm, FLOWQ_RESET_FLOWS);
+    uint64_t shrunk = 0;
+    for (uint32_t idle = 0; error == 0 && idle < PATIENCE; idle = stats.shrunk == shrunk ? idle + 1 : 0) {
+        shrunk = stats.shrunk;
+        flowq_vm_maintain(port->vm);
+        error = flowq_synchronize();
+        if (error == 0)
+            error = flowq_vm_stats(port->vm, &stats);
+    }
+    return error;
+}
+
+/* The vm learns before a worker asks it, and no worker asks any more when it forgets. */
+int port_steer(struct port *port, uint32_t steer)
+{
+    struct flowq_vm_config config = port->config;
+
+    config.no_learn = steer == STEER_AUTO ? FLOWQ_OFF : FLOWQ_ON;
+    int error = flowq_vm_configure(port->vm, &config);
+    if (error == 0) {
+        port->config = config;
+        atomic_store(&port->steer, steer);
+    }
+    if (error == 0 && steer != STEER_AUTO)
+        error = forget(port);
+    return error == 0 ? 0 : complain("port", port->name, strerror(-error));
 }
 
 /* ---- The choice of queues -------------------------------------------------------------------------------------------------- */
@@ -131,9 +180,11 @@ static void choose_by_crc(const struct port *port, const struct flowq_pkt *views
 
 void port_choose(struct port *port, const struct flowq_pkt *views, size_t n, uint16_t *qids)
 {
-    if (port->steer == STEER_QUEUE0)
+    uint32_t steer = atomic_load_explicit(&port->steer, memory_order_relaxed);
+
+    if (steer == STEER_QUEUE0)
         memset(qids, 0, n * sizeof(*qids));
-    else if (port->steer == STEER_HASH && port->crc)
+    else if (steer == STEER_CRC)
         choose_by_crc(port, views, n, qids);
     else {
         if (port->ordered && port->ops->look != NULL)

@@ -28,8 +28,8 @@ static void text_of_port(FILE *out, struct port *port)
 {
     struct flowq_stats stats = stats_of(port);
 
-    fprintf(out, "%s: steer %s, %u queues in use, %u transmitted on lately, %llu flows\n", port->name, steer_name(port->steer),
-            stats.queues_in_use, stats.queues_noted, (ull)stats.live);
+    fprintf(out, "%s: steer %s, %u queues in use, %u transmitted on lately, %llu flows\n", port->name,
+            way_name(atomic_load(&port->steer)), stats.queues_in_use, stats.queues_noted, (ull)stats.live);
     fprintf(out, "  notes:    ");
     for (uint32_t i = 0; i < FLOWQ_NOTE_SLOTS; i++)
         if (stats.note[i] > 0)
@@ -114,7 +114,7 @@ static void json_port(FILE *out, struct port *port)
 
     fprintf(out, "%s{\"name\":", port->index == 0 ? "" : ",");
     json_string(out, port->name);
-    fprintf(out, ",\"steer\":\"%s\",\"connections\":%u,\"no_queue\":%llu", steer_name(port->steer),
+    fprintf(out, ",\"steer\":\"%s\",\"connections\":%u,\"no_queue\":%llu", way_name(atomic_load(&port->steer)),
             atomic_load(&port->connections), value(&port->no_queue));
     if (port->watch.flows != NULL)
         fprintf(out, ",\"moves\":%llu,\"overtakes\":%llu", value(&port->watch.moves), value(&port->watch.overtakes));

@@ -112,6 +112,7 @@ int tap_port_add(const char *name, const char *netns, const struct port_settings
     }
     port->ops = &ops;
     port->n_queues = settings->queues;
+    atomic_store(&port->n_polled, settings->queues);
     flowq_vm_set_queue_pairs(port->vm, port->n_queues);
     for (uint32_t q = 0; q < port->n_queues; q++) {
         atomic_store(&port->rx_on[q], true);

@@ -81,7 +81,7 @@ static void note(struct port *port, uint32_t qid, struct rte_mbuf **packets, uin
     struct flowq_pkt views[BURST];
 
     count(&port->counts[qid].from_vm, n);
-    if (port->steer != STEER_AUTO)
+    if (atomic_load_explicit(&port->steer, memory_order_relaxed) != STEER_AUTO)
         return; /* nobody will ask */
     for (uint16_t i = 0; i < n; i++)
         views[i] = view(packets[i]);
@@ -147,10 +147,13 @@ static bool turn(uint32_t worker)
     bool busy = false;
 
     flowq_enter(); /* cannot fail: the thread is registered */
-    for (uint32_t p = 0; p < the_switch.n_ports; p++)
-        for (uint32_t q = 0; q < the_switch.ports[p].n_queues; q++)
+    for (uint32_t p = 0; p < the_switch.n_ports; p++) {
+        struct port *port = &the_switch.ports[p];
+        uint32_t n = atomic_load_explicit(&port->n_polled, memory_order_relaxed);
+        for (uint32_t q = 0; q < n; q++)
             if ((p + q) % the_switch.n_workers == worker)
-                busy |= serve(&the_switch.ports[p], q);
+                busy |= serve(port, q);
+    }
     flowq_leave();
     return busy;
 }

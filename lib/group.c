@@ -2,9 +2,10 @@
  * group: the packets of a burst, queue by queue; or vm by vm, and queue by queue in each.
  *
  * A stable sort of packet indices by queue, or by vm and queue. Which queues come in which order is up to guests, so no order may
- * cost more than a constant times n: in bursts of up to SMALL packets each is compared with all, by vectors and without a branch
- * that an order could mislead (insertion took twice as long); longer bursts are sorted by radix. Nothing is allocated; the radix
- * sort needs no second array either, because `order` itself holds the links of its lists:
+ * cost more than a constant times n. In bursts of up to SMALL packets for one vm, whose queues are among its first BINS, the
+ * packets of each queue are counted; in others of that size each is compared with all, by vectors and without a branch that an
+ * order could mislead (insertion took twice as long); longer bursts are sorted by radix. Nothing is allocated; the radix sort
+ * needs no second array either, because `order` itself holds the links of its lists:
  *
  *     order[i]   first the packet behind i in its list, then i's place among all, at last the packet at place i
  *
@@ -26,6 +27,7 @@ _Static_assert(sizeof(struct flowq_run) == 8, "part of the ABI");
 
 #define GROUP_MAX_PACKETS 65535 /* so that indices and counts fit 16 bits */
 #define GROUP_SMALL       64    /* packets; far above it the radix sort is faster */
+#define GROUP_BINS        64    /* a bit of a word for each queue, and FLOWQ_DROP */
 #define GROUP_RADIX       256
 #define GROUP_QID_DIGITS  2
 #define GROUP_DIGITS      (GROUP_QID_DIGITS + sizeof(uintptr_t))
@@ -46,7 +48,53 @@ static bool group_is_ascending(const uint16_t *qids, size_t n)
     return !descents;
 }
 
-/* ---- Small bursts ---------------------------------------------------------------------------------------------------------- */
+/* ---- Small bursts for few queues ------------------------------------------------------------------------------------------- */
+
+/* How many packets there are for each bin, which is behind its queue's number: FLOWQ_DROP's is 0. */
+struct group_bins {
+    uint8_t count[GROUP_BINS];
+    uint64_t used;
+};
+
+_Static_assert(GROUP_SMALL <= UINT8_MAX && (uint16_t)(FLOWQ_DROP + 1) == 0, "a count fits, and the bin of FLOWQ_DROP is 0");
+
+/* False: there are queues that have no bin. */
+static bool group_count(struct group_bins *bins, const uint16_t *qids, size_t n)
+{
+    uint64_t used = 0; /* not in memory, where counts might alias it */
+    unsigned all = 0;
+    *bins = (struct group_bins){.used = 0};
+    for (size_t i = 0; i < n; i++) {
+        unsigned bin = (uint16_t)(qids[i] + 1u);
+        all |= bin;
+        used |= UINT64_C(1) << bin % GROUP_BINS;
+        bins->count[bin % GROUP_BINS]++;
+    }
+    bins->used = used;
+    return all < GROUP_BINS;
+}
+
+/* The runs, and each packet's place: behind those of lower bins, but for the first bin, which comes last. */
+static size_t group_by_bins(struct group_bins *bins, const uint16_t *qids, size_t n, uint16_t *order, struct flowq_run *runs,
+                            size_t max_runs)
+{
+    size_t n_runs = 0;
+    uint8_t first = 0;
+    for (uint64_t left = bins->used >> 1 | bins->used << (GROUP_BINS - 1); left; left &= left - 1) {
+        unsigned bin = ((unsigned)__builtin_ctzll(left) + 1) % GROUP_BINS;
+        uint8_t count = bins->count[bin];
+        if (n_runs < max_runs)
+            runs[n_runs] = (struct flowq_run){.qid = (uint16_t)(bin - 1), .first = first, .count = count};
+        n_runs++;
+        bins->count[bin] = first; /* from here on the next packet's place */
+        first = (uint8_t)(first + count);
+    }
+    for (size_t i = 0; i < n; i++)
+        order[bins->count[(qids[i] + 1u) % GROUP_BINS]++] = (uint16_t)i;
+    return n_runs;
+}
+
+/* ---- Other small bursts ---------------------------------------------------------------------------------------------------- */
 
 /* The vms met so far, in the order of their first packets. */
 struct group_ranks {
@@ -234,10 +282,13 @@ GROUP_INLINE size_t group_find_runs(const struct group_burst *b, const uint16_t 
 
 GROUP_INLINE size_t group_burst(const struct group_burst *b, uint16_t *order, struct flowq_run *runs, size_t max_runs)
 {
+    struct group_bins bins;
     if (!b->vms && group_is_ascending(b->qids, b->n)) {
         for (size_t i = 0; i < b->n; i++)
             order[i] = (uint16_t)i;
     } else if (b->n <= GROUP_SMALL) {
+        if (!b->vms && group_count(&bins, b->qids, b->n))
+            return group_by_bins(&bins, b->qids, b->n, order, runs, max_runs);
         group_sort_small(b, order);
     } else {
         group_sort_radix(b, order);

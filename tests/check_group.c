@@ -102,6 +102,8 @@ static void compare(bool by_vm, size_t n)
     ck_assert(memcmp(runs, wanted_runs, less * sizeof(runs[0])) == 0);
 }
 
+#define QID_MAKES 7
+
 /* Queue numbers of different make. */
 static uint16_t any_qid(struct rng *rng, unsigned make)
 {
@@ -114,6 +116,10 @@ static uint16_t any_qid(struct rng *rng, unsigned make)
         return rng_percent(rng, 20) ? FLOWQ_DROP : (uint16_t)rng_below(rng, 64);
     case 3:
         return (uint16_t)(rng_below(rng, 4) << 8 | rng_below(rng, 4)); /* both digits */
+    case 4:
+        return rng_percent(rng, 20) ? FLOWQ_DROP : (uint16_t)rng_below(rng, 63); /* all that are counted, in small bursts */
+    case 5:
+        return rng_percent(rng, 20) ? FLOWQ_DROP : (uint16_t)rng_range(rng, 60, 63); /* the last of them, and the next */
     default:
         return (uint16_t)rng_below(rng, 300);
     }
@@ -137,7 +143,7 @@ static struct flowq_vm *any_vm(struct rng *rng, unsigned make, uint32_t n_vms)
 
 static void any_burst(struct rng *rng, size_t n)
 {
-    unsigned make = rng_below(rng, 5), vm_make = rng_below(rng, VM_MAKES);
+    unsigned make = rng_below(rng, QID_MAKES), vm_make = rng_below(rng, VM_MAKES);
     uint32_t n_vms = rng_below(rng, 3) == 0 ? 200 : rng_range(rng, 1, 5);
     unsigned stays = rng_percent(rng, 50) ? 80 : 0; /* trains of packets for one vm */
     for (size_t k = 0; k < n; k++) {

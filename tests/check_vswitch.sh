@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # The example vswitch keeps flows over a restart (--state): when they are loaded and saved, in which files, and which files are left
-# alone. Nobody connects: the flows are those of a stream that is kept. Run from the build directory.
+# alone. And it takes commands while it runs (--commands). Nobody connects: the flows are those of a stream that is kept. Run from
+# the build directory.
 set -eu
 src=${FLOWQ_SRCDIR:?}
 if [ ! -x examples/vswitch ]; then
@@ -25,11 +26,13 @@ file() {
 }
 a=$work/a b=$work/b
 file_a=$(file "$a") file_b=$(file "$b")
+input=/dev/null more=
 
 # start ARGUMENT...: it runs, and its sockets are open.
 start() {
     rm -f "$a" "$b"
-    examples/vswitch "$@" "vhost:$a" "vhost:$b" >"$work/out" 2>"$work/err" &
+    : >"$work/err"
+    examples/vswitch "$@" "vhost:$a" "vhost:$b$more" <"$input" >"$work/out" 2>>"$work/err" 3>&- &
     pid=$!
     tries=0
     while [ ! -S "$b" ]; do
@@ -184,4 +187,105 @@ stop TERM
 expect "a folder that goes meanwhile is told for each file" "a: 0 flows as before" "b: 0 flows as before" \
     "state ${file_a#"$work/"}: No such file or directory" "state ${file_b#"$work/"}: No such file or directory"
 holds "and it ends all the same" [ $status = 0 ]
+
+# ---- Commands ----
+mkdir "$work/state"
+mkfifo "$work/commands"
+cp "$work/good" "$file_a"
+exec 3<>"$work/commands"
+input=$work/commands more=,steer=hash,crc reports=0
+start --state "$work/state" --commands
+
+# await: what is expected to be printed is, all reports in whole.
+await() {
+    reports=$((reports + 1))
+    tries=0
+    while [ "$(grep -c "^$b: steer" "$work/out")" -lt $reports ] && [ $tries -lt 600 ]; do
+        sleep 0.05
+        tries=$((tries + 1))
+    done
+}
+
+# steered WHAT "PORT WAY FLOWS"...: the last report says this of A and B.
+steered() {
+    what=$1
+    shift
+    printf '%s\n' "$@" >"$work/want"
+    sed -n "s|^$work/\\(.\\): steer \\([^ ]*\\), .*, \\([0-9]*\\) flows\$|\\1 \\2 \\3|p" "$work/out" | tail -n 2 >"$work/got"
+    holds "$what: $(tr '\n' ';' <"$work/got")" cmp -s "$work/want" "$work/got"
+}
+
+# told WHAT "WORDS"...: since it was asked the last time, it has complained of this alone.
+told() {
+    expect "$@"
+    : >"$work/err"
+}
+
+# ask LINE...: commands, and a report.
+ask() {
+    printf '%s\n' "$@" report >&3
+    await
+}
+
+ask
+steered "a report shows how ports are steered" "a auto 9" "b hash,crc 0"
+told "and what was loaded" "a: 9 flows as before"
+for way in hash queue0 hash,crc; do
+    ask "steer $b auto" "steer $b $way"
+    steered "steered by $way from now on" "a auto 9" "b $way 0"
+done
+ask "steer $a auto"
+steered "who is steered by auto goes on with its flows" "a auto 9" "b hash,crc 0"
+ask "steer $a queue0"
+steered "any other way forgets them" "a queue0 0" "b hash,crc 0"
+ask "steer $b auto" "" "steer $a hash" "steer $a auto"
+steered "commands are done in order, and an empty line is none" "a auto 0" "b auto 0"
+told "nothing of this is worth a word" ""
+
+ask "steer" "steer $a" "steer $a " "steer $a other" "steer nobody auto" "steer  auto" "steering $a auto" "help" "report $a"
+steered "wrong commands change nothing" "a auto 0" "b auto 0"
+told "each is told" "command steer: it takes a port and a way" "command steer: it takes a port and a way" \
+    "command steer: : it is auto, hash, hash,crc or queue0" "command steer: other: it is auto, hash, hash,crc or queue0" \
+    "command steer: nobody: there is no such port" "command steer: : there is no such port" \
+    "command steering a auto: there is none of this name" "command help: there is none of this name" \
+    "command report a: there is none of this name"
+ask "$(printf 'steer %600s' "$a hash")"
+told "a line that is too long is told, once" "a command: the line is too long"
+steered "and not done" "a auto 0" "b auto 0"
+printf 'steer %s ha' "$a" >&3
+sleep 0.2
+printf 'sh\nrep' >&3
+sleep 0.2
+printf 'ort\n' >&3
+await
+steered "lines may come in pieces" "a hash 0" "b auto 0"
+printf 'steer %s auto\nreport' "$a" >&3
+exec 3>&-
+await
+steered "the last line may lack its end" "a auto 0" "b auto 0"
+kill -USR1 $pid
+await
+holds "it outlives its input" kill -0 $pid
+printf 'steer %s hash\n' "$a" 3>&- >"$work/late"
+stop TERM
+holds "and ends with 0" [ $status = 0 ]
+told "and without a word" ""
+
+input=$work/late
+start --state "$work/state"
+kill -USR1 $pid
+reports=0
+await
+steered "without --commands it reads nothing" "a auto 0" "b hash,crc 0"
+stop TERM
+start --json --state "$work/state" --commands
+kill -USR1 $pid
+tries=0
+while ! grep -q '"steer":"hash",' "$work/out" && [ $tries -lt 600 ]; do
+    kill -USR1 $pid
+    sleep 0.05
+    tries=$((tries + 1))
+done
+holds "the way's name is the same in JSON" grep -q '"steer":"hash",.*"steer":"hash,crc",' "$work/out"
+stop TERM
 exit $failed

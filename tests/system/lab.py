@@ -154,7 +154,7 @@ class Switch:
             return [os.stat(path).st_mtime_ns if os.path.exists(path) else 0 for path in sockets]
         before = stamps()  # of a switch that was killed
         with open(self.lab.path('vswitch.err'), 'wb') as err:  # a sanitizer may write more than a pipe holds
-            self.process = self.lab.start(*self.command, stdout=subprocess.PIPE, stderr=err, text=True)
+            self.process = self.lab.start(*self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=err, text=True)
 
         def ready():
             if self.process.poll() is not None:
@@ -169,6 +169,19 @@ class Switch:
     def stats(self):
         """The ports, by name, each with its queues."""
         self.process.send_signal(signal.SIGUSR1)
+        return self.report()
+
+    def steer(self, way):
+        """All ports another way, by --commands; what is told when that is done."""
+        names = [port.split(',')[0].split(':', 1)[1] for port in self.ports]
+        self.process.stdin.write(''.join(f'steer {name} {way}\n' for name in names) + 'report\n')
+        self.process.stdin.flush()
+        ports = self.report()
+        if any(port['steer'] != way for port in ports.values()):
+            raise Failure(f'the switch does not steer by {way}: {self.complaint()}')
+        return ports
+
+    def report(self):
         line = self.process.stdout.readline()
         if not line:
             raise Failure(f'vswitch ended: {self.complaint()}')

@@ -221,6 +221,56 @@ def part_g_collapse(lab):
         raise Failure('without learning the answers did not spread')
 
 
+# ---- Another way, while packets run ----
+
+def traffic(guests, *words):
+    """A turn of theirs (traffic.c)."""
+    guests.stdin.write(' '.join(map(str, words)) + '\n')
+    guests.stdin.flush()
+
+
+def seen_by(guests):
+    """What they saw in it."""
+    line = guests.stdout.readline()
+    if not line:
+        raise Failure('the guests ended')
+    return {name: int(value) for name, value in re.findall(r'([a-z0-9]+) (\d+)', line)}
+
+
+def part_ways(lab):
+    """vswitch is told to steer another way: packets go so from then on, and none is lost, whenever that is"""
+    paths, ways = [lab.path('a'), lab.path('b')], ('auto', 'queue0', 'hash', 'hash,crc')
+    switch = Switch(lab, *(f'vhost:{path},client' for path in paths), options=('--commands',))
+    guests = lab.start(f'{lab.build}/tests/system/traffic', *paths, '-', stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    for way in (*ways, 'auto'):
+        switch.steer(way)
+        for _ in range(5):  # a busy machine may leave the switch without a processor for a whole turn
+            traffic(guests, 1000, 0.2, 'anew')
+            seen = seen_by(guests)
+            if seen['measured'] > 0:
+                break
+        queues = [[share([seen[f'{guest}{queue}'] for queue in range(4)], queue) for queue in range(4)] for guest in 'ab']
+        right = seen['right'] / max(seen['measured'], 1)
+        print(f'    {way}: {100 * right:.1f} % on the right queue; most on one queue {100 * max(max(shares) for shares in queues):.1f} %; '
+              f'lost {seen["lost"]}, late {seen["late"]}')
+        if seen['lost'] > 0 or seen['late'] > 0 or seen['measured'] == 0:
+            raise Failure(f'{seen["lost"]} packets of {seen["measured"]} were lost, {seen["late"]} late or twice')
+        if way == 'auto' and right < 0.99 or way != 'auto' and right > 0.9:
+            raise Failure('that is another way')
+        if way == 'queue0' and (queues[0][0], queues[1][0]) != (1, 1) or way.startswith('hash') and max(max(shares) for shares in queues) > 0.5:
+            raise Failure('that is another way')
+    traffic(guests, 1000, 1)
+    for way in 2 * ways:
+        time.sleep(0.1)
+        ports = switch.steer(way)
+    seen = seen_by(guests)
+    print(f'    8 changes meanwhile: lost {seen["lost"]}; {sum(port["flowq_flows_forgotten"] for port in ports.values())} flows forgotten')
+    if seen['lost'] > 0:
+        raise Failure(f'{seen["lost"]} packets of {seen["measured"]} were lost')
+    guests.communicate('', timeout=30)
+    switch.stop()
+
+
 # ---- A guest that routes ----
 
 def settle(switch, names):

@@ -128,6 +128,7 @@ def main():
 PARTS.update({
     'tun': alone(parts_more.part_a, guest=False),
     'errors': alone(parts_more.part_errors, guest=False),
+    'ways': alone(parts_more.part_ways, guest=False),
     'testpmd': alone(parts_more.part_g, guest=False),
     'testpmd-one-sender': alone(parts_more.part_g_collapse, guest=False),
     'queues': on_stage(parts_guest.part_b),

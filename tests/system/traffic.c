@@ -2,7 +2,8 @@
  * Two guests in one program, which talk through a switch as fast as it carries them, and watch what it does to the packets.
  *
  *   traffic PATH_A PATH_B FLOWS SECONDS [THREADS]
- *   traffic PATH_A PATH_B -                          reads FLOWS SECONDS from standard input, a line for each turn; rests between
+ *   traffic PATH_A PATH_B -                          reads FLOWS SECONDS [anew] from standard input, a line for each turn; rests
+ *                                                    between; anew: the switch may have forgotten all flows
  *
  * A, behind the first socket, has FLOWS flows, each with a queue of its own to be sent on; B, behind the other one, answers
  * each packet, each flow on a queue of B's choosing. No more packets are on their way than any ring holds, so nothing need
@@ -31,7 +32,8 @@
 /* ON_THE_WAY: less than a ring, more than the bursts of a turn. */
 enum { A, B, MAX_FLOWS = 1 << 20, ON_THE_WAY = 512, ROUNDS = 3, PORT_A = 4000, PORT_B = 5000 };
 
-/* Seconds: not measured, at least, at least when all flows are known, and at most; until what has not come will not come. */
+/* Seconds: not measured, at least, at least when the switch has carried something, and at most; until what has not come will not
+   come. */
 static const double WARM_UP = 0.2, WARM_UP_AGAIN = 0.05, LONGEST = 20.0, GIVEN_UP = 4.0;
 
 struct frame {
@@ -51,7 +53,7 @@ struct guest {
 static struct guest guests[2];
 static uint32_t *sent_in;     /* A's numbers, by flow */
 static uint32_t next[QUEUES]; /* A's flow that comes next, by queue */
-static uint32_t flows, known; /* of this turn; the most that have been there and back */
+static uint32_t flows, known; /* of this turn; the most that have been there and back, as far as the switch may remember */
 static struct rte_mempool *pool;
 static struct frame model;
 static uint64_t sent, written_off;
@@ -252,16 +254,18 @@ static double play(double seconds, bool more, bool alone)
 /* Until every flow has been there and back. The switch may not look at all queues yet: what it drops then is no loss. */
 static void warm_up(bool alone)
 {
+    static bool carried;
     double began = guest_now();
     uint64_t came;
 
     do {
         came = guests[A].came;
-        play(flows > known ? WARM_UP : WARM_UP_AGAIN, true, alone);
+        play(carried ? WARM_UP_AGAIN : WARM_UP, true, alone);
         if (came == guests[A].came)
             written_off += (uint64_t)RTE_MAX(on_the_way(), 0);
     } while (guest_now() < began + LONGEST && (came == 0 || (flows > known && guests[A].came < (uint64_t)ROUNDS * flows)));
     known = RTE_MAX(known, flows);
+    carried = true;
 }
 
 static void report(double rate, uint64_t lost)
@@ -322,9 +326,12 @@ static void turns(void)
     while (fgets(line, sizeof(line), stdin) != NULL) {
         char *rest;
         unsigned long n_flows = strtoul(line, &rest, 10);
-        double seconds = strtod(rest, NULL);
-        if (takes(n_flows, seconds))
-            turn((uint32_t)n_flows, seconds, true);
+        double seconds = strtod(rest, &rest);
+        if (!takes(n_flows, seconds))
+            continue;
+        if (strcmp(rest, " anew\n") == 0)
+            known = 0;
+        turn((uint32_t)n_flows, seconds, true);
     }
 }
 
