@@ -148,6 +148,7 @@ static uint32_t crc_of(const struct flowq_pkt *packet)
 {
     static const size_t ip = sizeof(struct rte_ether_hdr);
     const uint8_t *frame = packet->data;
+    uint64_t tuple[5]; /* rte_hash_crc() loads words where they are: in a frame they would not be aligned */
     rte_be16_t type;
 
     if (packet->len < ip + sizeof(struct rte_ipv6_hdr) + sizeof(uint32_t))
@@ -157,12 +158,13 @@ static uint32_t crc_of(const struct flowq_pkt *packet)
         struct rte_ipv4_hdr header;
         memcpy(&header, frame + ip, sizeof(header));
         bool whole = (header.fragment_offset & RTE_BE16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)) == 0;
-        return rte_hash_crc(frame + ip + offsetof(struct rte_ipv4_hdr, src_addr),
-                            whole && has_ports(header.next_proto_id) ? 12 : 8, header.next_proto_id);
+        memcpy(tuple, frame + ip + offsetof(struct rte_ipv4_hdr, src_addr), 12);
+        return rte_hash_crc(tuple, whole && has_ports(header.next_proto_id) ? 12 : 8, header.next_proto_id);
     }
     if (type == RTE_BE16(RTE_ETHER_TYPE_IPV6)) {
         uint8_t protocol = frame[ip + offsetof(struct rte_ipv6_hdr, proto)];
-        return rte_hash_crc(frame + ip + offsetof(struct rte_ipv6_hdr, src_addr), has_ports(protocol) ? 36 : 32, protocol);
+        memcpy(tuple, frame + ip + offsetof(struct rte_ipv6_hdr, src_addr), 36);
+        return rte_hash_crc(tuple, has_ports(protocol) ? 36 : 32, protocol);
     }
     return 0;
 }
