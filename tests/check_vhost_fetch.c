@@ -104,6 +104,7 @@ static bool looks(int vid)
 
 START_TEST(rings_are_read_ahead)
 {
+    stub_packed(_i == 1);
     open_port(PATH);
     int vid = guest_comes(PATH, PAIRS);
     ck_assert(looks(vid));
@@ -132,6 +133,42 @@ START_TEST(not_after_a_message_that_failed)
     ck_assert(stub_message(vid, STUB_SET_MEM_TABLE, 0, 0));
     ck_assert(looks(vid));
     ck_assert_int_eq(stub_violations(), 0);
+}
+END_TEST
+
+/* Messages that librte_vhost does not know come by, too, whether it has a table of memory or not. */
+START_TEST(not_without_a_table_of_memory)
+{
+    open_port(PATH);
+    int vid = stub_connect(PATH);
+    ck_assert(!stub_message(vid, STUB_ADD_MEM_REG, 0, 0));
+    stub_start(vid, PAIRS);
+    ck_assert(looks(vid));
+    ck_assert(!stub_message(vid, STUB_REM_MEM_REG, 0, 0));
+    ck_assert(looks(vid));
+    if (_i == 0)
+        ck_assert(stub_message(vid, STUB_RESET_OWNER, 0, 0));
+    else {
+        stub_bad_descriptor();
+        ck_assert(!stub_message(vid, STUB_SET_MEM_TABLE, 0, 0));
+    }
+    ck_assert(!stub_message(vid, STUB_ADD_MEM_REG, 0, 0));
+    ck_assert(!stub_message(vid, STUB_REM_MEM_REG, 0, 0));
+    ck_assert(!looks(vid));
+    ck_assert_int_eq(stub_violations(), 0);
+}
+END_TEST
+
+/* Librte_vhost leaves a packed ring alone that is not mapped whole, and tells its descriptors nevertheless. */
+START_TEST(not_a_packed_ring_that_is_cut_short)
+{
+    stub_packed(true);
+    open_port(PATH);
+    int vid = guest_comes(PATH, PAIRS);
+    ck_assert(looks(vid));
+    stub_short_packed(true);
+    ck_assert(stub_message(vid, STUB_SET_MEM_TABLE, 0, 0));
+    ck_assert(!looks(vid));
 }
 END_TEST
 
@@ -207,6 +244,20 @@ START_TEST(not_after_the_device_has_stopped)
     else
         ck_assert_int_eq(rte_vhost_driver_unregister(PATH), 0);
     ck_assert_int_eq(looked_when_stopped, 0);
+    if (_i == 0) /* nor when the message is over: its path may be unregistered now, without another word */
+        ck_assert(!looks(vid));
+}
+END_TEST
+
+static int refuse(int vid) { return (void)vid, -1; }
+
+START_TEST(not_when_the_program_refuses_the_device)
+{
+    static const struct rte_vhost_device_ops ops = {.new_device = refuse};
+
+    ck_assert_int_eq(rte_vhost_driver_register(PATH, 0), 0);
+    ck_assert_int_eq(rte_vhost_driver_callback_register(PATH, &ops), 0);
+    ck_assert(!looks(guest_comes(PATH, PAIRS)));
 }
 END_TEST
 
@@ -315,7 +366,10 @@ int main(void)
     Suite *s = suite_create("vhost fetch");
     TCase *tc = tcase_create("when");
     tcase_set_timeout(tc, 300);
-    tcase_add_test(tc, rings_are_read_ahead);
+    tcase_add_loop_test(tc, rings_are_read_ahead, 0, 2);
+    tcase_add_loop_test(tc, not_without_a_table_of_memory, 0, 2);
+    tcase_add_test(tc, not_a_packed_ring_that_is_cut_short);
+    tcase_add_test(tc, not_when_the_program_refuses_the_device);
     tcase_add_test(tc, not_after_a_message_that_failed);
     tcase_add_test(tc, not_behind_an_iommu);
     tcase_add_loop_test(tc, not_when_it_is_switched_off, 0, 3);

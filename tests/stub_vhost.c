@@ -5,6 +5,8 @@
  */
 #include "stub_vhost.h"
 
+#include "stub_memory.h"
+
 #include <pthread.h>
 #include <rte_vhost_async.h>
 #include <sched.h>
@@ -12,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <unistd.h>
 
 enum { N_DEVICES = 64, N_SOCKETS = 256, MESSAGE_NEED_REPLY = 8 };
 
@@ -25,27 +27,11 @@ struct ring {
     uint32_t n_received;
     uint32_t received[STUB_RING_SIZE * 16][2];
     _Atomic uint32_t filled, taken; /* as positions in a split ring, which the guest has filled up behind `taken` */
-    struct vring_avail *_Atomic refilled;
     /* transmit: free-running positions, as in a split ring */
     struct rte_mbuf *_Atomic slots[STUB_RING_SIZE];
     _Atomic uint32_t tail, head;
-    struct {
-        uint16_t flags, index, ring[STUB_RING_SIZE];
-    } avail;
-    struct vring_packed_desc packed[STUB_RING_SIZE];
     uint32_t packed_next;
 };
-
-/* What the guest shares and librte_vhost maps, of split rings but for `avail`; a message that maps anew unmaps what was. */
-struct memory {
-    struct vring_desc desc[STUB_RINGS][STUB_RING_SIZE];
-    struct {
-        uint16_t flags, idx;
-        struct vring_used_elem ring[STUB_RING_SIZE];
-    } used[STUB_RINGS];
-    uint8_t buffers[STUB_RING_SIZE][64];
-};
-enum { GUEST_ADDRESS = 0x10000 }; /* of the first byte */
 
 struct device {
     const struct rte_vhost_device_ops *ops;
@@ -54,7 +40,9 @@ struct device {
     char path[256];
     bool running, is_packed;
     uint64_t features;
-    struct memory *memory; /* NULL: none yet, or the message failed */
+    int shared; /* the memory's file */
+    struct memory *guest;
+    struct memory *_Atomic memory; /* as librte_vhost has it mapped; NULL: not yet, or the message failed */
     atomic_bool announce;
     pthread_rwlock_t lock;
     struct ring rings[STUB_RINGS];
@@ -67,7 +55,7 @@ static struct {
 } sockets[N_SOCKETS];
 static pthread_mutex_t sockets_lock = PTHREAD_MUTEX_INITIALIZER;
 static atomic_int violations;
-static bool packed_devices, bad_descriptor, refuse_registration;
+static bool packed_devices, short_packed, bad_descriptor, refuse_registration;
 static uint64_t more_features;
 static __thread bool in_message;
 
@@ -113,26 +101,18 @@ static void stop(int vid, struct device *device)
 
 static void unmap(struct device *device)
 {
-    if (device->memory != NULL)
-        munmap(device->memory, sizeof(*device->memory));
-    device->memory = NULL;
+    struct memory *old = atomic_exchange(&device->memory, NULL);
+
+    if (old != NULL)
+        munmap(old, sizeof(*old));
 }
 
 static void map(struct device *device)
 {
-    void *mapped = mmap(NULL, sizeof(*device->memory), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct memory *mapped = memory_map(device->shared);
 
-    if (mapped == MAP_FAILED)
-        abort();
     unmap(device); /* afterwards, so that it is another place */
-    device->memory = mapped;
-    for (uint32_t r = 0; r < STUB_RINGS; r++)
-        for (uint32_t i = 0; i < STUB_RING_SIZE; i++) {
-            uint64_t address = GUEST_ADDRESS + offsetof(struct memory, buffers) + sizeof(device->memory->buffers[0]) * i;
-            device->memory->desc[r][i].addr = address;
-            device->memory->desc[r][i].len = sizeof(device->memory->buffers[0]);
-            device->rings[r].packed[i].addr = address;
-        }
+    atomic_store(&device->memory, mapped);
 }
 
 static void end(int vid)
@@ -145,8 +125,8 @@ static void end(int vid)
     for (uint32_t r = 1; r < STUB_RINGS; r += 2)
         for (uint32_t i = device->rings[r].head; i != device->rings[r].tail; i++)
             stub_free(device->rings[r].slots[i % STUB_RING_SIZE]);
-    for (uint32_t r = 0; r < STUB_RINGS; r++)
-        free(device->rings[r].refilled);
+    munmap(device->guest, sizeof(*device->guest));
+    close(device->shared);
     pthread_rwlock_destroy(&device->lock);
     free(device);
 }
@@ -203,17 +183,18 @@ int rte_vhost_get_mem_table(int vid, struct rte_vhost_memory **memory)
 {
     struct device *device = device_of(vid);
     struct rte_vhost_memory *table = malloc(sizeof(*table) + sizeof(table->regions[0]));
+    struct memory *mapped = device == NULL ? NULL : atomic_load(&device->memory);
 
     if (device == NULL || table == NULL)
         abort();
-    if (device->memory == NULL) { /* librte_vhost would follow a null pointer */
+    if (mapped == NULL) { /* librte_vhost would follow a null pointer */
         atomic_fetch_add(&violations, 1);
         free(table);
         return -1;
     }
     table->nregions = 1;
     table->regions[0] = (struct rte_vhost_mem_region){
-        .guest_phys_addr = GUEST_ADDRESS, .host_user_addr = (uintptr_t)device->memory, .size = sizeof(*device->memory)};
+        .guest_phys_addr = GUEST_ADDRESS, .host_user_addr = (uintptr_t)mapped, .size = sizeof(*mapped)};
     *memory = table;
     return 0;
 }
@@ -226,15 +207,15 @@ int rte_vhost_get_vhost_vring(int vid, uint16_t ring, struct rte_vhost_vring *vr
         return -1;
     memset(vring, 0, sizeof(*vring));
     vring->size = STUB_RING_SIZE;
-    if (ring % 2 == 0 && !device->is_packed)
-        vring->avail = atomic_load(&device->rings[ring].refilled);
-    else if (device->is_packed)
-        vring->desc_packed = device->rings[ring].packed;
-    else
-        vring->avail = (struct vring_avail *)&device->rings[ring].avail;
-    if (!device->is_packed && device->memory != NULL) {
-        vring->desc = device->memory->desc[ring];
-        vring->used = (struct vring_used *)&device->memory->used[ring];
+    struct memory *mapped = atomic_load(&device->memory);
+    if (mapped != NULL && device->is_packed) {
+        vring->desc_packed = mapped->packed[ring];
+        vring->driver_event = short_packed ? NULL : &mapped->event[ring][0];
+        vring->device_event = short_packed ? NULL : &mapped->event[ring][1];
+    } else if (mapped != NULL) {
+        vring->desc = mapped->desc[ring];
+        vring->avail = (struct vring_avail *)&mapped->avail[ring];
+        vring->used = (struct vring_used *)&mapped->used[ring];
     }
     return 0;
 }
@@ -299,15 +280,15 @@ uint16_t rte_vhost_enqueue_burst(int vid, uint16_t index, struct rte_mbuf **pack
     return taken;
 }
 
-static void mark_used(struct ring *ring, uint32_t position)
+static void mark_used(struct vring_packed_desc *packed, uint32_t position)
 {
     for (uint32_t at = 2 * position; at < 2 * position + 2; at++) {
         uint16_t wrap = at / STUB_RING_SIZE % 2 == 0;
-        __atomic_store_n(&ring->packed[at % STUB_RING_SIZE].flags, (uint16_t)(wrap << 7 | wrap << 15), __ATOMIC_RELEASE);
+        __atomic_store_n(&packed[at % STUB_RING_SIZE].flags, (uint16_t)(wrap << 7 | wrap << 15), __ATOMIC_RELEASE);
     }
 }
 
-static uint16_t take(struct ring *ring, struct rte_mbuf **packets, uint16_t n)
+static uint16_t take(struct ring *ring, struct vring_packed_desc *packed, struct rte_mbuf **packets, uint16_t n)
 {
     uint16_t taken = 0;
 
@@ -315,7 +296,7 @@ static uint16_t take(struct ring *ring, struct rte_mbuf **packets, uint16_t n)
     for (; taken < n && atomic_load(&ring->head) != atomic_load(&ring->tail); taken++) {
         uint32_t head = atomic_load(&ring->head);
         packets[taken] = ring->slots[head % STUB_RING_SIZE];
-        mark_used(ring, head);
+        mark_used(packed, head);
         atomic_store(&ring->head, head + 1);
     }
     leave(ring);
@@ -338,7 +319,8 @@ uint16_t rte_vhost_dequeue_burst(int vid, uint16_t index, struct rte_mempool *po
     if (atomic_load(&device->rings[index].enabled)) {
         if (n > 0 && atomic_exchange(&device->announce, false))
             packets[taken++] = stub_packet(rarp, sizeof(rarp), UINT32_MAX, 0);
-        taken = (uint16_t)(taken + take(&device->rings[index], packets + taken, (uint16_t)(n - taken)));
+        taken =
+            (uint16_t)(taken + take(&device->rings[index], device->guest->packed[index], packets + taken, (uint16_t)(n - taken)));
     }
     pthread_rwlock_unlock(&device->lock);
     return taken;
@@ -357,18 +339,6 @@ static void init_lock(pthread_rwlock_t *lock)
     pthread_rwlockattr_destroy(&kind);
 }
 
-static void map_refilled(struct ring *ring)
-{
-    struct vring_avail *old = atomic_load(&ring->refilled),
-                       *mapped = calloc(1, sizeof(*mapped) + sizeof(uint16_t[STUB_RING_SIZE + 1]));
-
-    if (mapped == NULL)
-        abort();
-    mapped->idx = (uint16_t)(atomic_load(&ring->taken) + STUB_RING_SIZE);
-    atomic_store(&ring->refilled, mapped);
-    free(old);
-}
-
 void stub_take(int vid, uint32_t index, uint32_t n)
 {
     struct device *device = device_of(vid);
@@ -377,8 +347,7 @@ void stub_take(int vid, uint32_t index, uint32_t n)
     pthread_rwlock_wrlock(&device->lock); /* nothing is mapped anew meanwhile */
     uint32_t taken = atomic_load(&ring->taken) + n, filled = atomic_load(&ring->filled);
     atomic_store(&ring->taken, (int32_t)(filled - taken) < 0 ? filled : taken);
-    __atomic_store_n(&atomic_load(&ring->refilled)->idx, (uint16_t)(atomic_load(&ring->taken) + STUB_RING_SIZE),
-                     __ATOMIC_RELEASE);
+    __atomic_store_n(&device->guest->avail[index].idx, (uint16_t)(atomic_load(&ring->taken) + STUB_RING_SIZE), __ATOMIC_RELEASE);
     pthread_rwlock_unlock(&device->lock);
 }
 
@@ -403,10 +372,9 @@ int stub_connect(const char *path)
     device->is_packed = packed_devices;
     device->features = more_features | (packed_devices ? 1ull << 34 : 0);
     init_lock(&device->lock);
-    for (uint32_t r = 0; r < STUB_RINGS; r++) {
+    device->guest = memory_make(&device->shared);
+    for (uint32_t r = 0; r < STUB_RINGS; r++)
         atomic_store(&device->rings[r].room, STUB_RING_SIZE);
-        map_refilled(&device->rings[r]);
-    }
     atomic_store(&devices[vid], device);
     pthread_mutex_unlock(&sockets_lock);
     if (device->ops->new_connection != NULL && device->ops->new_connection(vid) < 0) {
@@ -458,10 +426,11 @@ static enum rte_vhost_msg_result handle(int vid, struct device *device, const st
         atomic_store(&ring->enabled, message->number != 0);
     else if (message->request == STUB_SET_VRING_KICK)
         atomic_store(&ring->kicked, true);
-    else if (message->request == STUB_SET_MEM_TABLE) {
+    else if (message->request == STUB_SET_MEM_TABLE)
         map(device);
-        for (uint32_t r = 0; r < STUB_RINGS; r += 2)
-            map_refilled(&device->rings[r]);
+    else if (message->request == STUB_RESET_OWNER) {
+        stop(vid, device);
+        unmap(device);
     } else if (message->request == STUB_GET_VRING_BASE) {
         stop(vid, device);
         atomic_store(&ring->kicked, false);
@@ -492,7 +461,7 @@ bool stub_message(int vid, uint32_t request, uint32_t index, uint32_t number)
 {
     struct device *device = device_of(vid);
     struct message message = {.request = request, .flags = MESSAGE_NEED_REPLY, .size = 8, .index = index, .number = number};
-    bool locked = request != STUB_GET_VRING_BASE;
+    bool locked = request != STUB_GET_VRING_BASE && request != STUB_RESET_OWNER;
 
     if (locked)
         pthread_rwlock_wrlock(&device->lock);
@@ -525,13 +494,12 @@ bool stub_enabled(int vid, uint32_t ring) { return atomic_load(&device_of(vid)->
 
 /* ---- The guest ---- */
 
-static void mark_available(struct ring *ring, uint32_t position)
+static void mark_available(struct vring_packed_desc *packed, uint32_t position)
 {
     for (uint32_t i = 0; i < 2; i++) {
         uint32_t at = 2 * position + i;
         uint16_t wrap = at / STUB_RING_SIZE % 2 == 0, next = i == 0 ? VRING_DESC_F_NEXT : 0;
-        __atomic_store_n(&ring->packed[at % STUB_RING_SIZE].flags, (uint16_t)(wrap << 7 | (wrap ^ 1) << 15 | next),
-                         __ATOMIC_RELEASE);
+        __atomic_store_n(&packed[at % STUB_RING_SIZE].flags, (uint16_t)(wrap << 7 | (wrap ^ 1) << 15 | next), __ATOMIC_RELEASE);
     }
 }
 
@@ -544,9 +512,9 @@ bool stub_transmit(int vid, uint32_t index, struct rte_mbuf *packet)
         return false;
     ring->slots[tail % STUB_RING_SIZE] = packet;
     if (device_of(vid)->is_packed)
-        mark_available(ring, tail);
+        mark_available(device_of(vid)->guest->packed[index], tail);
     atomic_store(&ring->tail, tail + 1);
-    __atomic_store_n(&ring->avail.index, (uint16_t)(tail + 1), __ATOMIC_RELEASE);
+    __atomic_store_n(&device_of(vid)->guest->avail[index].idx, (uint16_t)(tail + 1), __ATOMIC_RELEASE);
     return true;
 }
 
@@ -570,15 +538,17 @@ void stub_packed(bool on) { packed_devices = on; }
 
 void stub_features(uint64_t features) { more_features = features; }
 
+void stub_short_packed(bool on) { short_packed = on; }
+
 void *stub_memory(int vid, size_t *size)
 {
     *size = sizeof(struct memory);
-    return device_of(vid)->memory;
+    return atomic_load(&device_of(vid)->memory);
 }
 
 void stub_lie(int vid, uint32_t ring, uint16_t index)
 {
-    __atomic_store_n(&device_of(vid)->rings[ring].avail.index, index, __ATOMIC_RELEASE);
+    __atomic_store_n(&device_of(vid)->guest->avail[ring].idx, index, __ATOMIC_RELEASE);
 }
 
 void stub_announce(int vid) { atomic_store(&device_of(vid)->announce, true); }

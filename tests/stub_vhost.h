@@ -19,10 +19,13 @@
 enum {
     STUB_RINGS = 16,
     STUB_RING_SIZE = 1024,
+    STUB_RESET_OWNER = 4,
     STUB_SET_MEM_TABLE = 5,
     STUB_GET_VRING_BASE = 11,
     STUB_SET_VRING_KICK = 12,
-    STUB_SET_VRING_ENABLE = 18
+    STUB_SET_VRING_ENABLE = 18,
+    STUB_ADD_MEM_REG = 37, /* as in librte_vhost up to 26.03, nothing deals with it, but hooks see it */
+    STUB_REM_MEM_REG = 38
 };
 
 /* A packet of a test: its flow and its number within the flow go with the mbuf. */
@@ -64,8 +67,10 @@ uint32_t stub_received(int vid, uint32_t ring, uint32_t (*packets)[2], uint32_t 
 void stub_packed(bool on);
 /* Features beside that one, for devices that come from now on. */
 void stub_features(uint64_t features);
-/* What of a split ring's tables is mapped, but for the available ring, and the guest's buffers: moved with STUB_SET_MEM_TABLE. It
-   is never read nor written here. */
+/* Packed rings do not fit what is mapped: librte_vhost tells of their descriptors alone, and leaves them alone. */
+void stub_short_packed(bool on);
+/* The guest's memory, rings and buffers, as librte_vhost has it mapped: moved with STUB_SET_MEM_TABLE. Here another mapping
+   of it is read and written. */
 void *stub_memory(int vid, size_t *size);
 /* The avail index that a guest that lies shows. */
 void stub_lie(int vid, uint32_t ring, uint16_t index);

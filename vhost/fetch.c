@@ -33,10 +33,8 @@ enum { RESET_OWNER = 4, SET_MEM_TABLE = 5, ADD_MEM_REG = 37, REM_MEM_REG = 38 };
 
 /* ---- The gate -------------------------------------------------------------------------------------------------------------- */
 
-void fetch_close(struct fetch *fetch)
+static void close_gate(struct fetch *fetch)
 {
-    if (fetch == NULL)
-        return;
     atomic_store(&fetch->open, 0);
     while (atomic_load(&fetch->inside) != 0)
         sched_yield(); /* a burst's decisions and some loads, unless the reader was preempted */
@@ -46,8 +44,9 @@ void fetch_forget(struct fetch *fetch)
 {
     if (fetch == NULL)
         return;
-    fetch_close(fetch);
+    close_gate(fetch);
     fetch->n_regions = 0;
+    fetch->has_table = fetch->running = false;
     memset(fetch->ring, 0, sizeof(fetch->ring));
     atomic_store_explicit(&fetch->recent, 0, memory_order_relaxed);
 }
@@ -96,7 +95,8 @@ static void learn_ring(struct fetch *fetch, int vid, uint32_t number, bool packe
     ring->size = 0;
     if (!ring->ready || real.get_vring(vid, (uint16_t)number, &vring) != 0)
         return;
-    ring->packed = packed ? vring.desc_packed : NULL;
+    /* Of a packed ring that does not fit what is mapped, the descriptors are told all the same. */
+    ring->packed = packed && vring.driver_event != NULL && vring.device_event != NULL ? vring.desc_packed : NULL;
     ring->avail = packed ? NULL : vring.avail;
     ring->desc = packed ? NULL : vring.desc;
     ring->used = packed ? NULL : vring.used;
@@ -110,7 +110,8 @@ static void learn_and_open(struct fetch *fetch, int vid)
 {
     uint64_t features = 0;
 
-    if (fetch->n_regions == 0 || real.get_features(vid, &features) != 0 || (features >> FEATURE_ACCESS_PLATFORM & 1) != 0)
+    if (!fetch->running || fetch->n_regions == 0 || real.get_features(vid, &features) != 0 ||
+        (features >> FEATURE_ACCESS_PLATFORM & 1) != 0)
         return;
     for (uint32_t r = 0; r < FETCH_RINGS; r++)
         learn_ring(fetch, vid, r, (features >> FEATURE_PACKED & 1) != 0);
@@ -124,18 +125,41 @@ static bool is_about_memory(uint32_t request)
 
 void fetch_before(struct fetch *fetch, uint32_t request)
 {
-    fetch_close(fetch);
-    if (fetch != NULL && (is_about_memory(request) || request == RESET_OWNER))
+    if (fetch == NULL)
+        return;
+    close_gate(fetch);
+    if (is_about_memory(request) || request == RESET_OWNER)
         fetch->n_regions = 0;
+    if (request == SET_MEM_TABLE || request == RESET_OWNER)
+        fetch->has_table = false;
 }
 
 void fetch_after(struct fetch *fetch, int vid, uint32_t request)
 {
     if (fetch == NULL)
         return;
-    if (is_about_memory(request))
+    if (request == SET_MEM_TABLE)
+        fetch->has_table = true;
+    if (is_about_memory(request) && fetch->has_table)
         learn_regions(fetch, vid);
     learn_and_open(fetch, vid);
+}
+
+void fetch_run(struct fetch *fetch, int vid)
+{
+    if (fetch == NULL)
+        return;
+    close_gate(fetch);
+    fetch->running = true;
+    learn_and_open(fetch, vid);
+}
+
+void fetch_stop(struct fetch *fetch)
+{
+    if (fetch == NULL)
+        return;
+    close_gate(fetch);
+    fetch->running = false;
 }
 
 void fetch_ready(struct fetch *fetch, int vid, uint32_t ring, bool ready)
@@ -143,7 +167,7 @@ void fetch_ready(struct fetch *fetch, int vid, uint32_t ring, bool ready)
     if (fetch == NULL || ring >= FETCH_RINGS)
         return;
     bool was_open = atomic_load(&fetch->open) != 0;
-    fetch_close(fetch);
+    close_gate(fetch);
     fetch->ring[ring].ready = ready;
     if (was_open)
         learn_and_open(fetch, vid);

@@ -28,9 +28,12 @@
  * again, with what has changed, when librte_vhost has dealt with the message, and stays closed if that failed. Inside, nothing of
  * librte_vhost is called, whose locks the hook may hold.
  *
- *   SET_MEM_TABLE, ADD_MEM_REG, REM_MEM_REG   unmap: regions are forgotten before, asked for after. At no other moment:
- *                                             rte_vhost_get_mem_table() takes for granted that there is a table
+ *   SET_MEM_TABLE, ADD_MEM_REG, REM_MEM_REG   unmap: regions are forgotten before, asked for after. The two latter come by even
+ *                                             where librte_vhost does not know them, and rte_vhost_get_mem_table() takes for
+ *                                             granted that there is a table: so only behind a SET_MEM_TABLE that went well
  *   RESET_OWNER                               unmaps
+ *   a device that has not begun (new_device)  may be unmapped without a word when its path is unregistered: never open; nor is it
+ *                                             between destroy_device and the next new_device
  *   every other one                           may move rings: their tables are asked for anew, if the ring is in use
  *   an IOMMU (VIRTIO_F_ACCESS_PLATFORM)       addresses mean something else from one moment to the next: never open
  *
@@ -75,6 +78,8 @@ struct fetch {
     _Atomic uint64_t recent; /* bit q: the last burst for the guest had packets for ring 2q */
     /* P-G */
     _Alignas(64) uint32_t n_regions;
+    bool has_table; /* librte_vhost has a table of memory */
+    bool running;   /* new_device was called, and destroy_device not since */
     struct fetch_region regions[FETCH_REGIONS];
     struct fetch_ring ring[FETCH_RINGS];
 };
@@ -85,8 +90,9 @@ struct fetch {
 struct fetch *fetch_make(void);
 /* A connection begins, or ends: nobody is inside when this returns, and nothing is known. */
 void fetch_forget(struct fetch *fetch);
-/* A device stops: nobody is inside when this returns. With the next message it may go on. */
-void fetch_close(struct fetch *fetch);
+/* A device begins, and stops: nobody is inside when that returns. */
+void fetch_run(struct fetch *fetch, int vid);
+void fetch_stop(struct fetch *fetch);
 /* A message, before librte_vhost deals with it; and after it did so, and well. */
 void fetch_before(struct fetch *fetch, uint32_t request);
 void fetch_after(struct fetch *fetch, int vid, uint32_t request);

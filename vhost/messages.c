@@ -179,6 +179,7 @@ static enum rte_vhost_msg_result before_message(int vid, void *arg)
     memcpy(&message, arg, sizeof(message));
     ordered_close(vid);
     fetch_before(fetch_of(vid), message.request);
+    devices[vid].request = message.request;
     rte_vhost_msg_handle app = app_hook(vid, true);
     enum rte_vhost_msg_result result = app == NULL ? RTE_VHOST_MSG_RESULT_NOT_HANDLED : app(vid, arg);
 
@@ -234,7 +235,7 @@ static enum rte_vhost_msg_result after_message(int vid, void *arg)
 
     memcpy(&message, arg, sizeof(message));
     if (!devices[vid].theirs)
-        fetch_after(fetch_of(vid), vid, message.request);
+        fetch_after(fetch_of(vid), vid, devices[vid].request);
     if (is_transmit(&message)) {
         const struct rte_vhost_device_ops *ops = app_of(vid);
         bool hiding = devices[vid].hiding == (int)message.ring / 2;

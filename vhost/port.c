@@ -281,33 +281,32 @@ static void claim_locked(struct port *port, int vid)
     atomic_store_explicit(&devices[vid].port, port, memory_order_release);
 }
 
+static void release(int vid)
+{
+    if (vid < 0 || vid >= MAX_DEVICES)
+        return;
+    pthread_mutex_lock(&ports_lock);
+    release_locked(vid);
+    pthread_mutex_unlock(&ports_lock);
+    fetch_forget(fetch_of(vid));
+}
+
 static bool claim(int vid)
 {
     char path[PATH_MAX];
 
     if (vid < 0 || vid >= MAX_DEVICES || real.get_ifname(vid, path, sizeof(path)) != 0)
         return false;
+    release(vid); /* the number was another device's */
     if (fetch_of(vid) == NULL && !settings()->no_fetch)
         atomic_store_explicit(&devices[vid].fetch, fetch_make(), memory_order_release);
-    fetch_forget(fetch_of(vid));
     pthread_mutex_lock(&ports_lock);
     struct port *port = find_locked(path);
-    release_locked(vid);
     if (port != NULL && port->app != NULL)
         claim_locked(port, vid);
     pthread_mutex_unlock(&ports_lock);
     ordered_begin(vid);
     return port != NULL;
-}
-
-static void release(int vid)
-{
-    if (vid < 0 || vid >= MAX_DEVICES)
-        return;
-    fetch_forget(fetch_of(vid));
-    pthread_mutex_lock(&ports_lock);
-    release_locked(vid);
-    pthread_mutex_unlock(&ports_lock);
 }
 
 /* Messages have to come by us. */
@@ -359,7 +358,10 @@ static int new_device(int vid)
     const struct rte_vhost_device_ops *app = app_of(vid);
 
     ordered_begin(vid);
-    return app == NULL || app->new_device == NULL ? 0 : app->new_device(vid);
+    int result = app == NULL || app->new_device == NULL ? 0 : app->new_device(vid);
+    if (result == 0)
+        fetch_run(fetch_of(vid), vid);
+    return result;
 }
 
 static void destroy_device(int vid)
@@ -367,12 +369,12 @@ static void destroy_device(int vid)
     const struct rte_vhost_device_ops *app = app_of(vid);
 
     ordered_close(vid);
-    fetch_close(fetch_of(vid));
+    fetch_stop(fetch_of(vid));
     if (app != NULL && app->destroy_device != NULL)
         app->destroy_device(vid);
 }
 
-/* Librte_vhost holds all its rings' locks. */
+/* Librte_vhost holds all its rings' locks, mostly. */
 static int vring_state_changed(int vid, uint16_t ring, int enable)
 {
     const struct rte_vhost_device_ops *app = app_of(vid);

@@ -34,7 +34,8 @@
  *   P-G  fetch.h has how a guest's rings are read ahead, and the gate before them.
  *
  * Order of locks: receive[q].lock or transmit[q].busy, then librte_vhost's lock of that ring, then (from a callback) the
- * program's, then ports_lock, then the vm's. None of ours is waited for with librte_vhost's rings locked, but ports_lock.
+ * program's, then ports_lock, then the vm's. None of ours is waited for with librte_vhost's rings locked, but ports_lock, and
+ * the two gates (fetch.h, positions.h), behind which nothing waits.
  *
  * SPDX-License-Identifier: BSD-2-Clause
  */
@@ -114,7 +115,9 @@ struct device {
     const struct rte_vhost_device_ops *app;
     struct rte_vhost_user_extern_ops hook; /* the program's own, NULLs if it has none */
     bool asynchronous;
-    bool theirs; /* the program has dealt with the message that is on its way, and librte_vhost has not */
+    /* The message that is on its way, in librte_vhost's thread: */
+    uint32_t request;
+    bool theirs; /* the program has dealt with it, and librte_vhost has not */
     int hiding;  /* the pair whose disabling is on its way through librte_vhost, or NO_RING */
 };
 
