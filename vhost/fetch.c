@@ -26,7 +26,10 @@ enum { RESET_OWNER = 4, SET_MEM_TABLE = 5, ADD_MEM_REG = 37, REM_MEM_REG = 38 };
 #ifndef FETCH_LINE
 #define FETCH_LINE(at, to_write)                                                                                                 \
     do {                                                                                                                         \
-        __builtin_prefetch((const void *)(at), to_write);                                                                        \
+        if (to_write)                                                                                                            \
+            __builtin_prefetch((const void *)(at), 1);                                                                           \
+        else                                                                                                                     \
+            __builtin_prefetch((const void *)(at), 0);                                                                           \
         __asm__ volatile("");                                                                                                    \
     } while (0)
 #endif
