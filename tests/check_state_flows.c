@@ -296,6 +296,41 @@ START_TEST(other_keys)
 }
 END_TEST
 
+/* Keys that a later flowq made in another way: their bindings cannot be found, but the secret and the fallback are of use. */
+START_TEST(keys_of_another_format)
+{
+    note_flows(50, 50);
+    struct model_stream s = saved(vm);
+    struct model_state *m = read_model(&s);
+    for (unsigned k = 0; k < 24; k++) {
+        struct flowq_vm_config c = defaults();
+        struct flowq_vm *to = make_vm(&c), *own = vm;
+        struct model_stream made = {.bytes = NULL};
+        m->key_format = k % 6 == 0 ? 1 : k % 6 == 1 ? 0 : k % 6 == 2 ? UINT32_MAX : 2 + rng_below(&rng, 1000000);
+        m->key_zero = k / 6 % 2 ? 1 + rng_below(&rng, 0xffff) : 0;
+        m->key_more = k / 12 ? 1 + rng_below(&rng, 300) : 0;
+        model_state_write(m, &made);
+        if (m->key_format == 1 && (m->key_zero || m->key_more)) {
+            ck_assert_int_eq(load_bytes(to, FLOWQ_STATE_ALL, made.bytes, made.n, NULL), -EBADMSG);
+        } else {
+            struct flowq_loaded l = load_stream(to, FLOWQ_STATE_ALL, &made);
+            ck_assert_uint_eq(l.other_keys, m->key_format == 1 ? 0 : 50);
+            ck_assert_uint_eq(l.bindings, 50 - l.other_keys);
+            for (uint32_t i = 100; i < 140; i++) {
+                uint16_t qid = decide(udp(i)).qid;
+                vm = to;
+                goes(decide(udp(i)), qid, FLOWQ_REASON_FALLBACK);
+                vm = own;
+            }
+        }
+        model_stream_free(&made);
+        flowq_vm_destroy(to);
+    }
+    free_model(m);
+    model_stream_free(&s);
+}
+END_TEST
+
 /* ---- The fallback ---------------------------------------------------------------------------------------------------------- */
 
 enum { UNBOUND = 400 };
@@ -498,6 +533,7 @@ int main(void)
     tcase_add_test(c, queues_that_wait);
     tcase_add_loop_test(c, flows_on_the_move, 0, 6);
     tcase_add_test(c, other_keys);
+    tcase_add_test(c, keys_of_another_format);
     tcase_add_loop_test(c, rings_come_one_by_one, 0, 24);
     tcase_add_test(c, slots_of_a_stranger);
     tcase_add_test(c, binding_times);

@@ -175,12 +175,13 @@ static bool read_keys(struct model_state *m, struct rest *r)
     m->key_bits = (uint32_t)take(r, 4);
     m->key_tunnels = (uint32_t)take(r, 4);
     m->key_tpid = (uint32_t)take(r, 2);
-    if (take(r, 2) != 0)
-        return false;
+    m->key_zero = (uint32_t)take(r, 2);
     for (unsigned i = 0; i < 8; i++)
         m->key_ports[i] = (uint32_t)take(r, 2);
     take_bytes(r, m->secret, sizeof(m->secret));
-    return memcmp(m->secret, none, sizeof(none)) != 0;
+    m->key_more = r->n;
+    r->n = 0;
+    return memcmp(m->secret, none, sizeof(none)) != 0 && (m->key_format != 1 || (m->key_zero == 0 && m->key_more == 0));
 }
 
 static bool read_fallback(struct model_state *m, struct rest *r)
@@ -338,10 +339,12 @@ static void add_keys(const struct model_state *m, struct model_stream *c)
     add_number(c, m->key_bits, 4);
     add_number(c, m->key_tunnels, 4);
     add_number(c, m->key_tpid, 2);
-    add_number(c, 0, 2);
+    add_number(c, m->key_zero, 2);
     for (unsigned i = 0; i < 8; i++)
         add_number(c, m->key_ports[i], 2);
     model_stream_add(c, m->secret, sizeof(m->secret));
+    for (size_t i = 0; i < m->key_more; i++)
+        add_number(c, 0, 1);
 }
 
 static void add_ages(const struct model_state *m, struct model_stream *c)

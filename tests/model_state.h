@@ -27,8 +27,9 @@ struct model_state {
     uint8_t key[40];
     uint16_t table[MODEL_STATE_QUEUES];
     uint32_t tunnels;
-    uint32_t key_format, key_bits, key_tunnels, key_tpid, key_ports[8];
+    uint32_t key_format, key_bits, key_tunnels, key_tpid, key_zero, key_ports[8];
     uint8_t secret[32];
+    size_t key_more; /* bytes behind the secret, of another format; they are written as zeros */
     uint32_t n_slots;
     uint16_t slot[MODEL_STATE_SLOTS];
     uint32_t line_bits, low, n_ages;
