@@ -22,9 +22,6 @@ struct loops {
     /* Up to BATCH packets (TRAINS): the line of the first of each train; of[i]: packet i's. Returns how many; 0: not all are
        plain and of one version of IP, and nothing has been done that rx_parse() does not do again. */
     unsigned (*rx_trains)(const struct vm_view *v, const struct flowq_pkt *pkts, unsigned n, struct lookup *lookup, uint8_t *of);
-    /* Both at once for up to BATCH_FEW packets that are all plain: one function, which needs no view in memory, and leaves of the
-       batch all but lookup and queue_off as it was. LOOPS_NOT_PLAIN: they are not, and nothing has been done. */
-    uint32_t (*rx_few)(struct flowq_vm *vm, const struct flowq_pkt *pkts, unsigned n, struct batch *b, uint16_t *qids);
     /* The queues of plain packets among these that are not in b->queue_off: nearly all of them are unbound. Reasons, and counts.
        Returns those that it does not answer. */
     uint32_t (*rx_answer_plain)(const struct vm_view *v, struct batch *b, uint32_t missed, uint16_t *qids);
@@ -46,13 +43,7 @@ struct loops {
                           uint8_t *of);
     /* Looks at the home line of each; returns those that change something, or may. idle: note_context's. */
     uint32_t (*tx_find)(const struct vm_view *v, uint64_t idle, struct batch_sent *sent, unsigned n);
-    /* Both at once, as rx_few(). */
-    uint32_t (*tx_few)(struct flowq_vm *vm, uint64_t idle, const struct flowq_pkt *pkts, unsigned n, struct batch_sent *sent);
 };
-
-/* No set of up to BATCH_FEW packets. */
-#define LOOPS_NOT_PLAIN UINT32_C(1)
-_Static_assert(BATCH_FEW < BATCH, "the last packet's bit is free");
 
 /* Of the widest instructions that this machine has. */
 const struct loops *loops_best(void);
@@ -151,25 +142,30 @@ static inline __attribute__((always_inline)) unsigned loops_run_vms(struct flowq
     return (unsigned)(to - vms);
 }
 
-/* A few of either version, to one vm or from it, out of its first cache line; false: one is not plain. */
-static inline __attribute__((always_inline)) bool loops_run_few(struct flowq_vm *vm, const struct flowq_pkt *pkts, unsigned n,
-                                                                bool tx, struct lookup *rx, struct batch_sent *sent)
+/* A few packets of either version, to one vm or from it. Nobody is given the address of one of these, so the compiler need not
+   take what is stored here for something of the vm's. */
+struct few {
+    uint64_t hash[BATCH_FEW];
+    struct line *home[BATCH_FEW];
+    uint8_t flags[BATCH_FEW]; /* tx: what note_strongest() takes */
+};
+
+/* Their lines, which are fetched; false: one is not plain. Caller is in a section. */
+static inline __attribute__((always_inline)) bool few_begin(const struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n,
+                                                            bool tx, struct few *few)
 {
-    if (!batch_in_a_row(pkts, n))
-        batch_fetch(pkts, 0, n);
-    for (const struct flowq_pkt *pkt = pkts, *end = pkts + n; pkt != end;
-         pkt++, rx = tx ? rx : rx + 1, sent = tx ? sent + 1 : sent) {
-        struct lookup *l = tx ? &sent->lookup : rx;
+    if (!batch_in_a_row(pkts, (unsigned)n))
+        batch_fetch(pkts, 1, (unsigned)n);
+    for (size_t i = 0; i < n; i++) {
         uint64_t word[5];
-        enum plain plain = plain_read(pkt, u64_load_relaxed(&vm->udp_filter), tx, word);
+        enum plain plain = plain_read(&pkts[i], u64_load_relaxed(&vm->udp_filter), tx, word);
         if (plain == PLAIN_NOT)
             return false;
-        uint32_t flags = tx ? note_flags_plain(pkt, plain, word) : 0; /* before anything is stored */
-        l->hash = vm_hash_plain(vm, plain, word);
-        l->line = vm_home_line(vm, l->hash);
-        __builtin_prefetch(l->line);
         if (tx)
-            sent->flags = (uint8_t)flags;
+            few->flags[i] = (uint8_t)note_flags_plain(&pkts[i], plain, word);
+        few->hash[i] = vm_hash_plain(vm, plain, word);
+        few->home[i] = vm_home_line(vm, few->hash[i]);
+        __builtin_prefetch(few->home[i]);
     }
     return true;
 }

@@ -133,14 +133,6 @@ LOOP __attribute__((nonnull(1))) uint32_t SET(loops_rx_find)(const struct vm_vie
     return SET(loops_find)(v->vm, *v, b, n, qids);
 }
 
-LOOP uint32_t SET(loops_rx_few)(struct flowq_vm *vm, const struct flowq_pkt *pkts, unsigned n, struct batch *b, uint16_t *qids)
-{
-    if (!loops_run_few(vm, pkts, n, false, b->lookup, NULL))
-        return LOOPS_NOT_PLAIN;
-    const struct vm_view v = {.tag_mask = vm->secret_v4.tag_mask, .line_mask = vm->line_mask, .queue_mask = vm->queue_mask};
-    return SET(loops_find)(vm, v, b, n, qids);
-}
-
 /* Each packet's vm for itself, out of its first cache line. */
 static SET_TARGET uint32_t SET(loops_vms_find)(struct flowq_vm *const *vms, const struct batch *b, unsigned n, uint16_t *qids,
                                                uint32_t stripe, uint8_t *all_modes)
@@ -183,14 +175,6 @@ LOOP __attribute__((nonnull(1))) uint32_t SET(loops_tx_find)(const struct vm_vie
                                                              unsigned n)
 {
     return SET(loops_sent_find)(v->tag_mask, v->line_mask, idle, sent, n);
-}
-
-LOOP uint32_t SET(loops_tx_few)(struct flowq_vm *vm, uint64_t idle, const struct flowq_pkt *pkts, unsigned n,
-                                struct batch_sent *sent)
-{
-    if (!loops_run_few(vm, pkts, n, true, NULL, sent))
-        return LOOPS_NOT_PLAIN;
-    return SET(loops_sent_find)(vm->secret_v4.tag_mask, vm->line_mask, idle, sent, n);
 }
 
 /* ---- Answer: flows in their second line, and those that are not bound ------------------------------------------------------ */
@@ -326,7 +310,6 @@ static const struct loops SET(loops_set) = {
     .rx_parse = SET(loops_rx_parse),
     .rx_find = SET(loops_rx_find),
     .rx_trains = SET(loops_rx_trains),
-    .rx_few = SET(loops_rx_few),
     .rx_answer_plain = SET(loops_rx_answer_plain),
     .rx_answer = SET(loops_rx_answer),
     .vms_run_v4 = SET(loops_vms_run_v4),
@@ -336,7 +319,6 @@ static const struct loops SET(loops_set) = {
     .tx_parse = SET(loops_tx_parse),
     .tx_trains = SET(loops_tx_trains),
     .tx_find = SET(loops_tx_find),
-    .tx_few = SET(loops_tx_few),
 };
 
 #undef LOOP

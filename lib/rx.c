@@ -30,7 +30,8 @@
 
 static uint16_t rx_one(struct flowq_vm *vm, const struct flowq_pkt *pkt);
 static void rx_several(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids);
-static bool rx_few(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids);
+static inline __attribute__((always_inline)) bool rx_few(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n,
+                                                         uint16_t *qids, struct batch *b);
 static void rx_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids);
 static inline bool rx_single_queue(struct flowq_vm *vm, const struct thread *thread, size_t n, uint16_t *qid, uint8_t *reason);
 static inline __attribute__((always_inline)) void rx_batches(const struct vm_view *v, const struct flowq_pkt *pkts, size_t n,
@@ -57,7 +58,8 @@ void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, siz
 /* A function of its own, so that a burst of one has hardly a register to save. */
 static __attribute__((noinline)) void rx_several(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
 {
-    if (n > BATCH_FEW || !rx_few(vm, pkts, n, qids))
+    struct batch b;
+    if (!rx_few(vm, pkts, n, qids, &b))
         rx_burst(vm, pkts, n, qids);
 }
 
@@ -276,8 +278,9 @@ static uint16_t rx_one(struct flowq_vm *vm, const struct flowq_pkt *pkt)
     return qid;
 }
 
-/* ---- A few packets, all plain: both stages by one function, and no view unless one is missed ------------------------------- */
+/* ---- A few packets, all plain: as calls for one, whose looks overlap ------------------------------------------------------- */
 
+/* b: where the packets are at home, and queue_off. */
 static __attribute__((noinline)) void rx_few_missed(struct flowq_vm *vm, const struct thread *thread,
                                                     const struct flowq_pkt *pkts, unsigned n, uint32_t missed, uint16_t *qids,
                                                     struct batch *b)
@@ -291,31 +294,45 @@ static __attribute__((noinline)) void rx_few_missed(struct flowq_vm *vm, const s
 
 /* False: they are none or too many, or one is not plain, or more than flows decides, or something is to be done first; and
    nothing has been done. Reasons, for who wants them, begin as a batch's. */
-static inline __attribute__((always_inline)) bool rx_few_to(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n,
-                                                            uint16_t *qids, struct batch *b)
+static inline __attribute__((always_inline)) bool rx_few(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n,
+                                                         uint16_t *qids, struct batch *b)
 {
     struct thread *thread = thread_self();
+    struct few few;
     if (n - 1 >= BATCH_FEW || !thread || !queues_by_flow_alone(&vm->queues))
         return false;
     const struct tally tally = stats_tally(&vm->stats, thread);
+    uint32_t missed = 0, named = 0;
     thread_enter(thread);
-    b->began = ordered_began();
-    uint32_t missed = loops_best()->rx_few(vm, pkts, (unsigned)n, b, qids);
-    if (missed == 0)
-        tally_add(&tally, STAT_STEER + FLOWQ_REASON_BOUND, n);
-    else if (missed != LOOPS_NOT_PLAIN)
-        rx_few_missed(vm, thread, pkts, (unsigned)n, missed, qids, b);
-    thread_leave(thread);
-    if (missed == LOOPS_NOT_PLAIN)
+    const uint64_t began = ordered_began();
+    if (!few_begin(vm, pkts, n, false, &few)) {
+        thread_leave(thread);
         return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        unsigned at = line_likely(few.home[i], &few.hash[i], vm->secret_v4.tag_mask);
+        uint64_t word = find_named(few.home[i], at); /* T-C */
+        uint32_t qid;
+        if (__builtin_expect(vm_unanswered(vm, word, &few.hash[i], &qid) != 0, 0)) {
+            missed |= batch_bit((unsigned)i);
+            named |= at == LINE_SLOTS ? 0 : batch_bit((unsigned)i);
+        }
+        qids[i] = (uint16_t)qid;
+    }
+    if (__builtin_expect(missed == 0, 1)) {
+        tally_add(&tally, STAT_STEER + FLOWQ_REASON_BOUND, n);
+    } else {
+        for (size_t i = 0; i < n; i++) {
+            FIELD_STORE(b->lookup[i].hash, few.hash[i]);
+            FIELD_STORE(b->lookup[i].line, few.home[i]);
+        }
+        b->began = began;
+        b->queue_off = named;
+        rx_few_missed(vm, thread, pkts, (unsigned)n, missed, qids, b);
+    }
+    thread_leave(thread);
     vm_count_answers(vm, &tally, qids, n);
     return true;
-}
-
-static bool rx_few(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
-{
-    struct batch b;
-    return rx_few_to(vm, pkts, n, qids, &b);
 }
 
 /* ---- With reasons and hashes ----------------------------------------------------------------------------------------------- */
@@ -361,7 +378,7 @@ static bool rx_decide_few(struct flowq_vm *vm, const struct flowq_pkt *pkts, siz
     uint16_t qids[BATCH_FEW];
     struct batch b;
     memset(b.reason, FLOWQ_REASON_BOUND, BATCH_FEW);
-    if (!rx_few_to(vm, pkts, n, qids, &b))
+    if (!rx_few(vm, pkts, n, qids, &b))
         return false;
     for (size_t i = 0; i < n; i++)
         out[i] = (struct flowq_decision){.qid = qids[i], .reason = b.reason[i]};

@@ -23,7 +23,8 @@ static uint32_t tx_one(struct flowq_vm *vm, const struct flowq_pkt *pkt, uint32_
 static void tx_several(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint32_t qid);
 static inline uint32_t tx_without_a_look(const struct flowq_vm *vm, const struct thread *thread, uint32_t qid);
 static inline void tx_count(const struct flowq_vm *vm, const struct tally tally, uint32_t qid, uint32_t outcome, size_t n);
-static void tx_few(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts, unsigned n, uint32_t qid);
+static inline bool tx_few(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts, size_t n, uint32_t qid,
+                          const struct note_time time);
 static void tx_burst(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts, size_t n, uint32_t qid,
                      uint64_t now_ns);
 
@@ -49,12 +50,15 @@ static __attribute__((noinline)) void tx_several(struct flowq_vm *vm, const stru
     uint32_t outcome = tx_without_a_look(vm, thread, qid);
     if (n == 0)
         return;
-    if (outcome != NOTE_TO_THE_TABLE)
+    if (outcome != NOTE_TO_THE_TABLE) {
         tx_count(vm, stats_tally(&vm->stats, thread), qid, outcome, n);
-    else if (n <= BATCH_FEW)
-        tx_few(vm, thread, pkts, (unsigned)n, qid);
-    else
+    } else if (n > BATCH_FEW) {
         tx_burst(vm, thread, pkts, n, qid, vm_now_read(vm, thread));
+    } else {
+        const struct note_time time = vm_now_lately(vm, thread);
+        if (!tx_few(vm, thread, pkts, n, qid, time))
+            tx_burst(vm, thread, pkts, n, qid, vm_now_read_once(vm, thread, time));
+    }
 }
 
 /* ---- What goes before and after -------------------------------------------------------------------------------------------- */
@@ -259,10 +263,11 @@ static __attribute__((noinline)) void tx_burst(struct flowq_vm *vm, struct threa
     }
 }
 
-/* ---- A few packets, all plain: both stages by one function, and no view nor context unless one changes something ----------- */
+/* ---- A few packets, all plain: as calls for one, whose looks overlap; no context unless one changes something -------------- */
 
+/* sent: lookup and flags are there. */
 static __attribute__((noinline)) void tx_few_changed(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts,
-                                                     unsigned n, uint32_t qid, struct batch_sent *sent, uint32_t changes,
+                                                     unsigned n, uint32_t qid, struct batch_sent *sent,
                                                      const struct note_time time)
 {
     uint32_t tries_left = TABLE_TRIES;
@@ -271,26 +276,39 @@ static __attribute__((noinline)) void tx_few_changed(struct flowq_vm *vm, struct
     vm_view_fill(&v, vm, caller_of(thread));
     tx_context_fill(&c, vm, stats_tally(&vm->stats, thread), qid, vm_now_read_once(vm, thread, time), &tries_left);
     tx_mark_noted(vm, &c);
-    if (time.lately)
-        changes = loops_best()->tx_find(&v, c.idle, sent, n);
-    tx_note_all(&v, &c, pkts, sent, changes, n);
+    tx_note_all(&v, &c, pkts, sent, loops_best()->tx_find(&v, c.idle, sent, n), n);
 }
 
-static void tx_few(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts, unsigned n, uint32_t qid)
+/* False: one is not plain, and nothing has been done. */
+static inline bool tx_few(struct flowq_vm *vm, struct thread *thread, const struct flowq_pkt *pkts, size_t n, uint32_t qid,
+                          const struct note_time time)
 {
-    const struct note_time time = vm_now_lately(vm, thread);
-    struct batch_sent sent[BATCH_FEW];
+    struct few few;
     thread_enter(thread);
-    uint32_t changes = loops_best()->tx_few(vm, tx_idle(vm, qid, time.ns), pkts, n, sent);
-    if (changes == 0 && tx_is_noted(vm, qid, time.ns))
+    if (!few_begin(vm, pkts, n, true, &few)) {
+        thread_leave(thread);
+        return false;
+    }
+    const uint64_t idle = tx_idle(vm, qid, time.ns), tag_mask = vm->secret_v4.tag_mask;
+    uint64_t changes = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t word = find_named(few.home[i], line_likely(few.home[i], &few.hash[i], tag_mask));
+        changes |= note_change(idle, tag_mask, few.hash[i], few.flags[i], word);
+    }
+    if (__builtin_expect(changes == 0 && tx_is_noted(vm, qid, time.ns), 1)) {
         tx_count(vm, stats_tally(&vm->stats, thread), qid, FLOWQ_NOTE_REFRESHED, n);
-    else if (changes != LOOPS_NOT_PLAIN)
-        tx_few_changed(vm, thread, pkts, n, qid, sent, changes, time);
+    } else {
+        struct batch_sent sent[BATCH_FEW];
+        for (size_t i = 0; i < n; i++) {
+            FIELD_STORE(sent[i].lookup.hash, few.hash[i]);
+            FIELD_STORE(sent[i].lookup.line, few.home[i]);
+            FIELD_STORE(sent[i].flags, few.flags[i]);
+        }
+        tx_few_changed(vm, thread, pkts, (unsigned)n, qid, sent, time);
+    }
     thread_leave(thread);
-    if (changes == LOOPS_NOT_PLAIN)
-        tx_burst(vm, thread, pkts, n, qid, vm_now_read_once(vm, thread, time));
-    else
-        tx_reclaim(vm);
+    tx_reclaim(vm);
+    return true;
 }
 
 /* ---- One packet ------------------------------------------------------------------------------------------------------------ */

@@ -191,7 +191,53 @@ START_TEST(queues_noted_lately)
 }
 END_TEST
 
-/* Calls for one packet look for upper halves of words first. A flow with the same one before it takes nothing from it. */
+enum { A_FEW = 9 }; /* packets in a burst, up to one more than have a way of their own */
+
+/* Flow tcp(1) of queue `qid` among n others of queue 5, each of which is bound, if others are. */
+static void steered_among_others(unsigned n, unsigned at, uint32_t qid, bool others_bound)
+{
+    struct flowq_decision decided[A_FEW];
+    struct flowq_pkt pkts[A_FEW];
+    struct frame frames[A_FEW];
+    uint16_t qids[A_FEW];
+    for (unsigned i = 0; i < n; i++) {
+        struct flowq_tuple sent = tcp(i == at ? 1 : (others_bound ? 100 : 200) + i), in = tuple_reverse(&sent);
+        frame_flow(&frames[i], &in, FRAME_ACK);
+        pkts[i] = frame_pkt(&frames[i]);
+    }
+    flowq_rx_steer_burst(vm, pkts, n, qids);
+    flowq_rx_decide_burst(vm, pkts, n, decided);
+    for (unsigned i = 0; i < n; i++) {
+        ck_assert_uint_eq(decided[i].qid, qids[i]);
+        if (i == at || others_bound)
+            goes(decided[i], i == at ? qid : 5, FLOWQ_REASON_BOUND);
+        else
+            ck_assert_uint_eq(decided[i].reason, FLOWQ_REASON_FALLBACK);
+    }
+}
+
+static void noted_among_others(unsigned n, unsigned at, uint32_t qid)
+{
+    struct flowq_pkt pkts[A_FEW];
+    struct frame frames[A_FEW];
+    for (unsigned i = 0; i < n; i++) {
+        struct flowq_tuple sent = tcp(i == at ? 1 : 300 + i);
+        frame_flow(&frames[i], &sent, FRAME_ACK);
+        pkts[i] = frame_pkt(&frames[i]);
+    }
+    struct flowq_stats before = stats(), after;
+    flowq_tx_note_burst(vm, pkts, n, qid);
+    after = stats();
+    uint64_t noted = 0;
+    for (unsigned outcome = 0; outcome <= FLOWQ_NOTE_MOVED; outcome++)
+        noted += after.note[outcome] - before.note[outcome];
+    ck_assert_uint_eq(noted, n);
+    for (unsigned i = 0; i < n; i++)
+        is_bound(tcp(i == at ? 1 : 300 + i), qid);
+}
+
+/* Calls for one packet, or a few, look for upper halves of words first. A flow with the same one before it takes nothing from
+   it. */
 START_TEST(the_same_upper_half)
 {
     struct line *line = NULL;
@@ -212,6 +258,18 @@ START_TEST(the_same_upper_half)
     ck_assert_uint_eq(note(tcp(1), 3), FLOWQ_NOTE_REFRESHED);
     ck_assert_uint_eq(note(tcp(1), 2), FLOWQ_NOTE_MOVED);
     is_bound(tcp(1), 2);
+    for (uint32_t i = 0; i < A_FEW; i++)
+        note(tcp(100 + i), 5);
+    for (unsigned n = 2; n <= A_FEW; n++) {
+        for (unsigned i = 0; i < n; i++) {
+            steered_among_others(n, i, 2, true);
+            steered_among_others(n, i, 2, false);
+            noted_among_others(n, i, 1); /* first all of them change something, then none does */
+            noted_among_others(n, i, 1);
+            is_bound(tcp(1), 1);
+            ck_assert_uint_eq(note(tcp(1), 2), FLOWQ_NOTE_MOVED);
+        }
+    }
     ck_assert_uint_eq(u64_load_relaxed(&line->slot[0]), other);
 }
 END_TEST
