@@ -132,9 +132,10 @@ static bool naive_word(struct settings *s, const char *word, const char *there)
     } else if (strcmp(name, "ordered") == 0) {
         good = naive_switch(value, &on);
         s->ordered = good && on;
-    } else if (strcmp(name, "drain") == 0) {
+    } else if (strcmp(name, "drain") == 0 || strcmp(name, "fetch") == 0) {
+        bool *off = *name == 'd' ? &s->no_drain : &s->no_fetch;
         good = naive_switch(value, &on);
-        s->no_drain = good ? !on : s->no_drain;
+        *off = good ? !on : *off;
     } else if (strcmp(name, "state") == 0) {
         good = *value == '/';
         s->state = good ? there + (value - word) : s->state;
@@ -171,7 +172,8 @@ static void same_settings(const struct settings *a, const struct settings *b)
 {
     must(a->max_flows == b->max_flows && a->rebind_min_us == b->rebind_min_us && a->tunnels == b->tunnels, "another number");
     must(a->ordered_max_us == b->ordered_max_us && a->save_every == b->save_every, "another time");
-    must(a->off == b->off && a->ordered == b->ordered && a->no_drain == b->no_drain, "another switch");
+    must(a->off == b->off && a->ordered == b->ordered && a->no_drain == b->no_drain && a->no_fetch == b->no_fetch,
+         "another switch");
     must(a->state == b->state && a->state_length == b->state_length, "another folder");
     must(theirs.n == ours.n && memcmp(theirs.at, ours.at, ours.n * sizeof(ours.at[0])) == 0 &&
              memcmp(theirs.length, ours.length, ours.n * sizeof(ours.length[0])) == 0,
