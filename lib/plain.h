@@ -160,17 +160,22 @@ static inline __attribute__((always_inline)) bool plain_train_goes_on(const stru
     return differ == 0;
 }
 
-/* Are these packets of one flow, if they are plain, and IPv4? Of IPv6 it compares what is in their place, of the source. A hint:
-   what is read is there, but may be something else a moment later. */
+/* Of a packet of at least PLAIN_V4_PORTS bytes, a hint: what is read is there, but may be something else a moment later. The byte
+   is the ethertype's; IPv6's is 0x86dd. */
+static inline bool plain_may_be_v4(const struct flowq_pkt *pkt) { return ((const uint8_t *)pkt->data)[12] == 0x08; }
+
+/* Are these packets of one flow, if they are plain? A hint, too. What IPv6 has where IPv4 has addresses and ports is most of the
+   source's address, which many flows may share. */
 static inline __attribute__((always_inline)) bool plain_alike(const struct flowq_pkt *a, const struct flowq_pkt *b)
 {
     const uint8_t *p = a->data, *q = b->data;
-    return a->len >= PLAIN_V4_PORTS + PLAIN_RX_REACH && b->len >= PLAIN_V4_PORTS + PLAIN_RX_REACH &&
-           plain_u64(p + 26) == plain_u64(q + 26) && plain_u32(p + PLAIN_V4_PORTS) == plain_u32(q + PLAIN_V4_PORTS);
+    if (a->len < PLAIN_V4_PORTS + PLAIN_RX_REACH || b->len < PLAIN_V4_PORTS + PLAIN_RX_REACH ||
+        plain_u64(p + 26) != plain_u64(q + 26) || plain_u32(p + PLAIN_V4_PORTS) != plain_u32(q + PLAIN_V4_PORTS))
+        return false;
+    return plain_may_be_v4(a) ||
+           (a->len >= PLAIN_V6_PORTS + PLAIN_RX_REACH && b->len >= PLAIN_V6_PORTS + PLAIN_RX_REACH &&
+            plain_u64(p + 46) == plain_u64(q + 46) && plain_u32(p + PLAIN_V6_PORTS) == plain_u32(q + PLAIN_V6_PORTS));
 }
-
-/* Of a packet that plain_alike() has looked at: a hint, too. The byte is the ethertype's; IPv6's is 0x86dd. */
-static inline bool plain_may_be_v4(const struct flowq_pkt *pkt) { return ((const uint8_t *)pkt->data)[12] == 0x08; }
 
 #else
 

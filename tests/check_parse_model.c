@@ -6,6 +6,7 @@
  */
 #include "config.h"
 #include "counted_parse.h"
+#include "frames.h"
 #include "model_parse.h"
 #include "random_packet.h"
 #include "runner.h"
@@ -172,6 +173,34 @@ START_TEST(test_random)
 END_TEST
 
 /* Packets that look plain but have flags: random ones are never so. */
+/* The hint that packets come in trains: of one flow, yes; of two that differ in an address or a port, no. A server's packets all
+   have its address, and a VM's its own. */
+START_TEST(test_alike)
+{
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    struct rng rng = {.state = seed};
+    for (unsigned i = 0; i < 20000; i++) {
+        struct flowq_tuple t[2];
+        struct flowq_pkt pkt[2];
+        struct frame frame[2];
+        const uint8_t protocol = rng_percent(&rng, 50) ? FRAME_PROTO_TCP : FRAME_PROTO_UDP;
+        uint32_t of[2][4] = {{1, 1000, 2, 2000}, {1, 1000, 2, 2000}};
+        const uint32_t what = rng_below(&rng, 5); /* 4: nothing */
+        if (what < 4)
+            of[1][what] += 1 + rng_below(&rng, 100);
+        for (unsigned k = 0; k < 2; k++) {
+            t[k] = (i % 2 ? tuple_v6 : tuple_v4)(protocol, of[k][0], (uint16_t)of[k][1], of[k][2], (uint16_t)of[k][3]);
+            frame_flow(&frame[k], &t[k], FRAME_ACK);
+            pkt[k] = frame_pkt(&frame[k]);
+        }
+        ck_assert_msg(plain_alike(&pkt[0], &pkt[1]) == (what == 4), "version %u, %u", t[0].version, what);
+        pkt[i / 2 % 2].len = rng_below(&rng, (i % 2 ? PLAIN_V6_PORTS : PLAIN_V4_PORTS) + PLAIN_RX_REACH);
+        ck_assert(!plain_alike(&pkt[0], &pkt[1]));
+    }
+#endif
+}
+END_TEST
+
 START_TEST(test_fast_flags)
 {
     static const uint8_t frame[60] = {0x52, [12] = 0x08, [14] = 0x45, [23] = 17};
@@ -265,6 +294,7 @@ int main(void)
     TCase *t = tcase_create("random");
     tcase_set_timeout(t, 0);
     tcase_add_test(t, test_random);
+    tcase_add_test(t, test_alike);
     tcase_add_test(t, test_fast_flags);
 #ifndef RACES_ARE_REPORTED
     tcase_add_test(t, test_changing_memory);
