@@ -17,10 +17,8 @@ one round; the next round goes the other way round, so auto's turn is next to cr
 process, with other memory, then does the same. Exit status 1: a "must" is missed by more than 5 %, which is put down to the machine.
 """
 import argparse
-import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 
@@ -29,7 +27,7 @@ sys.path[:0] = [HERE, os.path.join(HERE, '../tests/system')]
 sys.dont_write_bytecode = True
 
 from calm import first  # noqa: E402
-from lab import Failure, Lab, Skip, vswitch  # noqa: E402
+from lab import Failure, Lab, Skip, Switch  # noqa: E402
 from turns import Contestant, median, ratios  # noqa: E402
 
 FLOWS = (1, 1000, 100000)
@@ -43,27 +41,18 @@ TRIES = 3  # a machine with more to do may give a processor to others for a whol
 NOT_MEASURED = 0.001  # seconds of a turn that only shows the switch its flows
 
 
-class Switch:
+class Stage:
     """One process, and its guests."""
 
     def __init__(self, lab):
-        self.paths = [lab.path('a'), lab.path('b')]
-        own = ('taskset', '-c', '0') if os.cpu_count() > 1 else ()
-        ports = (f'vhost:{path},client,{ROOM}' for path in self.paths)
-        self.process = lab.start(*own, vswitch(lab.build), '--json', '--commands', *ports, text=True, stdin=subprocess.PIPE,
-                                 stdout=subprocess.PIPE)
-        self.contestant = Contestant(lab, self.process, self.paths)
+        paths = [lab.path('a'), lab.path('b')]
+        self.switch = Switch(lab, *(f'vhost:{path},client,{ROOM}' for path in paths), options=('--commands',),
+                             by=('taskset', '-c', '0') if os.cpu_count() > 1 else ())
+        self.contestant = Contestant(lab, self.switch.process, paths)
         self.contestant.go_on()
 
-    def steer(self, way):
-        self.process.stdin.write(''.join(f'steer {path} {way}\n' for path in self.paths) + 'report\n')
-        self.process.stdin.flush()
-        report = self.process.stdout.readline()
-        if not report or [port['steer'] for port in json.loads(report)['ports']] != [way] * len(self.paths):
-            raise Failure(f'the switch does not steer by {way}: {report}')
-
     def turn(self, way, flows):
-        self.steer(way)
+        self.switch.steer(way)
         self.contestant.play(flows, NOT_MEASURED, anew=True)
         for _ in range(TRIES):
             turn = self.contestant.play(flows, ARGUMENTS.seconds)
@@ -75,12 +64,12 @@ class Switch:
 def play(flows):
     """The turns that one process had, by number of flows and way."""
     with Lab(ARGUMENTS.build) as lab:
-        switch = Switch(lab)
+        stage = Stage(lab)
         turns = {n: {way: [] for way in WAYS} for n in flows}
         for n, by_way in turns.items():
             for number in range(ARGUMENTS.rounds):
                 for way in WAYS if number % 2 == 0 else reversed(WAYS):
-                    by_way[way].append(switch.turn(WAYS[way], n))
+                    by_way[way].append(stage.turn(WAYS[way], n))
         return turns
 
 

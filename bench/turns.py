@@ -6,12 +6,10 @@ another one, before everybody else as far as niceness goes: that of the session,
 """
 import contextlib
 import os
-import re
 import signal
 import statistics
-import subprocess
 
-from lab import Failure
+from lab import Failure, Traffic
 
 TURN = 0.3  # seconds
 
@@ -40,21 +38,14 @@ class Contestant:
 
     def __init__(self, lab, process, paths):
         self.process = process
-        other = ('taskset', '-c', '1') if os.cpu_count() > 1 else ()
-        self.guests = lab.start(*other, f'{lab.build}/tests/system/traffic', *paths, '-', stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                text=True)
+        self.guests = Traffic(lab, paths, by=('taskset', '-c', '1') if os.cpu_count() > 1 else ())
         self.play(1000)
         process.send_signal(signal.SIGSTOP)
 
     def play(self, flows, seconds=TURN, anew=False):
-        """anew: the switch has forgotten the flows; until each has been there and back nothing is measured."""
         before = cpu_ns(self.process.pid)
-        self.guests.stdin.write(f'{flows} {seconds}{" anew" if anew else ""}\n')
-        self.guests.stdin.flush()
-        line = self.guests.stdout.readline()
-        if not line:
-            raise Failure('the guests ended')
-        return Turn({name: int(value) for name, value in re.findall(r'([a-z0-9]+) (\d+)', line)}, cpu_ns(self.process.pid) - before)
+        seen = self.guests.play(flows, seconds, anew=anew)
+        return Turn(seen, cpu_ns(self.process.pid) - before)
 
     def turn(self, flows, seconds=TURN):
         self.process.send_signal(signal.SIGCONT)

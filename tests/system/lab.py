@@ -8,6 +8,7 @@ import ctypes
 import functools
 import json
 import os
+import re
 import select
 import shlex
 import signal
@@ -134,11 +135,11 @@ def vswitch(build):
 
 
 class Switch:
-    """examples/vswitch. Ports are written as it takes them."""
+    """examples/vswitch. Ports are written as it takes them. by: a command that runs it."""
 
-    def __init__(self, lab, *ports, workers=1, options=()):
+    def __init__(self, lab, *ports, workers=1, options=(), by=()):
         self.lab = lab
-        self.command = [vswitch(lab.build), '--json', '--workers', workers, *options, *ports]
+        self.command = [*by, vswitch(lab.build), '--json', '--workers', workers, *options, *ports]
         self.ports = ports
         self.process = None
         self.go()
@@ -197,6 +198,33 @@ class Switch:
         if self.process.returncode != 0:
             raise Failure(f'vswitch ended with {self.process.returncode}: {self.complaint()}')
         return {os.path.basename(port['name']): port for port in json.loads(out.splitlines()[-1])['ports']}
+
+
+class Traffic:
+    """Two guests in one program (traffic.c), which play turns through a switch. by: a command that runs it."""
+
+    def __init__(self, lab, paths, by=()):
+        self.process = lab.start(*by, f'{lab.build}/tests/system/traffic', *paths, '-', stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                 text=True)
+
+    def begin(self, flows, seconds, anew=False):
+        """anew: the switch has forgotten the flows; until each has been there and back nothing is measured."""
+        self.process.stdin.write(f'{flows} {seconds}{" anew" if anew else ""}\n')
+        self.process.stdin.flush()
+
+    def seen(self):
+        """What they saw in the turn that was begun, when it is over."""
+        line = self.process.stdout.readline()
+        if not line:
+            raise Failure('the guests ended')
+        return {name: int(value) for name, value in re.findall(r'([a-z0-9]+) (\d+)', line)}
+
+    def play(self, *turn, **how):
+        self.begin(*turn, **how)
+        return self.seen()
+
+    def stop(self):
+        self.process.communicate('', timeout=30)
 
 
 class Guest:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 
-from lab import Failure, Guest, Skip, Switch, until, vswitch
+from lab import Failure, Guest, Skip, Switch, Traffic, until, vswitch
 from stage import set_up_peer, share
 
 
@@ -223,30 +223,15 @@ def part_g_collapse(lab):
 
 # ---- Another way, while packets run ----
 
-def traffic(guests, *words):
-    """A turn of theirs (traffic.c)."""
-    guests.stdin.write(' '.join(map(str, words)) + '\n')
-    guests.stdin.flush()
-
-
-def seen_by(guests):
-    """What they saw in it."""
-    line = guests.stdout.readline()
-    if not line:
-        raise Failure('the guests ended')
-    return {name: int(value) for name, value in re.findall(r'([a-z0-9]+) (\d+)', line)}
-
-
 def part_ways(lab):
     """vswitch is told to steer another way: packets go so from then on, and none is lost, whenever that is"""
     paths, ways = [lab.path('a'), lab.path('b')], ('auto', 'queue0', 'hash', 'hash,crc')
     switch = Switch(lab, *(f'vhost:{path},client' for path in paths), options=('--commands',))
-    guests = lab.start(f'{lab.build}/tests/system/traffic', *paths, '-', stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    guests = Traffic(lab, paths)
     for way in (*ways, 'auto'):
         switch.steer(way)
         for _ in range(5):  # a busy machine may leave the switch without a processor for a whole turn
-            traffic(guests, 1000, 0.2, 'anew')
-            seen = seen_by(guests)
+            seen = guests.play(1000, 0.2, anew=True)
             if seen['measured'] > 0:
                 break
         queues = [[share([seen[f'{guest}{queue}'] for queue in range(4)], queue) for queue in range(4)] for guest in 'ab']
@@ -259,15 +244,15 @@ def part_ways(lab):
             raise Failure('that is another way')
         if way == 'queue0' and (queues[0][0], queues[1][0]) != (1, 1) or way.startswith('hash') and max(max(shares) for shares in queues) > 0.5:
             raise Failure('that is another way')
-    traffic(guests, 1000, 1)
+    guests.begin(1000, 1)
     for way in 2 * ways:
         time.sleep(0.1)
         ports = switch.steer(way)
-    seen = seen_by(guests)
+    seen = guests.seen()
     print(f'    8 changes meanwhile: lost {seen["lost"]}; {sum(port["flowq_flows_forgotten"] for port in ports.values())} flows forgotten')
     if seen['lost'] > 0:
         raise Failure(f'{seen["lost"]} packets of {seen["measured"]} were lost')
-    guests.communicate('', timeout=30)
+    guests.stop()
     switch.stop()
 
 
