@@ -421,7 +421,7 @@ int main(void)
     Suite *s = suite_create("positions");
     TCase *t = tcase_create("positions");
     seed = seed_get("check_positions");
-    tcase_set_timeout(t, 60 * SEED_SLOWNESS);
+    tcase_set_timeout(t, 300 * SEED_SLOWNESS);
     tcase_add_test(t, never_more_than_is_true);
     tcase_add_test(t, stale_events_say_nothing);
     tcase_add_test(t, lies_stay_in_range);

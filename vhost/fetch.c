@@ -3,15 +3,13 @@
 #include "fetch.h"
 
 #include "real.h"
+#include "ring.h"
 
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    FEATURE_ACCESS_PLATFORM = 33, /* VIRTIO_F_ACCESS_PLATFORM: an IOMMU, mostly */
-    FEATURE_PACKED = 34,          /* VIRTIO_F_RING_PACKED */
-    WRAP_SHIFT = 15,              /* of `next` of a packed ring */
     LINE = 64,
     VIRTIO_HEADER = 12 /* in front of a packet: struct virtio_net_hdr_mrg_rxbuf */
 };
@@ -114,10 +112,10 @@ static void learn_and_open(struct fetch *fetch, int vid)
     uint64_t features = 0;
 
     if (!fetch->running || fetch->n_regions == 0 || real.get_features(vid, &features) != 0 ||
-        (features >> FEATURE_ACCESS_PLATFORM & 1) != 0)
+        ring_has(features, VIRTIO_F_ACCESS_PLATFORM)) /* an IOMMU, mostly */
         return;
     for (uint32_t r = 0; r < FETCH_RINGS; r++)
-        learn_ring(fetch, vid, r, (features >> FEATURE_PACKED & 1) != 0);
+        learn_ring(fetch, vid, r, ring_has(features, VIRTIO_F_RING_PACKED));
     atomic_store(&fetch->open, 1);
 }
 
@@ -241,7 +239,7 @@ static void split_receive(const struct fetch *fetch, const struct fetch_ring *ri
 /* What is not available yet is not told from what is: at worst a buffer that was used before is fetched in vain. */
 static void packed_receive(const struct fetch *fetch, const struct fetch_ring *ring, uint32_t n, uint32_t length)
 {
-    uint32_t at = atomic_load_explicit(&ring->next, memory_order_relaxed) & ((1u << WRAP_SHIFT) - 1);
+    uint32_t at = ring_at(atomic_load_explicit(&ring->next, memory_order_relaxed));
 
     for (uint32_t i = 0; i < n && at < ring->size; i++) {
         fetch_buffer(fetch, LOAD(ring->packed[at].addr), length, true);
@@ -283,22 +281,18 @@ static void split_transmit(const struct fetch *fetch, const struct fetch_ring *r
     }
 }
 
-/* Available are those whose bit is as the wrap counter, and the used bit is not. */
 static void packed_transmit(const struct fetch *fetch, const struct fetch_ring *ring, uint32_t n)
 {
     uint16_t next = atomic_load_explicit(&ring->next, memory_order_relaxed);
-    uint32_t at = next & ((1u << WRAP_SHIFT) - 1);
-    bool wrap = next >> WRAP_SHIFT != 0;
+    uint32_t at = ring_at(next);
+    bool wrap = ring_wrap(next);
 
     for (uint32_t i = 0; i < n && at < ring->size; i++) {
         uint16_t flags = LOAD(ring->packed[at].flags);
-        if ((flags >> VRING_PACKED_DESC_F_AVAIL & 1) != wrap || (flags >> VRING_PACKED_DESC_F_USED & 1) == wrap)
+        if (!ring_available(flags, wrap))
             return;
         fetch_buffer(fetch, LOAD(ring->packed[at].addr), LINE, false);
-        if (++at == ring->size) {
-            at = 0;
-            wrap = !wrap;
-        }
+        ring_go_on(&at, &wrap, ring->size);
     }
 }
 
@@ -319,8 +313,8 @@ static void early(const struct fetch_ring *ring)
 {
     uint16_t next = atomic_load_explicit(&ring->next, memory_order_relaxed);
 
-    if (ring->packed != NULL && (next & ((1u << WRAP_SHIFT) - 1)) < ring->size)
-        FETCH_LINE(&ring->packed[next & ((1u << WRAP_SHIFT) - 1)], 1);
+    if (ring->packed != NULL && ring_at(next) < ring->size)
+        FETCH_LINE(&ring->packed[ring_at(next)], 1);
     if (ring->packed == NULL) {
         FETCH_LINE(&ring->avail->idx, 0);
         FETCH_LINE(&ring->avail->ring[next & (ring->size - 1)], 0);

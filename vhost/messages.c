@@ -29,12 +29,12 @@
 #include "ordered.h"
 #include "port.h"
 #include "real.h"
+#include "ring.h"
 
 #include <string.h>
 
 enum {
     SET_VRING_ENABLE = 18, /* vhost-user: VHOST_USER_SET_VRING_ENABLE */
-    RING_PACKED = 34,      /* virtio: VIRTIO_F_RING_PACKED */
     RING_SIZE_MAX = 32768  /* virtio: a ring's size at most */
 };
 
@@ -58,24 +58,20 @@ static uint32_t split_available(const struct rte_vhost_vring *vring, uint16_t ne
     return least((uint16_t)(__atomic_load_n(&vring->avail->idx, __ATOMIC_ACQUIRE) - next), vring->size);
 }
 
-/* A descriptor is available if its bit is as the wrap counter, and the used bit is not. A packet ends with one without NEXT. */
+/* A packet ends with a descriptor without NEXT. */
 static uint32_t packed_available(const struct rte_vhost_vring *vring, uint16_t next)
 {
-    bool wrap = next >> 15 != 0;
-    uint32_t at = next & 0x7fff, packets = 0;
+    bool wrap = ring_wrap(next);
+    uint32_t at = ring_at(next), packets = 0;
 
     if (vring->desc_packed == NULL || at >= vring->size)
         return 0;
     for (uint32_t i = 0; i < vring->size; i++) {
         uint16_t flags = __atomic_load_n(&vring->desc_packed[at].flags, __ATOMIC_ACQUIRE);
-        bool available = (flags >> VRING_PACKED_DESC_F_AVAIL & 1) != 0, used = (flags >> VRING_PACKED_DESC_F_USED & 1) != 0;
-        if (available != wrap || used == wrap)
+        if (!ring_available(flags, wrap))
             break;
         packets += (flags & VRING_DESC_F_NEXT) == 0;
-        if (++at == vring->size) {
-            at = 0;
-            wrap = !wrap;
-        }
+        ring_go_on(&at, &wrap, vring->size);
     }
     return packets;
 }
@@ -92,7 +88,7 @@ static uint32_t available(int vid, uint16_t ring)
     if (real.get_vring(vid, ring, &vring) != 0 || real.get_base(vid, ring, &next, &used) != 0 ||
         real.get_features(vid, &features) != 0)
         return RING_SIZE_MAX;
-    return (features >> RING_PACKED & 1) != 0 ? packed_available(&vring, next) : split_available(&vring, next);
+    return ring_has(features, VIRTIO_F_RING_PACKED) ? packed_available(&vring, next) : split_available(&vring, next);
 }
 
 /* ---- Hidden rings ---- */

@@ -2,17 +2,13 @@
 /* positions: see positions.h. */
 #include "positions.h"
 
+#include "ring.h"
+
 #include <sched.h>
 #include <string.h>
 
 enum {
-    FEATURE_EVENT_IDX = 29,       /* VIRTIO_RING_F_EVENT_IDX */
-    FEATURE_ACCESS_PLATFORM = 33, /* VIRTIO_F_ACCESS_PLATFORM: an IOMMU, mostly */
-    FEATURE_PACKED = 34,          /* VIRTIO_F_RING_PACKED */
-    EVENT_FLAGS_MASK = 3,         /* virtio: of a packed ring's event suppression, */
-    EVENT_FLAGS_DESC = 2,         /* RING_EVENT_FLAGS_DESC: off_wrap counts */
-    WRAP_SHIFT = 15,              /* of off_wrap, and of a base */
-    DESC_AVAIL_SHIFT = 7          /* VIRTQ_DESC_F_AVAIL */
+    EVENT_FLAGS_MASK = 3 /* virtio: of a packed ring's event suppression; VRING_PACKED_EVENT_FLAG_DESC: off_wrap counts */
 };
 
 /* ---- Arithmetic ------------------------------------------------------------------------------------------------------------ */
@@ -25,10 +21,7 @@ static void take_up_to(struct positions *p, uint32_t behind)
 }
 
 /* A place in a packed ring, and which of two laps it is: the wrap counter begins as 1 (virtio 1.3, 2.8.1). */
-static uint32_t lap_of(const struct positions *p, uint16_t place)
-{
-    return (place & ((1u << WRAP_SHIFT) - 1)) + (place >> WRAP_SHIFT ? 0 : p->size);
-}
+static uint32_t lap_of(const struct positions *p, uint16_t place) { return ring_at(place) + (ring_wrap(place) ? 0 : p->size); }
 
 static uint32_t lap_add(const struct positions *p, uint32_t lap, uint32_t n) { return (lap + n) % (2u * p->size); }
 
@@ -85,7 +78,7 @@ static bool is_made(const struct positions *p, const struct rte_vhost_vring *vri
     uint32_t lap = lap_add(p, p->made_lap, n);
     uint16_t flags = __atomic_load_n(&vring->desc_packed[lap % p->size].flags, __ATOMIC_ACQUIRE);
 
-    return (flags >> DESC_AVAIL_SHIFT & 1) == (lap < p->size);
+    return (flags >> VRING_PACKED_DESC_F_AVAIL & 1) == (lap < p->size);
 }
 
 /* In steps of 64, 8, 1: if a descriptor is available, so are, or were, those before it. What is available beyond what was filled
@@ -114,7 +107,7 @@ static void read_packed(struct positions *p, const struct rte_vhost_vring *vring
     uint16_t event = __atomic_load_n(&vring->driver_event->off_wrap, __ATOMIC_ACQUIRE);
     bool news = is_news(p, event);
     uint32_t lap = lap_of(p, event);
-    if (p->event_idx && news && flags == EVENT_FLAGS_DESC && lap < laps)
+    if (p->event_idx && news && flags == VRING_PACKED_EVENT_FLAG_DESC && lap < laps)
         take_up_to(p, (p->filled_lap + laps - lap) % laps);
 }
 
@@ -181,9 +174,9 @@ static void start(struct positions *p, const struct positions_source *from, int 
     p->blind = from->get_vring == NULL || from->get_base == NULL || from->get_features == NULL ||
                from->get_features(vid, &features) != 0 || from->get_vring(vid, ring, &p->vring) != 0 ||
                from->get_base(vid, ring, &avail, &used) != 0 || p->vring.size == 0;
-    positions_start(p, p->blind ? 0 : p->vring.size, (features >> FEATURE_PACKED & 1) != 0,
-                    (features >> FEATURE_EVENT_IDX & 1) != 0, used);
-    if (features >> FEATURE_ACCESS_PLATFORM & 1)
+    positions_start(p, p->blind ? 0 : p->vring.size, ring_has(features, VIRTIO_F_RING_PACKED),
+                    ring_has(features, VIRTIO_RING_F_EVENT_IDX), used);
+    if (ring_has(features, VIRTIO_F_ACCESS_PLATFORM)) /* an IOMMU, mostly */
         p->blind = true;
 }
 
