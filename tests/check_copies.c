@@ -294,7 +294,7 @@ int main(void)
     }
     Suite *suite = suite_create("copies");
     TCase *tc = tcase_create("copies");
-    tcase_set_timeout(tc, 120);
+    tcase_set_timeout(tc, 300);
     tcase_add_checked_fixture(tc, set_up, tear_down);
     tcase_add_test(tc, each_learns_for_itself);
     tcase_add_test(tc, sections_are_apart);

@@ -320,7 +320,7 @@ int main(void)
 {
     Suite *suite = suite_create("ctrl");
     TCase *tcase = tcase_create("ctrl");
-    tcase_set_timeout(tcase, 120);
+    tcase_set_timeout(tcase, 300);
     tcase_add_checked_fixture(tcase, set_up_virtio, tear_down);
     tcase_add_test(tcase, refused_commands);
     tcase_add_test(tcase, refused_hash_config);

@@ -135,7 +135,7 @@ int main(void)
     rng.state = seed_get("check_hash");
     Suite *s = suite_create("hash");
     TCase *tc = tcase_create("hash");
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 300);
     tcase_add_test(tc, the_hash_is_xxh3);
     tcase_add_test(tc, no_tag_is_zero);
     tcase_add_test(tc, secrets_matter_and_repeat);

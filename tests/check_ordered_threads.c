@@ -123,7 +123,7 @@ int main(void)
     Suite *s = suite_create("ordered threads");
     TCase *t = tcase_create("threads");
     seed = seed_get("check_ordered_threads");
-    tcase_set_timeout(t, 60 * SEED_SLOWNESS);
+    tcase_set_timeout(t, 300 * SEED_SLOWNESS);
     tcase_add_test(t, nobody_overtakes);
     suite_add_tcase(s, t);
     return suite_run(s);

@@ -120,7 +120,7 @@ int main(void)
     }
     Suite *suite = suite_create("plugin");
     TCase *tc = tcase_create("plugin");
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 300);
     tcase_add_test(tc, threads_end_after_it_is_unloaded);
     tcase_add_test(tc, a_thread_calls_each_of_them);
     tcase_add_test(tc, fork_after_it_is_unloaded);

@@ -429,7 +429,7 @@ int main(void)
     rng.state = seed_get("check_queue");
     Suite *s = suite_create("queue");
     TCase *tc = tcase_create("queue");
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 300);
     tcase_add_loop_test(tc, beside_three_arrays, 0, (int)(sizeof(sizes) / sizeof(sizes[0])));
     tcase_add_test(tc, the_most_queues);
     tcase_add_test(tc, the_fallback_is_even);

@@ -382,7 +382,7 @@ int main(void)
     rng.state = seed_get("check_spread");
     Suite *s = suite_create("spread");
     TCase *tc = tcase_create("spread");
-    tcase_set_timeout(tc, 120);
+    tcase_set_timeout(tc, 300);
     tcase_add_loop_test(tc, even_and_steady, 0, 2);
     tcase_add_test(tc, a_flow_has_one_fallback);
     tcase_add_test(tc, a_flow_in_a_tunnel_has_one_fallback);

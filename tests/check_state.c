@@ -491,7 +491,7 @@ int main(void)
     Suite *s = suite_create("state");
     TCase *c = tcase_create("state");
     tcase_add_checked_fixture(c, NULL, tear_down);
-    tcase_set_timeout(c, 120);
+    tcase_set_timeout(c, 300);
     tcase_add_loop_test(c, stream_says_what_is, 0, 20);
     tcase_add_loop_test(c, round_trip, 0, 20);
     tcase_add_test(c, parts);

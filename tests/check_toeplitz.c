@@ -238,7 +238,7 @@ int main(void)
     seed = seed_get("check_toeplitz");
     Suite *suite = suite_create("toeplitz");
     TCase *tcase = tcase_create("toeplitz");
-    tcase_set_timeout(tcase, 120);
+    tcase_set_timeout(tcase, 300);
     tcase_add_test(tcase, published_values);
     tcase_add_test(tcase, any_length);
     tcase_add_test(tcase, random_bursts);

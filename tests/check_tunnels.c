@@ -312,7 +312,7 @@ int main(void)
     Suite *s = suite_create("tunnels");
     TCase *tc = tcase_create("tunnels");
     tcase_add_checked_fixture(tc, set_up, tear_down);
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 300);
     tcase_add_test(tc, each_kind_is_among_the_frames);
     tcase_add_loop_test(tc, unread_udp_tunnels_are_never_learned, FIRST_TUNNEL, FRAME_N_TUNNELS);
     tcase_add_loop_test(tc, a_plain_flow_from_a_tunnels_port, FIRST_TUNNEL, FRAME_N_TUNNELS);

@@ -173,7 +173,7 @@ int main(void)
     Suite *s = suite_create("vhost ordered");
     TCase *tc = tcase_create("ordered");
     setenv("FLOWQ_VHOST", "ordered=on,ordered_max_us=1000000", 1);
-    tcase_set_timeout(tc, 60 * SEED_SLOWNESS);
+    tcase_set_timeout(tc, 300 * SEED_SLOWNESS);
     tcase_add_test(tc, a_flow_waits_for_the_guest);
     tcase_add_test(tc, others_do_not_hold_it_up);
     tcase_add_test(tc, the_bound_forces_it);

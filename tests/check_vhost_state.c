@@ -259,7 +259,7 @@ int main(void)
     Suite *s = suite_create("vhost state");
     TCase *tc = tcase_create("state");
     tcase_add_checked_fixture(tc, set_up, tear_down);
-    tcase_set_timeout(tc, 120);
+    tcase_set_timeout(tc, 300);
     tcase_add_loop_test(tc, flows_outlive_the_program, 0, N_ENDINGS);
     tcase_add_test(tc, sockets_have_files_of_their_own);
     tcase_add_loop_test(tc, what_is_not_as_we_left_it_is_not_loaded, 0, (int)(sizeof(refused) / sizeof(refused[0])));

@@ -333,7 +333,7 @@ int main(void)
 {
     Suite *suite = suite_create("virtio");
     TCase *tcase = tcase_create("virtio");
-    tcase_set_timeout(tcase, 120);
+    tcase_set_timeout(tcase, 300);
     tcase_add_checked_fixture(tcase, set_up_virtio, tear_down);
     tcase_add_test(tcase, table_decides);
     tcase_add_test(tcase, published_hash_is_reported);
