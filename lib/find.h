@@ -109,18 +109,24 @@ static inline struct place find_in_table(const struct table *t, uint64_t hash)
     return find_in_shard(t, table_shard(t, hash), hash);
 }
 
-/* Not, if the flow is in neither line: one look at its home line, whose part is locked, or the shard. */
-static inline bool find_may_be_known(const struct table *t, const struct line *home, uint64_t hash)
-{
-    return line_match(home, hash & t->tag_mask, t->tag_mask | WORD_SECONDARY) != LINE_SLOTS || line_may_be_second(home, hash);
-}
-
 /* An empty slot of a line; slot NULL: there is none. It stays so under the lock of the shard, or of the line's part. */
 static inline struct place find_empty(struct shard *s, uint32_t line)
 {
     struct place p = {.shard = s, .line = shard_line(s, line)};
     unsigned at = line_match(p.line, 0, UINT64_MAX);
     p.slot = at < LINE_SLOTS ? &p.line->slot[at] : NULL;
+    return p;
+}
+
+/* An empty slot of a flow's home line, whose part, or whose shard, is locked, by one look at it. Slot NULL: there is none, or the
+   flow may be known by now, in this line or its second one. */
+static inline struct place find_empty_for_new(const struct table *t, struct shard *s, uint32_t line, uint64_t hash)
+{
+    struct place p = {.shard = s, .line = shard_line(s, line)};
+    unsigned at;
+    if (line_likely_or_empty(p.line, &hash, t->tag_mask, &at) != LINE_SLOTS || line_may_be_second(p.line, hash))
+        return p;
+    p.slot = at < LINE_SLOTS && u64_load_relaxed(&p.line->slot[at]) == 0 ? &p.line->slot[at] : NULL;
     return p;
 }
 

@@ -274,10 +274,7 @@ static inline bool note_insert_at_home(const struct note_context *c, struct shar
 {
     const struct table *t = c->table;
     uint32_t line = line_of_hash(t->line_mask, hash);
-    struct line *home = shard_line(s, line);
-    if (find_may_be_known(t, home, hash))
-        return false;
-    struct place p = find_empty(s, line);
+    struct place p = find_empty_for_new(t, s, line, hash);
     if (!p.slot)
         return false;
     if (t->plane_at)

@@ -46,16 +46,32 @@ static inline __attribute__((always_inline)) __m128i line_uppers_sse2(const __m1
     return _mm_castps_si128(_mm_shuffle_ps(low, high, _MM_SHUFFLE(3, 1, 3, 1)));
 }
 
+/* The first of eight upper halves that is this one. The service word's counts always, as a sentinel. */
+static inline __attribute__((always_inline)) unsigned line_upper_sse2(__m128i low, __m128i high, __m128i want)
+{
+    __m128i both = _mm_packs_epi32(_mm_cmpeq_epi32(low, want), _mm_cmpeq_epi32(high, want));
+    return (unsigned)__builtin_ctz((unsigned)_mm_movemask_epi8(_mm_packs_epi16(both, both)) | 1u << LINE_SLOTS);
+}
+
 /* As line_likely(). */
 static inline __attribute__((always_inline)) unsigned line_likely_sse2(const struct line *l, uint64_t hash)
 {
     const __m128i *v = (const __m128i *)(const void *)l;
-    const __m128i want = _mm_set1_epi32((int)(hash >> 32));
-    __m128i a = _mm_cmpeq_epi32(line_uppers_sse2(v), want), b = _mm_cmpeq_epi32(line_uppers_sse2(v + 2), want);
-    __m128i both = _mm_packs_epi32(a, b);
-    unsigned words = (unsigned)_mm_movemask_epi8(_mm_packs_epi16(both, both)) | 1u << LINE_SLOTS;
+    unsigned at = line_upper_sse2(line_uppers_sse2(v), line_uppers_sse2(v + 2), _mm_set1_epi32((int)(hash >> 32)));
     atomic_signal_fence(memory_order_acquire); /* T-B */
-    return (unsigned)__builtin_ctz(words);
+    return at;
+}
+
+/* As line_likely_or_empty(). */
+static inline __attribute__((always_inline)) unsigned line_likely_or_empty_sse2(const struct line *l, uint64_t hash,
+                                                                                unsigned *empty)
+{
+    const __m128i *v = (const __m128i *)(const void *)l;
+    const __m128i low = line_uppers_sse2(v), high = line_uppers_sse2(v + 2);
+    *empty = line_upper_sse2(low, high, _mm_setzero_si128());
+    unsigned at = line_upper_sse2(low, high, _mm_set1_epi32((int)(hash >> 32)));
+    atomic_signal_fence(memory_order_acquire); /* T-B */
+    return at;
 }
 
 static inline __attribute__((always_inline, target("avx2,bmi,bmi2"))) unsigned line_compare_avx2(const struct line *l,
@@ -124,6 +140,19 @@ static inline __attribute__((always_inline)) unsigned line_likely(const struct l
     (void)tag_mask;
     return line_likely_sse2(l, *hash);
 #else
+    return line_home(l, hash, tag_mask);
+#endif
+}
+
+/* The same, and a slot that is likely to be empty, or LINE_SLOTS: there is none. */
+static inline __attribute__((always_inline)) unsigned line_likely_or_empty(const struct line *l, const uint64_t *hash,
+                                                                           uint64_t tag_mask, unsigned *empty)
+{
+#ifdef PROBE_X86
+    (void)tag_mask;
+    return line_likely_or_empty_sse2(l, *hash, empty);
+#else
+    *empty = line_match(l, 0, UINT64_MAX);
     return line_home(l, hash, tag_mask);
 #endif
 }

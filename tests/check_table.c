@@ -120,13 +120,50 @@ START_TEST(probes_agree)
         while (likely < LINE_SLOTS && atomic_load(&l.slot[likely]) >> 32 != hash >> 32)
             likely++;
 #ifdef PROBE_X86
+        unsigned empty = 0, at_empty;
+        while (empty < LINE_SLOTS && atomic_load(&l.slot[empty]) >> 32 != 0)
+            empty++;
         ck_assert_uint_eq(line_likely(&l, &hash, tag_mask), likely);
+        ck_assert_uint_eq(line_likely_or_empty(&l, &hash, tag_mask, &at_empty), likely);
+        ck_assert_uint_eq(at_empty, empty);
         if (__builtin_cpu_supports("avx2")) {
             ck_assert_uint_eq(match_avx2(&l, probe, mask), expected);
             if (home)
                 ck_assert_uint_eq(home_avx2(&l, &hash, tag_mask), expected);
         }
 #endif
+    }
+}
+END_TEST
+
+/* A newcomer's slot is one that is empty, not one whose upper half alone is 0; there is none if a word may be the newcomer's. */
+START_TEST(empty_for_new)
+{
+    for (unsigned round = 0; round < 20000; round++) {
+        _Alignas(64) struct line l;
+        struct table t = {.tag_mask = ~(table_tag_low(1u << rng_below(&rng, 16)) - 1)};
+        const uint64_t hash = rng_next(&rng) | t.tag_mask >> 63 << 63;
+        bool known = false, half = false, room = false;
+        for (unsigned i = 0; i < LINE_SLOTS; i++) {
+            const unsigned kind = rng_below(&rng, 8);
+            uint64_t word = rng_next(&rng) | UINT64_C(1) << 40;
+            if (kind == 0 && rng_percent(&rng, 30))
+                word = (hash & t.tag_mask) | (rng_next(&rng) & ~t.tag_mask);
+            else if (kind <= 2)
+                word = kind == 1 ? 0 : 1 + rng_below(&rng, UINT32_MAX);
+            half |= word != 0 && word >> 32 == 0 && !room;
+            room |= word == 0;
+            known |= word >> 32 == hash >> 32;
+            atomic_init(&l.slot[i], word);
+        }
+        atomic_init(&l.service, 0);
+        struct place p = find_empty_for_new(&t, (struct shard *)(void *)&l, 0, hash);
+        if (known || !room)
+            ck_assert_ptr_null(p.slot);
+        else if (!half)
+            ck_assert_ptr_nonnull(p.slot);
+        if (p.slot)
+            ck_assert_uint_eq(atomic_load(p.slot), 0);
     }
 }
 END_TEST
@@ -468,6 +505,7 @@ int main(void)
     tcase_add_test(tc, second_lines);
     tcase_add_test(tc, flows_that_are_away);
     tcase_add_test(tc, probes_agree);
+    tcase_add_test(tc, empty_for_new);
     tcase_add_loop_test(tc, beside_the_oracle, 0, sizeof(plays) / sizeof(plays[0]));
     tcase_add_test(tc, newcomers_take_the_least_place);
     tcase_add_test(tc, a_stalled_holder_of_a_lock);
