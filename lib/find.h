@@ -17,8 +17,8 @@
  * The loops of the data path do step 1 with a filter of their own set of instructions (loops_each.h), and compare the tag alone
  * then: a word with this tag that came into the slot after the filter is this flow's, or one that collides with it, which is as
  * rare there as anywhere. They fetch the second line, and do steps 2 and 3 later. A call for one packet, or a few, does step 1
- * with line_likely(), and begins anew if that named another flow's word. All others call find_word(), for reading, or
- * find_in_shard() and find_in_table(), for writing.
+ * with line_likely(), and begins anew where that named another flow's word (for one packet, always). All others call find_word(),
+ * for reading, or find_in_shard() and find_in_table(), for writing.
  */
 #ifndef FLOWQ_LIB_FIND_H
 #define FLOWQ_LIB_FIND_H

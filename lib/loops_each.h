@@ -105,8 +105,10 @@ static SET_TARGET unsigned SET(loops_vms_run_v6)(struct flowq_vm *const *vms, co
 /* ---- Find: the first look, at home ----------------------------------------------------------------------------------------- */
 
 /* Which queues are not in use is asked for all packets at once, where the queues are few. */
-LOOP_BODY uint32_t SET(loops_find)(const struct flowq_vm *vm, const struct vm_view v, struct batch *b, unsigned n, uint16_t *qids)
+LOOP __attribute__((nonnull(1))) uint32_t SET(loops_rx_find)(const struct vm_view *view, struct batch *b, unsigned n,
+                                                             uint16_t *qids)
 {
+    const struct vm_view v = *view; /* loaded once, not after each store */
     uint64_t queues = 0;
     uint32_t missed = 0, all_qids = 0;
     b->queue_off = 0;
@@ -123,14 +125,9 @@ LOOP_BODY uint32_t SET(loops_find)(const struct flowq_vm *vm, const struct vm_vi
         find_fetch_second(v.line_mask, line, l->hash, all_if_missed);
     }
     missed <<= BATCH - n;
-    if (__builtin_expect(all_qids >= QUEUES_LOW || (queues & ~u64_load_relaxed(&vm->queues.in_use_low)) != 0, 0))
-        return loops_with_queue_off(vm, b, n, qids, missed);
+    if (__builtin_expect(all_qids >= QUEUES_LOW || (queues & ~u64_load_relaxed(&v.vm->queues.in_use_low)) != 0, 0))
+        return loops_with_queue_off(v.vm, b, n, qids, missed);
     return missed;
-}
-
-LOOP __attribute__((nonnull(1))) uint32_t SET(loops_rx_find)(const struct vm_view *v, struct batch *b, unsigned n, uint16_t *qids)
-{
-    return SET(loops_find)(v->vm, *v, b, n, qids);
 }
 
 /* Each packet's vm for itself, out of its first cache line. */
@@ -157,8 +154,11 @@ static SET_TARGET uint32_t SET(loops_vms_find)(struct flowq_vm *const *vms, cons
     return missed << (BATCH - n);
 }
 
-LOOP_BODY uint32_t SET(loops_sent_find)(uint64_t tag_mask, uint32_t line_mask, uint64_t idle, struct batch_sent *sent, unsigned n)
+LOOP __attribute__((nonnull(1))) uint32_t SET(loops_tx_find)(const struct vm_view *v, uint64_t idle, struct batch_sent *sent,
+                                                             unsigned n)
 {
+    const uint64_t tag_mask = v->tag_mask;
+    const uint32_t line_mask = v->line_mask;
     uint32_t changes = 0;
     for (unsigned i = 0; i < n; i++) {
         struct batch_sent *s = &sent[i];
@@ -169,12 +169,6 @@ LOOP_BODY uint32_t SET(loops_sent_find)(uint64_t tag_mask, uint32_t line_mask, u
             find_fetch_second(line_mask, line, s->lookup.hash, UINT64_MAX);
     }
     return changes << (BATCH - n);
-}
-
-LOOP __attribute__((nonnull(1))) uint32_t SET(loops_tx_find)(const struct vm_view *v, uint64_t idle, struct batch_sent *sent,
-                                                             unsigned n)
-{
-    return SET(loops_sent_find)(v->tag_mask, v->line_mask, idle, sent, n);
 }
 
 /* ---- Answer: flows in their second line, and those that are not bound ------------------------------------------------------ */

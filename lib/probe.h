@@ -130,9 +130,10 @@ static inline __attribute__((always_inline)) unsigned line_home_of(const struct 
 }
 
 /*
- * The same for a caller who, when it is another flow's word that was named, or none, looks again by line_home(): half the
- * instructions. It compares upper halves of words, which are tag however many bits a queue takes (table.h). Flows whose tags
- * differ in the lower half alone are as many as flows that share what the directory does not tell of 32 bits: hardly any.
+ * The same for a caller who looks again where another flow's word was named: half the instructions. LINE_SLOTS: it is not at
+ * home. It compares upper halves of words, which are tag however many bits a queue takes (table.h). Flows whose tags differ in
+ * the lower half alone are as many as flows that share what the directory does not tell of 32 bits: hardly any. Nor does it ask
+ * for WORD_SECONDARY: a guest of this line with the whole tag is taken for the flow, but is as rare as any flow with this tag.
  */
 static inline __attribute__((always_inline)) unsigned line_likely(const struct line *l, const uint64_t *hash, uint64_t tag_mask)
 {

@@ -51,11 +51,13 @@ void flowq_rx_steer_burst(struct flowq_vm *vm, const struct flowq_pkt *pkts, siz
     require(vm && (n == 0 || (pkts && qids)));
     if (n == 1)
         *qids = rx_one(vm, pkts);
-    else
+    else if (n <= BATCH_FEW)
         rx_several(vm, pkts, n, qids);
+    else
+        rx_burst(vm, pkts, n, qids);
 }
 
-/* A function of its own, so that a burst of one has hardly a register to save. */
+/* A function of its own, so that a burst of one has hardly a register to save, and a large one no second batch below it. */
 static __attribute__((noinline)) void rx_several(struct flowq_vm *vm, const struct flowq_pkt *pkts, size_t n, uint16_t *qids)
 {
     struct batch b;

@@ -172,7 +172,6 @@ START_TEST(test_random)
 }
 END_TEST
 
-/* Packets that look plain but have flags: random ones are never so. */
 /* The hint that packets come in trains: of one flow, yes; of two that differ in an address or a port, no. A server's packets all
    have its address, and a VM's its own. */
 START_TEST(test_alike)
@@ -201,6 +200,7 @@ START_TEST(test_alike)
 }
 END_TEST
 
+/* Packets that look plain but have flags: random ones are never so. */
 START_TEST(test_fast_flags)
 {
     static const uint8_t frame[60] = {0x52, [12] = 0x08, [14] = 0x45, [23] = 17};

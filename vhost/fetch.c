@@ -112,7 +112,7 @@ static void learn_and_open(struct fetch *fetch, int vid)
     uint64_t features = 0;
 
     if (!fetch->running || fetch->n_regions == 0 || real.get_features(vid, &features) != 0 ||
-        ring_has(features, VIRTIO_F_ACCESS_PLATFORM)) /* an IOMMU, mostly */
+        ring_has(features, VIRTIO_F_IOMMU_PLATFORM))
         return;
     for (uint32_t r = 0; r < FETCH_RINGS; r++)
         learn_ring(fetch, vid, r, ring_has(features, VIRTIO_F_RING_PACKED));

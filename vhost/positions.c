@@ -176,7 +176,7 @@ static void start(struct positions *p, const struct positions_source *from, int 
                from->get_base(vid, ring, &avail, &used) != 0 || p->vring.size == 0;
     positions_start(p, p->blind ? 0 : p->vring.size, ring_has(features, VIRTIO_F_RING_PACKED),
                     ring_has(features, VIRTIO_RING_F_EVENT_IDX), used);
-    if (ring_has(features, VIRTIO_F_ACCESS_PLATFORM)) /* an IOMMU, mostly */
+    if (ring_has(features, VIRTIO_F_IOMMU_PLATFORM))
         p->blind = true;
 }
 
