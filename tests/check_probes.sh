@@ -78,7 +78,9 @@ look() { # OUTPUT ARGUMENTS...
     sleep 2 # it says something when it begins to attach
     "$work/probed" >"$work/counters"
     sleep 1
-    kill -INT "$tracer"
+    while kill -INT "$tracer" 2>/dev/null; do # one that comes while it attaches is lost
+        sleep 1
+    done
     wait "$tracer" || true
     tracer=
 }
