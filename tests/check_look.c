@@ -197,7 +197,7 @@ enum { A_FEW = 9 }; /* packets in a burst, up to one more than have a way of the
 static void steered_among_others(unsigned n, unsigned at, uint32_t qid, bool others_bound)
 {
     struct flowq_decision decided[A_FEW];
-    struct flowq_pkt pkts[A_FEW];
+    struct flowq_pkt pkts[A_FEW] = {{.data = NULL}};
     struct frame frames[A_FEW];
     uint16_t qids[A_FEW];
     for (unsigned i = 0; i < n; i++) {
@@ -218,7 +218,7 @@ static void steered_among_others(unsigned n, unsigned at, uint32_t qid, bool oth
 
 static void noted_among_others(unsigned n, unsigned at, uint32_t qid)
 {
-    struct flowq_pkt pkts[A_FEW];
+    struct flowq_pkt pkts[A_FEW] = {{.data = NULL}};
     struct frame frames[A_FEW];
     for (unsigned i = 0; i < n; i++) {
         struct flowq_tuple sent = tcp(i == at ? 1 : 300 + i);
