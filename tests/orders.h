@@ -99,12 +99,13 @@ static inline uint32_t note(const struct flow *f, uint32_t qid)
     return flowq_tx_note(x.b.vm, &pkt, qid);
 }
 
+/* Through the loops for large bursts, to which a packet that is cut short sends even two. */
 static inline struct flowq_decision decide_frame(const struct frame *f)
 {
-    struct flowq_pkt pkt = frame_pkt(f);
-    struct flowq_decision d;
-    flowq_rx_decide_burst(x.b.vm, &pkt, 1, &d);
-    return d;
+    struct flowq_pkt pkts[2] = {frame_pkt(f), {.data = f->bytes, .len = 0}};
+    struct flowq_decision d[2];
+    flowq_rx_decide_burst(x.b.vm, pkts, 2, d);
+    return d[0];
 }
 
 static inline struct flowq_decision decide(const struct flow *f) { return decide_frame(&f->in); }
@@ -114,6 +115,14 @@ static inline struct flowq_decision steer_alone(const struct flow *f)
 {
     struct flowq_pkt pkt = frame_pkt(&f->in);
     return (struct flowq_decision){.qid = flowq_rx_steer(x.b.vm, &pkt), .reason = FLOWQ_REASON_BOUND};
+}
+
+static inline struct flowq_decision steer_few(const struct flow *f)
+{
+    struct flowq_pkt pkts[2] = {frame_pkt(&f->in), frame_pkt(&f->in)};
+    uint16_t qids[2];
+    flowq_rx_steer_burst(x.b.vm, pkts, 2, qids);
+    return (struct flowq_decision){.qid = qids[1], .reason = FLOWQ_REASON_BOUND};
 }
 
 static inline struct flowq_decision decide_error(const struct flow *f) { return decide_frame(&f->error); }
@@ -316,7 +325,7 @@ static inline void watch_alone_0(void *ctx)
 static inline void watch_alone_1(void *ctx)
 {
     (void)ctx;
-    watch(x.f[1], steer_alone, FLOWQ_REASON_BOUND);
+    watch(x.f[1], steer_few, FLOWQ_REASON_BOUND);
 }
 static inline void watch_errors_0(void *ctx)
 {
