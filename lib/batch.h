@@ -63,9 +63,9 @@ struct batch {
     unsigned n_fragments;
     uint32_t quotes;  /* one vm: the set of quotes, which are answered like a flow's packets if that is at home */
     uint32_t special; /* the set of packets that are not plain */
-    uint32_t
-        queue_off; /* one vm: the set of those at home, bound to a queue that is not in use, and of those of which line_likely()
-                              named another flow's word: answer_one() looks at them again. Written by the first look */
+    /* One vm: the set of those at home, bound to a queue that is not in use, and of those of which line_likely() named another
+       flow's word: answer_one() looks at them again. Written by the first look. */
+    uint32_t queue_off;
     struct key key[BATCH];   /* of PARSED, LATER, QUOTE, for a fallback; plain packets are read again if they need it */
     uint16_t rss_qid[BATCH]; /* of RSS */
     uint64_t now_ns;         /* read for the call's first fragment, with several vms for each; 0: not yet */

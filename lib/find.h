@@ -31,6 +31,13 @@ static inline __attribute__((always_inline)) uint64_t find_named(const struct li
     return u64_load_acquire(&l->word[at]); /* T-C; acquire, as the service word may be looked at afterwards (T-B) */
 }
 
+/* Step 1 for a call for one packet, or a few. */
+static inline __attribute__((always_inline)) uint64_t find_likely(const struct line *home, const uint64_t *hash,
+                                                                  uint64_t tag_mask)
+{
+    return find_named(home, line_likely(home, hash, tag_mask)); /* T-C */
+}
+
 /* Zero if the word that was named is the flow's. */
 static inline uint64_t find_differs(uint64_t word, uint64_t hash, uint64_t tag_mask) { return (word ^ hash) & tag_mask; }
 

@@ -256,7 +256,7 @@ static inline uint16_t rx_plain(struct flowq_vm *vm, struct thread *thread, cons
     uint32_t qid;
     thread_enter(thread);
     const struct line *home = vm_home_line(vm, hash);
-    uint64_t word = find_named(home, line_likely(home, &hash, vm->secret_v4.tag_mask)); /* T-C */
+    uint64_t word = find_likely(home, &hash, vm->secret_v4.tag_mask);
     if (__builtin_expect(vm_unanswered(vm, word, &hash, &qid) != 0, 0))
         qid = rx_plain_missed(vm, thread, pkt, hash);
     else

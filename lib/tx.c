@@ -292,7 +292,7 @@ static inline bool tx_few(struct flowq_vm *vm, struct thread *thread, const stru
     const uint64_t idle = tx_idle(vm, qid, time.ns), tag_mask = vm->secret_v4.tag_mask;
     uint64_t changes = 0;
     for (size_t i = 0; i < n; i++) {
-        uint64_t word = find_named(few.home[i], line_likely(few.home[i], &few.hash[i], tag_mask));
+        uint64_t word = find_likely(few.home[i], &few.hash[i], tag_mask);
         changes |= note_change(idle, tag_mask, few.hash[i], few.flags[i], word);
     }
     if (__builtin_expect(changes == 0 && tx_is_noted(vm, qid, time.ns), 1)) {
@@ -344,7 +344,7 @@ static inline bool tx_changes_nothing(struct flowq_vm *vm, const struct thread *
                                       const struct lookup *l, uint32_t flags)
 {
     const uint64_t tag_mask = vm->secret_v4.tag_mask;
-    const uint64_t word = find_named(l->line, line_likely(l->line, &l->hash, tag_mask));
+    const uint64_t word = find_likely(l->line, &l->hash, tag_mask);
     if (note_change(tx_idle(vm, qid, now_ns), tag_mask, l->hash, flags, word) != 0 || !tx_is_noted(vm, qid, now_ns))
         return false;
     tx_count(vm, stats_tally(&vm->stats, thread), qid, FLOWQ_NOTE_REFRESHED, 1);

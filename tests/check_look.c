@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "batch.h"
 #include "stats.h"
 #include "vm.h" /* before there is a vm by this name */
 
@@ -191,7 +192,7 @@ START_TEST(queues_noted_lately)
 }
 END_TEST
 
-enum { A_FEW = 9 }; /* packets in a burst, up to one more than have a way of their own */
+enum { A_FEW = BATCH_FEW + 1 }; /* packets in a burst, up to one more than have a way of their own */
 
 /* Flow tcp(1) of queue `qid` among n others of queue 5, each of which is bound, if others are. */
 static void steered_among_others(unsigned n, unsigned at, uint32_t qid, bool others_bound)

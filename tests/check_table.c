@@ -143,7 +143,7 @@ START_TEST(empty_for_new)
     for (unsigned round = 0; round < 20000; round++) {
         _Alignas(64) struct line l;
         struct table t = {.tag_mask = ~(table_tag_low(1u << rng_below(&rng, 16)) - 1)};
-        const uint64_t hash = rng_next(&rng) | t.tag_mask >> 63 << 63;
+        const uint64_t hash = rng_next(&rng) | UINT64_C(1) << 63; /* its upper half is not 0 */
         bool known = false, likely = false, half = false, room = false;
         for (unsigned i = 0; i < LINE_SLOTS; i++) {
             const unsigned kind = rng_below(&rng, 8);
