@@ -429,9 +429,9 @@ static __attribute__((noinline)) uint32_t note_insert_more(const struct note_con
     return outcome == NOTE_GET_MEMORY ? note_get_memory(c, g) : outcome;
 }
 
-static uint32_t note_insert(const struct note_context *c, uint64_t hash, uint32_t cls, struct note_growth *g)
+/* s: the flow's shard, or what was it when this section's look-up began. */
+static uint32_t note_insert(const struct note_context *c, struct shard *s, uint64_t hash, uint32_t cls, struct note_growth *g)
 {
-    struct shard *s = table_shard(c->table, hash);
     uint32_t outcome = s == shard_nowhere() ? note_grow(c, s, hash, g) : note_insert_in(c, s, hash, cls, g);
     if (outcome == NOTE_GET_HALVES || outcome == NOTE_GET_MEMORY)
         outcome = note_insert_more(c, s, hash, cls, g, outcome);
@@ -443,15 +443,15 @@ static uint32_t note_insert(const struct note_context *c, uint64_t hash, uint32_
 }
 
 /* The same, of a flow that was steered to its fallback: there it may have packets, so it moves from there (ordered.h). */
-static uint32_t note_insert_from(const struct note_context *c, uint64_t hash, uint32_t spread, uint32_t cls,
+static uint32_t note_insert_from(const struct note_context *c, struct shard *s, uint64_t hash, uint32_t spread, uint32_t cls,
                                  struct note_growth *g)
 {
     struct ordered_claim claim;
     if (!c->ordered || !ordered_claim(c, hash, queue_pick(c->queues, spread), &claim))
-        return note_insert(c, hash, cls, g);
+        return note_insert(c, s, hash, cls, g);
     struct note_context moving = *c;
     moving.idle = word_make(0, claim.field, note_tick(c), 0);
-    uint32_t outcome = note_insert(&moving, hash, cls, g);
+    uint32_t outcome = note_insert(&moving, s, hash, cls, g);
     if (outcome == FLOWQ_NOTE_BOUND)
         return outcome | ordered_publish(c, &claim);
     ordered_abandon(&claim);
@@ -479,10 +479,11 @@ uint32_t note_flow(const struct note_context *c, uint64_t hash, uint32_t spread,
         else if (kind == NOTE_RESETS)
             outcome = FLOWQ_NOTE_RESET;
         else if (note_is_implied(c, spread, kind))
-            outcome = implied_again(c->implied, hash, c->now_ns) ? note_insert_from(c, hash, spread, note_second_class(kind), &g)
-                                                                 : FLOWQ_NOTE_IMPLIED;
+            outcome = implied_again(c->implied, hash, c->now_ns)
+                          ? note_insert_from(c, p.shard, hash, spread, note_second_class(kind), &g)
+                          : FLOWQ_NOTE_IMPLIED;
         else
-            outcome = note_insert_from(c, hash, spread, note_first_class(kind), &g);
+            outcome = note_insert_from(c, p.shard, hash, spread, note_first_class(kind), &g);
         if (outcome != NOTE_AGAIN)
             return outcome;
     }
@@ -495,13 +496,13 @@ bool note_unchanged_second(const struct note_context *c, const struct line *home
     return note_change(c->idle, c->table->tag_mask, hash, flags, word) == WORD_SECONDARY;
 }
 
-uint32_t note_missed(const struct note_context *c, const struct line *home, uint64_t hash, uint32_t spread, enum note_kind kind)
+uint32_t note_missed(const struct note_context *c, struct line *home, uint64_t hash, uint32_t spread, enum note_kind kind)
 {
     /* A short cut to note_insert(), which looks again under the lock. Not where the answer hangs on the flow being unknown: the
        line may be of a shard that an earlier packet of the batch has split. */
     if ((kind == NOTE_CARRIES || kind == NOTE_CLOSES) && !line_may_be_second(home, hash)) {
         struct note_growth g = {.splits = NOTE_SPLITS};
-        uint32_t outcome = note_insert(c, hash, note_first_class(kind), &g);
+        uint32_t outcome = note_insert(c, line_shard(c->table->line_mask, home, hash), hash, note_first_class(kind), &g);
         if (outcome != NOTE_AGAIN)
             return outcome;
     }

@@ -150,7 +150,7 @@ static inline bool note_begins(enum note_kind kind) { return kind == NOTE_OPENS 
 uint32_t note_flow(const struct note_context *c, uint64_t hash, uint32_t spread, enum note_kind kind);
 
 /* The same for a flow that was not in its home line, where moves are not in order. */
-uint32_t note_missed(const struct note_context *c, const struct line *home, uint64_t hash, uint32_t spread, enum note_kind kind);
+uint32_t note_missed(const struct note_context *c, struct line *home, uint64_t hash, uint32_t spread, enum note_kind kind);
 
 /*
  * What a note would change in this word: 0, which is what most notes are, if the flow is on this queue already, was noted in this

@@ -238,10 +238,15 @@ static inline void shard_set_live(struct shard_head *head, uint32_t live)
         u16_store_relaxed(&head->live[i], i == 0 ? (uint16_t)live : 0);
 }
 
-/* The head of the shard that this line, the home of a flow with this hash, is in. */
+/* The shard that this line, the home of a flow with this hash, is in; it may be superseded. */
+static inline struct shard *line_shard(uint32_t line_mask, struct line *home, uint64_t hash)
+{
+    return (struct shard *)(void *)(home - line_of_hash(line_mask, hash));
+}
+
 static inline struct shard_head *line_head(const struct table *t, struct line *home, uint64_t hash)
 {
-    return shard_head(t, (struct shard *)(void *)(home - line_of_hash(t->line_mask, hash)));
+    return shard_head(t, line_shard(t->line_mask, home, hash));
 }
 
 /* The second line of a flow whose home is here. */
