@@ -312,7 +312,7 @@ static bool talk(struct rng *rng, struct frame *f)
 START_TEST(what_is_explained_is_what_is_done)
 {
     struct rng rng = {.state = seed ^ 3};
-    const unsigned slower = SEED_SLOWNESS > 1 ? 4 : 1; /* fewer packets for each vm: some settings are rare */
+    const int slower = SEED_SLOWNESS > 1 ? 4 : 1; /* fewer packets for each vm: some settings are rare */
     long rounds = seed_long() ? 2000 : 150, outcomes[64] = {0};
     while (rounds-- > 0) {
         static struct random_packet pool[POOL];
@@ -321,7 +321,7 @@ START_TEST(what_is_explained_is_what_is_done)
         random_vm(&rng, &rules, rounds);
         for (unsigned i = 0; i < POOL; i++)
             random_packet(&pool[i], &rng, &rules);
-        for (unsigned i = 0; i < 600 / slower; i++) {
+        for (int i = 0; i < 600 / slower; i++) {
             struct random_packet *p = &pool[rng_below(&rng, POOL)];
             struct flowq_pkt pkt = {.data = p->bytes, .len = p->len, .flags = p->flags};
             if (rng_percent(&rng, 8))

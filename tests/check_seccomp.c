@@ -51,13 +51,27 @@ static void on_forbidden(int signal, siginfo_t *info, void *context)
     _exit(1);
 }
 
+/* Machines of 32 bits have these calls twice. */
+#ifdef SYS_mmap2
+#define MMAP SYS_mmap2
+#else
+#define MMAP SYS_mmap
+#endif
+#ifdef SYS_futex_time64
+#define FUTEX     SYS_futex, SYS_futex_time64
+#define NANOSLEEP SYS_clock_nanosleep, SYS_clock_nanosleep_time64
+#else
+#define FUTEX     SYS_futex
+#define NANOSLEEP SYS_clock_nanosleep
+#endif
+#define MEMORY SYS_brk, MMAP, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise, FUTEX
+
 static const int no_calls[] = {-1};
-static const int memory_calls[] = {SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise, SYS_futex, -1};
+static const int memory_calls[] = {MEMORY, -1};
 static const int yield_call[] = {SYS_sched_yield, -1};
-static const int lock_calls[] = {SYS_futex, SYS_sched_yield, -1};
-static const int wait_calls[] = {SYS_sched_yield, SYS_clock_nanosleep, -1};
-static const int random_calls[] = {SYS_brk,     SYS_mmap,  SYS_munmap,    SYS_mremap, SYS_mprotect,
-                                   SYS_madvise, SYS_futex, SYS_getrandom, -1};
+static const int lock_calls[] = {FUTEX, SYS_sched_yield, -1};
+static const int wait_calls[] = {SYS_sched_yield, NANOSLEEP, -1};
+static const int random_calls[] = {MEMORY, SYS_getrandom, -1};
 
 /* From here on: these system calls, write and exit. getrandom_error: what getrandom gives, 0: it works where it is allowed. */
 static void allow_only(const int *calls, int getrandom_error)
@@ -368,7 +382,7 @@ static void saving_to_a_file(void)
 
 static void loading_from_a_file(void)
 {
-    static const int calls[] = {SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise, SYS_futex, SYS_read, -1};
+    static const int calls[] = {MEMORY, SYS_read, -1};
     FILE *file = tmpfile();
     create(0, false);
     note_all(0, FLOWS);
