@@ -82,6 +82,20 @@ START_TEST(a_call_by_itself_reads_the_clock_once)
 }
 END_TEST
 
+#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+/* A reading serves the notes of plain packets, of which this machine has none (plain.h): all read the clock, in a section, too. */
+START_TEST(each_note_reads_it)
+{
+    const unsigned burst = bursts[_i];
+    ck_assert_int_eq(flowq_enter(), 0);
+    for (unsigned i = 0; i < 6; i++, now += A_WHILE) {
+        ck_assert_uint_eq(reads_of(burst, i / 2), FLOWS / burst);
+        are_about(0);
+    }
+    flowq_leave();
+}
+END_TEST
+#else
 /* Time stands still for notes that change nothing, until the section ends; for nobody else. */
 START_TEST(a_held_section_reads_it_once)
 {
@@ -141,30 +155,6 @@ START_TEST(a_reading_serves_so_many_calls)
 }
 END_TEST
 
-/* A time of binding is a matter of microseconds: with rebind_min all notes read the clock. */
-START_TEST(where_rebinding_waits_all_read_it)
-{
-    struct flowq_vm_config c = defaults();
-    const unsigned burst = bursts[_i];
-    c.clock_ns = counted_clock;
-    c.rebind_min_tcp_us = 1000;
-    start(&c, PAIRS);
-    ck_assert_int_eq(flowq_enter(), 0);
-    note_all_on(vm, burst, 1);
-    now += 2 * MS;
-    ck_assert_uint_eq(reads_of(burst, 1), FLOWS / burst);
-    ck_assert_uint_eq(reads_of(burst, 2), FLOWS / burst);
-    is_bound(tcp(0), 2);
-    now += MS / 2;
-    ck_assert_uint_eq(reads_of(burst, 3), FLOWS / burst);
-    is_bound(tcp(0), 2);
-    now += MS;
-    ck_assert_uint_eq(reads_of(burst, 3), FLOWS / burst);
-    is_bound(tcp(0), 3);
-    flowq_leave();
-}
-END_TEST
-
 /* Vms with one clock share its reading, others have each their own. */
 START_TEST(each_clock_for_itself)
 {
@@ -194,6 +184,31 @@ START_TEST(each_clock_for_itself)
     flowq_vm_destroy(other);
 }
 END_TEST
+#endif
+
+/* A time of binding is a matter of microseconds: with rebind_min all notes read the clock. */
+START_TEST(where_rebinding_waits_all_read_it)
+{
+    struct flowq_vm_config c = defaults();
+    const unsigned burst = bursts[_i];
+    c.clock_ns = counted_clock;
+    c.rebind_min_tcp_us = 1000;
+    start(&c, PAIRS);
+    ck_assert_int_eq(flowq_enter(), 0);
+    note_all_on(vm, burst, 1);
+    now += 2 * MS;
+    ck_assert_uint_eq(reads_of(burst, 1), FLOWS / burst);
+    ck_assert_uint_eq(reads_of(burst, 2), FLOWS / burst);
+    is_bound(tcp(0), 2);
+    now += MS / 2;
+    ck_assert_uint_eq(reads_of(burst, 3), FLOWS / burst);
+    is_bound(tcp(0), 2);
+    now += MS;
+    ck_assert_uint_eq(reads_of(burst, 3), FLOWS / burst);
+    is_bound(tcp(0), 3);
+    flowq_leave();
+}
+END_TEST
 
 int main(void)
 {
@@ -202,11 +217,15 @@ int main(void)
     TCase *tc = tcase_create("clock");
     tcase_add_checked_fixture(tc, set_up_counted, tear_down);
     tcase_add_loop_test(tc, a_call_by_itself_reads_the_clock_once, 0, n);
+#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+    tcase_add_loop_test(tc, each_note_reads_it, 0, n);
+#else
     tcase_add_loop_test(tc, a_held_section_reads_it_once, 0, n);
     tcase_add_loop_test(tc, what_changes_something_has_its_own_time, 0, n);
     tcase_add_test(tc, a_reading_serves_so_many_calls);
-    tcase_add_loop_test(tc, where_rebinding_waits_all_read_it, 0, n);
     tcase_add_loop_test(tc, each_clock_for_itself, 0, n);
+#endif
+    tcase_add_loop_test(tc, where_rebinding_waits_all_read_it, 0, n);
     suite_add_tcase(s, tc);
     return suite_run(s);
 }
