@@ -83,7 +83,7 @@ START_TEST(a_call_by_itself_reads_the_clock_once)
 END_TEST
 
 #if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-/* A reading serves the notes of plain packets, of which this machine has none (plain.h): all read the clock, in a section, too. */
+/* A reading serves notes of plain packets, of which this machine has none (plain.h): all read the clock, in a section, too. */
 START_TEST(each_note_reads_it)
 {
     const unsigned burst = bursts[_i];
