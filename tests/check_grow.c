@@ -461,12 +461,12 @@ static void use_processors(const cpu_set_t *all, bool one)
  */
 START_TEST(threads_that_learn_at_once_displace_nothing)
 {
-    unsigned rounds = (seed_long() ? 100 : 8) / SEED_SLOWNESS, more = rounds < 2 ? 1 : 0;
+    unsigned rounds = (seed_long() ? 100 : 16) / SEED_SLOWNESS;
     unsigned long busy[2] = {0};
     cpu_set_t all;
     ck_assert_int_eq(sched_getaffinity(0, sizeof(all), &all), 0);
     pthread_barrier_init(&next_round, NULL, THREADS);
-    for (unsigned i = 0; i < rounds + more; i++) {
+    for (unsigned i = 0; i < rounds; i++) {
         pthread_t id[THREADS];
         atomic_store(&first_busy, 0);
         atomic_store(&then_busy, 0);
@@ -488,7 +488,7 @@ START_TEST(threads_that_learn_at_once_displace_nothing)
         }
     }
     use_processors(&all, false);
-    uint64_t notes = (uint64_t)((rounds + more) / 2) * THREADS * FLOWS_EACH;
+    uint64_t notes = (uint64_t)(rounds / 2) * THREADS * FLOWS_EACH;
     printf("%u threads, %llu new flows: busy with %lu of their first notes, %lu of their third; none displaced\n", THREADS,
            (unsigned long long)notes, busy[0], busy[1]);
     ck_assert_uint_lt(busy[0], SEED_SLOWNESS * notes / 2000);

@@ -384,10 +384,13 @@ static atomic_u64 n_moves, n_held;
 static pthread_rwlock_t leap = PTHREAD_RWLOCK_INITIALIZER;
 static atomic_u64 begun_at[N_MOVERS + 1]; /* the note that each thread has in hand; UINT64_MAX: none */
 
-static uint32_t note_one(const struct frame *f, uint32_t qid)
+static uint32_t note_one(uintptr_t me, const struct frame *f, uint32_t qid)
 {
     struct flowq_pkt pkt = frame_pkt(f);
-    return flowq_tx_note(b.vm, &pkt, qid);
+    atomic_store(&begun_at[me], atomic_load(&b.now_ns));
+    uint32_t outcome = flowq_tx_note(b.vm, &pkt, qid);
+    atomic_store(&begun_at[me], UINT64_MAX);
+    return outcome;
 }
 
 static void clock_goes_on(void)
@@ -412,10 +415,8 @@ static void *move_flows(void *arg)
         uint64_t last = atomic_load(&moved_at[i]);
         pthread_rwlock_rdlock(&leap);
         uint64_t before = atomic_load(&b.now_ns);
-        atomic_store(&begun_at[me], before);
-        uint32_t outcome = note_one(&sent[i], rng_below(&rng, MOVER_PAIRS));
+        uint32_t outcome = note_one(me, &sent[i], rng_below(&rng, MOVER_PAIRS));
         uint64_t after = atomic_load(&b.now_ns);
-        atomic_store(&begun_at[me], UINT64_MAX);
         pthread_rwlock_unlock(&leap);
         bool moved = outcome == FLOWQ_NOTE_MOVED || outcome == FLOWQ_NOTE_BOUND;
         if (outcome == FLOWQ_NOTE_MOVED && after - last < REBIND_MS * UINT64_C(1000000) * 7 / 8)
@@ -435,11 +436,8 @@ static void *grow_and_shrink(void *arg)
     const uintptr_t me = (uintptr_t)arg;
     struct rng rng = {seed ^ (me + 1) << sizeof(me) * 4};
     while (!atomic_load(&over)) {
-        for (uint32_t i = 0; i < GROW_FLOWS && !atomic_load(&over); i++) {
-            atomic_store(&begun_at[me], atomic_load(&b.now_ns));
-            note_one(&sent[MOVER_FLOWS + i], rng_below(&rng, MOVER_PAIRS));
-            atomic_store(&begun_at[me], UINT64_MAX);
-        }
+        for (uint32_t i = 0; i < GROW_FLOWS && !atomic_load(&over); i++)
+            note_one(me, &sent[MOVER_FLOWS + i], rng_below(&rng, MOVER_PAIRS));
         pthread_rwlock_wrlock(&leap);
         atomic_fetch_add(&b.now_ns, 3 * BARE_SECOND);
         pthread_rwlock_unlock(&leap);
