@@ -4,6 +4,7 @@
 Everything made here belongs to this process: children are told to die with it, namespaces have no names, and folders lie where
 no other process sees them. Nothing is left, however a test ends, and two runs know nothing of each other.
 """
+import contextlib
 import ctypes
 import functools
 import json
@@ -252,7 +253,7 @@ class Guest:
                  '-no-user-config', '-display', 'none', '-no-reboot', '-M', 'q35', '-accel', 'tcg,thread=multi', '-cpu', 'max',
                  '-smp', self.vcpus, '-m', '384', '-object', 'memory-backend-memfd,id=mem,size=384M,share=on',
                  '-numa', 'node,memdev=mem', '-kernel', f'{top}/guest/kernel/boot/{kernel}', '-initrd', f'{top}/guest/initramfs',
-                 '-append', 'console=ttyS0 quiet panic=-1 mitigations=off', '-serial', f'file:{self.console}',
+                 '-append', 'console=ttyS0 quiet panic=-1 mitigations=off no_timer_check', '-serial', f'file:{self.console}',
                  '-serial', f'unix:{self.lab.path(self.name)}.serial,server=on,wait=off']
         for i, (netdev, queues) in enumerate(self.nics):
             if netdev.startswith('vhost:'):
@@ -286,10 +287,15 @@ class Guest:
         self.number = 0
         self.answer(0, 60)
 
+    def said(self, kind):
+        """The end of what QEMU ("err") or the guest's kernel ("console") has written."""
+        with open(self.lab.path(f'{self.name}.{kind}'), encoding='utf-8', errors='replace') as file:
+            return file.read().strip()[-600:]
+
     def ended(self):
-        if self.process.poll() is not None:
-            with open(self.lab.path(f'{self.name}.err'), encoding='utf-8', errors='replace') as err:
-                raise Failure(f'QEMU ended: {err.read().strip()[-400:]}')
+        status = self.process.poll()
+        if status is not None:
+            raise Failure(f'QEMU for {self.name} ended with {status}: {self.said("err")}; its console ends: {self.said("console")}')
 
     def kill(self):
         self.process.kill()
@@ -308,12 +314,13 @@ class Guest:
                 return text, int(line.split()[2])
             if not select.select([self.serial], [], [], max(0.0, end - time.monotonic()))[0]:
                 self.ended()
-                with open(self.console, encoding='utf-8', errors='replace') as console:
-                    raise Failure(f'{self.name} does not answer; its console ends: {console.read()[-600:]}')
+                raise Failure(f'{self.name} does not answer; its console ends: {self.said("console")}')
             data = self.serial.recv(65536)
-            if not data:
+            if not data:  # the guest is over, and QEMU about to be
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.process.wait(10)
                 self.ended()
-                raise Failure(f'{self.name}: the serial line is closed')
+                raise Failure(f'{self.name}: the serial line is closed, its console ends: {self.said("console")}')
             self.buffer += data
 
     def run(self, command, seconds=60, check=True):
