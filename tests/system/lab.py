@@ -189,6 +189,11 @@ class Switch:
             raise Failure(f'vswitch ended: {self.complaint()}')
         return {os.path.basename(port['name']): port for port in json.loads(line)['ports']}
 
+    def died(self):
+        """What it says of that, if it has ended by itself."""
+        status = self.process.poll()
+        return None if status is None else f'vswitch ended with {status}: {self.complaint()}'
+
     def kill(self):
         self.process.kill()
         self.process.wait()

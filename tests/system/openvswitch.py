@@ -111,10 +111,15 @@ class OpenVSwitch:
 
     def stands(self):
         """The bridge is there. Its TAP says nothing: it stays from one daemon to the next."""
-        if self.daemon.poll() is not None:
-            raise Failure(f'Open vSwitch ended with {self.daemon.returncode}: {self.complaint()}')
+        if self.died():
+            raise Failure(self.died())
         return os.path.exists(f'{self.folder}/vs.ctl') and 'br0' in self.call(
             'usr/bin/ovs-appctl', f'--target={self.folder}/vs.ctl', 'dpif/show', check=False)
+
+    def died(self):
+        """What it says of that, if the daemon has ended by itself."""
+        status = None if self.daemon is None else self.daemon.poll()
+        return None if status is None else f'Open vSwitch ended with {status}: {self.complaint()}'
 
     def complaint(self):
         text = ''
@@ -202,11 +207,6 @@ class OvsStage(Stage):
 
     def rest(self):
         self.switch.stop()
-
-    def strike(self):
-        if self.guest is not None:
-            self.guest.kill()
-        self.switch.kill()
 
     def queues_in_use(self):
         # What Open vSwitch says of its port: the queues of the guest that are on.
