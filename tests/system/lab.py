@@ -29,6 +29,10 @@ class Failure(Exception):
     """Something is not as it must be."""
 
 
+class Ended(Failure):
+    """A guest has, by itself."""
+
+
 class Skip(Exception):
     """This machine cannot do it; the reason is the text."""
 
@@ -280,6 +284,14 @@ class Guest:
         return f'52:54:00:{sum(self.name.encode()) % 256:02x}:00:{nic:02x}'
 
     def go(self):
+        """One that ends while its kernel starts, before anything is asked of it, is started once more, and that is told."""
+        try:
+            self.boot()
+        except Ended as ended:
+            print(f'    {ended}; once more', flush=True)
+            self.boot()
+
+    def boot(self):
         path = f'{self.lab.path(self.name)}.serial'
         if os.path.exists(path):
             os.unlink(path)
@@ -300,7 +312,7 @@ class Guest:
     def ended(self):
         status = self.process.poll()
         if status is not None:
-            raise Failure(f'QEMU for {self.name} ended with {status}: {self.said("err")}; its console ends: {self.said("console")}')
+            raise Ended(f'QEMU for {self.name} ended with {status}: {self.said("err")}; its console ends: {self.said("console")}')
 
     def kill(self):
         self.process.kill()
