@@ -349,6 +349,10 @@ class Guest:
             raise Failure(f'{self.name}: {command}: {text.strip()[-400:]}')
         return text
 
+    def packed(self):
+        """Whether its driver has taken packed rings (virtio 1.2, section 6: VIRTIO_F_RING_PACKED)."""
+        return self.run('cat /sys/bus/virtio/devices/virtio0/features')[34] == '1'
+
     def received(self, nic=0):
         """Packets on each receive queue, as the driver counts them."""
         return self.counted('rx', nic)

@@ -193,7 +193,7 @@ class OvsStage(Stage):
         self.switch.go(self.preload if kind == 'flowq' else None, settings or None)
         self.set_up()
         if self.guest is None:
-            self.guest = Guest(self.lab, 'guest', [(f'vhost-server:{self.lab.path("guest")}', QUEUES)])
+            self.guest = Guest(self.lab, 'guest', [(f'vhost-server:{self.lab.path("guest")}', QUEUES)], device=self.DEVICE)
             self.address()
         self.wait()
         return self.guest

@@ -199,9 +199,8 @@ def part_packed(stage):
     """the same where the guest's rings are packed"""
     with first():
         failed = play(stage, VSWITCH, 20)
-    features = stage.guest.run('cat /sys/bus/virtio/devices/virtio0/features').strip()
-    if features[34] != '1':  # VIRTIO_F_RING_PACKED
-        failed.append(f'the rings are not packed: {features}')
+    if not stage.guest.packed():
+        failed.append('the rings are not packed')
     end(failed)
 
 

@@ -7,6 +7,7 @@ import subprocess
 import time
 
 from lab import LONG, Failure, until
+from openvswitch import OvsStage
 from parts_guest import longest_stall
 from stage import ADDRESS, PORT, QUEUES, SERVERS, share
 
@@ -41,23 +42,43 @@ def on_own(rows):
     return min(share(row, vcpu) for vcpu, row in enumerate(rows)), right / max(packets, 1), packets
 
 
+def on_queues(stage, setting, name):
+    """All kinds of traffic with this setting; those of which too much went elsewhere."""
+    stage.play(setting)
+    failed = []
+    kinds = {**KINDS, **(LONG_KINDS if LONG else {})}
+    for kind, family in [(kind, family) for kind in kinds for family in (4, 6)]:
+        rows = [pinned(stage, vcpu, family, kinds[kind]) for vcpu in range(QUEUES)]
+        ways = [on_own(column) for column in zip(*rows)]
+        what = f'{kind}, IPv{family}'
+        print(f'      {name:<31} {what:<19}' + ' '.join(
+            f'{100 * worst:14.2f} % {100 * whole:6.2f} % {packets:8}' for worst, whole, packets in ways), flush=True)
+        if any(packets >= ENOUGH and worst < 0.99 for worst, _, packets in ways):
+            failed.append(what)
+    return failed
+
+
+HEAD = '    on the queue of the pinned vCPU                         received: worst     all  packets   sent: worst     all  packets'
+
+
 def part_queues(stage):
     """Open vSwitch as packaged, flowq preloaded: senders and receivers pinned to each vCPU; the long form: a hash, as it comes, too"""
-    failed = []
-    print('    on the queue of the pinned vCPU                         received: worst     all  packets   sent: worst     all  packets')
-    for setting, name in HOSTS.items():
-        if setting != 'flowq' and not LONG:
-            continue
-        stage.play(setting)
-        kinds = {**KINDS, **(LONG_KINDS if LONG else {})}
-        for kind, family in [(kind, family) for kind in kinds for family in (4, 6)]:
-            rows = [pinned(stage, vcpu, family, kinds[kind]) for vcpu in range(QUEUES)]
-            ways = [on_own(column) for column in zip(*rows)]
-            what = f'{kind}, IPv{family}'
-            print(f'      {name:<31} {what:<19}' + ' '.join(
-                f'{100 * worst:14.2f} % {100 * whole:6.2f} % {packets:8}' for worst, whole, packets in ways), flush=True)
-            if setting == 'flowq' and any(packets >= ENOUGH and worst < 0.99 for worst, _, packets in ways):
-                failed.append(what)
+    print(HEAD)
+    failed = {setting: on_queues(stage, setting, name) for setting, name in HOSTS.items() if setting == 'flowq' or LONG}
+    if failed['flowq']:
+        raise Failure(f'less than 99 % on the right queue: {", ".join(failed["flowq"])}')
+
+
+class PackedStage(OvsStage):
+    DEVICE = ',packed=on'
+
+
+def part_packed(stage):
+    """the same for a guest whose rings are packed"""
+    print(HEAD)
+    failed = on_queues(stage, 'flowq', HOSTS['flowq'])
+    if not stage.guest.packed():
+        raise Failure('the rings were not packed')
     if failed:
         raise Failure(f'less than 99 % on the right queue: {", ".join(failed)}')
 
