@@ -81,7 +81,7 @@ static int ctrl_pairs_set(struct flowq_vm *vm, struct ctrl_pieces *in)
 /* hash_key_length, hash_key_data, and the end. */
 static bool ctrl_copy_key(struct ctrl_pieces *in, struct virtio_hash *hash, uint8_t key[UINT8_MAX])
 {
-    uint8_t length;
+    uint8_t length = 0;
     if (!ctrl_copy(in, &length, 1) || !ctrl_copy(in, key, length) || !ctrl_ends_within(in, CTRL_PADDING))
         return false;
     hash->key = key;

@@ -23,7 +23,7 @@ static uint64_t n_runs = 20000;
 
 static void must_hold(const struct sched_scenario *scenario, void *ctx)
 {
-    uint64_t bad;
+    uint64_t bad = 0;
 
     if (sched_explore(scenario, ctx, seed, n_runs, &bad))
         return;
@@ -133,7 +133,7 @@ static void must_find(const struct sched_scenario *scenario, void *ctx)
 {
     char *text[2];
     size_t bytes;
-    uint64_t bad;
+    uint64_t bad = 0;
 
     ck_assert_msg(!sched_explore(scenario, ctx, seed, 1000, &bad), "%s was not found", scenario->name);
     for (int i = 0; i < 2; i++) {
@@ -164,7 +164,7 @@ END_TEST
 static bool is_found_of_every(struct sched_scenario scenario, unsigned stops)
 {
     struct words w;
-    uint64_t bad;
+    uint64_t bad = 0;
 
     scenario.of_every = true;
     scenario.max_preemptions = stops;
@@ -412,7 +412,7 @@ START_TEST(nothing_is_freed_under_a_reader)
                                       .thread = {reader, writer, reader, other_writer},
                                       .setup = shared_setup,
                                       .max_preemptions = 6};
-    uint64_t bad;
+    uint64_t bad = 0;
 
     must_hold(&scenario, &s);
     s.careless = true;

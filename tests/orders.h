@@ -376,7 +376,7 @@ static inline bool is_wanted(const char *what)
 
 static inline void must_hold(struct sched_scenario scenario)
 {
-    uint64_t bad;
+    uint64_t bad = 0;
     if (!is_wanted(scenario.name))
         return;
     while (scenario.n_threads < SCHED_MAX_THREADS && scenario.thread[scenario.n_threads])
@@ -402,7 +402,7 @@ static inline void must_hold_every(const char *what, unsigned stops, void (*prep
                                       .max_preemptions = stops,
                                       .of_every = true};
     const unsigned step = stops == 2 && !thorough && SEED_SLOWNESS == 1 ? 2 : SEED_SLOWNESS;
-    uint64_t bad;
+    uint64_t bad = 0;
     bool held = is_wanted(what);
     if (!held)
         return;
