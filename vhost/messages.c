@@ -38,7 +38,8 @@ enum {
     RING_SIZE_MAX = 32768  /* virtio: a ring's size at most */
 };
 
-/* A message as it comes over the socket, which librte_vhost's own begins with; SET_VRING_ENABLE has 8 bytes behind the head. */
+/* A message as it comes over the socket, which librte_vhost's own begins with, however short it is: librte_vhost deals with a
+   SET_VRING_ENABLE of any size. */
 struct message {
     uint32_t request;
     uint32_t flags;
@@ -148,8 +149,7 @@ void transmit_forget_locked(struct port *port)
 
 static bool is_transmit(const struct message *message)
 {
-    return message->request == SET_VRING_ENABLE && message->size == 2 * sizeof(uint32_t) && message->ring % 2 == 1 &&
-           message->ring < MAX_RINGS;
+    return message->request == SET_VRING_ENABLE && message->ring % 2 == 1 && message->ring < MAX_RINGS;
 }
 
 static rte_vhost_msg_handle app_hook(int vid, bool before)
@@ -194,6 +194,17 @@ static enum rte_vhost_msg_result before_message(int vid, void *arg)
     return result;
 }
 
+/* A ring that is off for the program, and that librte_vhost was told to switch off (asynchronous calls have begun): it will say
+   so, and the program has been told. */
+static enum ring_state state_after(enum ring_state was, bool hiding, bool enable)
+{
+    if (enable)
+        return RING_OPEN;
+    if (hiding)
+        return RING_HIDDEN;
+    return was == RING_OPEN ? RING_OPEN : RING_PARKED;
+}
+
 /* What the program has to be told of the ring: 0 or 1; -1: nothing. */
 static int after_enable(int vid, const struct message *message, uint32_t packets)
 {
@@ -205,7 +216,7 @@ static int after_enable(int vid, const struct message *message, uint32_t packets
         uint32_t pair = message->ring / 2;
         bool ready = port->transmit[pair].ready;
         enum ring_state was = atomic_load(&port->transmit[pair].state);
-        enum ring_state is = devices[vid].hiding == (int)pair ? RING_HIDDEN : RING_OPEN;
+        enum ring_state is = state_after(was, devices[vid].hiding == (int)pair, message->number != 0);
         if (was != is)
             set_state_locked(port, pair, is, packets);
         if (ready && (was == RING_OPEN) != (is == RING_OPEN))
@@ -232,7 +243,7 @@ static enum rte_vhost_msg_result after_message(int vid, void *arg)
     memcpy(&message, arg, sizeof(message));
     if (!devices[vid].theirs)
         fetch_after(fetch_of(vid), vid, devices[vid].request);
-    if (is_transmit(&message)) {
+    if (!devices[vid].theirs && is_transmit(&message)) {
         const struct rte_vhost_device_ops *ops = app_of(vid);
         bool hiding = devices[vid].hiding == (int)message.ring / 2;
         if (hiding) {
