@@ -341,6 +341,23 @@ START_TEST(an_announcement_counts_for_no_packet)
 }
 END_TEST
 
+/* Librte_vhost's rings are as new then, and it does not say so. */
+START_TEST(a_reset_forgets_what_was_hidden)
+{
+    disable(LATE);
+    ck_assert(stub_message(vid, STUB_RESET_OWNER, 0, 0));
+    uint32_t before = n_told;
+    disable(1);
+    disable(LATE);
+    ck_assert(!stub_enabled(vid, 3) && !stub_enabled(vid, 2 * LATE + 1));
+    ck_assert_uint_eq(n_told, before);
+    stub_start(vid, PAIRS);
+    ck_assert_uint_eq(told_ring(before, 3, 1), 1);
+    ck_assert_uint_eq(told_ring(before, 2 * LATE + 1, 1), 1);
+    ck_assert_uint_eq(n_told, before + 2 * PAIRS + 1); /* and new_device */
+}
+END_TEST
+
 /* Librte_vhost does not look at how long this message is. */
 START_TEST(a_message_has_any_size)
 {
@@ -489,6 +506,7 @@ static void add_all(Suite *s, const char *name, SFun start)
     tcase_add_test(tc, a_refused_message_changes_nothing);
     tcase_add_test(tc, an_announcement_is_not_discarded);
     tcase_add_test(tc, an_announcement_counts_for_no_packet);
+    tcase_add_test(tc, a_reset_forgets_what_was_hidden);
     tcase_add_test(tc, a_message_has_any_size);
     tcase_add_test(tc, asynchronous_calls_begin_late);
     tcase_add_test(tc, the_programs_hook_is_served);

@@ -432,6 +432,11 @@ static enum rte_vhost_msg_result handle(int vid, struct device *device, const st
     else if (message->request == STUB_RESET_OWNER) {
         stop(vid, device);
         unmap(device);
+        for (uint32_t r = 0; r < STUB_RINGS; r++) { /* nobody is told */
+            atomic_store(&device->rings[r].enabled, false);
+            atomic_store(&device->rings[r].kicked, false);
+            device->rings[r].ready = false;
+        }
     } else if (message->request == STUB_GET_VRING_BASE) {
         stop(vid, device);
         atomic_store(&ring->kicked, false);

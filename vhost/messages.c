@@ -17,6 +17,8 @@
  * goes on, and as its ring is on for librte_vhost, it is read from the kick on. So it is not read by us until the front end says
  * whether it is on.
  *
+ * RESET_OWNER makes all rings of librte_vhost new ones: none is hidden then.
+ *
  * Only what librte_vhost reads at that moment is hidden; a ring that is not ready goes its own way. Only devices are dealt
  * with so whose packets come through rte_vhost_dequeue_burst(): others (block, crypto, vDPA) have rings with odd numbers of
  * another kind.
@@ -34,7 +36,8 @@
 #include <string.h>
 
 enum {
-    SET_VRING_ENABLE = 18, /* vhost-user: VHOST_USER_SET_VRING_ENABLE */
+    RESET_OWNER = 4,       /* vhost-user: VHOST_USER_RESET_OWNER */
+    SET_VRING_ENABLE = 18, /* VHOST_USER_SET_VRING_ENABLE */
     RING_SIZE_MAX = 32768  /* virtio: a ring's size at most */
 };
 
@@ -235,6 +238,16 @@ static const struct rte_vhost_device_ops *app_of(int vid)
     return app;
 }
 
+/* Librte_vhost's rings are as new, and off; nobody is told. */
+static void after_reset(int vid)
+{
+    pthread_mutex_lock(&ports_lock);
+    struct port *port = devices[vid].owner;
+    if (port != NULL && port->vid == vid)
+        transmit_forget_locked(port);
+    pthread_mutex_unlock(&ports_lock);
+}
+
 static enum rte_vhost_msg_result after_message(int vid, void *arg)
 {
     struct message message;
@@ -243,6 +256,8 @@ static enum rte_vhost_msg_result after_message(int vid, void *arg)
     memcpy(&message, arg, sizeof(message));
     if (!devices[vid].theirs)
         fetch_after(fetch_of(vid), vid, devices[vid].request);
+    if (!devices[vid].theirs && message.request == RESET_OWNER)
+        after_reset(vid);
     if (!devices[vid].theirs && is_transmit(&message)) {
         const struct rte_vhost_device_ops *ops = app_of(vid);
         bool hiding = devices[vid].hiding == (int)message.ring / 2;

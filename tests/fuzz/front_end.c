@@ -334,6 +334,20 @@ static void naive_enable(int vid, struct ring *r, bool enable)
     r->said_enabled = enable;
 }
 
+/* Rings are as new, and nobody is told. */
+static void reset(int vid)
+{
+    struct connection *d = &fake.device[vid];
+    stop(vid);
+    move_memory(d);
+    d->mapped = d->had_table = false;
+    for (uint32_t i = 0; i < RINGS; i++) {
+        struct ring *r = &d->ring[i];
+        r->enabled = r->kicked = r->ready = r->said_enabled = r->said_ready = false;
+        r->state = OPEN;
+    }
+}
+
 /* The ring is known to be one, for requests that name one. */
 static enum rte_vhost_msg_result handle(int vid, const struct message *message)
 {
@@ -362,9 +376,7 @@ static enum rte_vhost_msg_result handle(int vid, const struct message *message)
         d->mapped = d->had_table = true;
         break;
     case RESET_OWNER:
-        stop(vid);
-        move_memory(d);
-        d->mapped = d->had_table = false;
+        reset(vid);
         break;
     case SEND_RARP:
         d->announces = true;
