@@ -146,9 +146,11 @@ START_TEST(not_without_a_table_of_memory)
     ck_assert(looks(vid));
     ck_assert(!stub_message(vid, STUB_REM_MEM_REG, 0, 0));
     ck_assert(looks(vid));
-    if (_i == 0)
+    if (_i == 0) {
         ck_assert(stub_message(vid, STUB_RESET_OWNER, 0, 0));
-    else {
+        for (uint32_t r = 0; r < 2 * PAIRS; r++)
+            ck_assert(stub_message(vid, STUB_SET_VRING_KICK, r, 0) && stub_message(vid, STUB_SET_VRING_ENABLE, r, 1));
+    } else {
         stub_bad_descriptor();
         ck_assert(!stub_message(vid, STUB_SET_MEM_TABLE, 0, 0));
     }

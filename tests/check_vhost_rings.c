@@ -325,6 +325,75 @@ START_TEST(an_announcement_is_not_discarded)
 }
 END_TEST
 
+/* Nor is it one of those that were counted. */
+START_TEST(an_announcement_counts_for_no_packet)
+{
+    uint32_t next = 0;
+    transmit(LATE, 7, 0, 5);
+    disable(LATE);
+    transmit(LATE, 7, 5, 5);
+    stub_announce(vid);
+    for (uint32_t turn = 0; turn < 200; turn++)
+        receive(0, 32, 7, &next);
+    ck_assert_uint_eq(next, 5);
+    ck_assert_int_eq(telemetry("/flowq/port", "0", "drained"), 5);
+    ck_assert_int_eq(telemetry("/flowq/port", "0", "discarded"), 5);
+}
+END_TEST
+
+/* Librte_vhost's rings are as new then, and it does not say so. */
+START_TEST(a_reset_forgets_what_was_hidden)
+{
+    disable(LATE);
+    ck_assert(stub_message(vid, STUB_RESET_OWNER, 0, 0));
+    uint32_t before = n_told;
+    disable(1);
+    disable(LATE);
+    ck_assert(!stub_enabled(vid, 3) && !stub_enabled(vid, 2 * LATE + 1));
+    ck_assert_uint_eq(n_told, before);
+    stub_start(vid, PAIRS);
+    ck_assert_uint_eq(told_ring(before, 3, 1), 1);
+    ck_assert_uint_eq(told_ring(before, 2 * LATE + 1, 1), 1);
+    ck_assert_uint_eq(n_told, before + 2 * PAIRS + 1); /* and new_device */
+}
+END_TEST
+
+/* Librte_vhost does not look at how long this message is. */
+START_TEST(a_message_has_any_size)
+{
+    static const uint32_t sizes[] = {0, 4, 12, 400};
+    uint32_t before = n_told, next = 0;
+    for (uint32_t i = 0; i < 4; i++) {
+        transmit(LATE, 7, i, 1);
+        stub_size(sizes[i]);
+        disable(LATE);
+        ck_assert(stub_enabled(vid, 2 * LATE + 1));
+        ck_assert_uint_eq(told_ring(before, 2 * LATE + 1, 0), i + 1);
+        ck_assert_uint_eq(receive(0, 32, 7, &next), 1);
+        stub_size(sizes[i]);
+        enable(LATE);
+        ck_assert_uint_eq(told_ring(before, 2 * LATE + 1, 1), i + 1);
+    }
+}
+END_TEST
+
+/* The device is left alone from then on, and librte_vhost told to switch the ring off: the program knows that it is. */
+START_TEST(asynchronous_calls_begin_late)
+{
+    disable(LATE);
+    uint32_t before = n_told;
+    ck_assert_int_eq(rte_vhost_async_channel_register(vid, 1), 0);
+    disable(LATE);
+    ck_assert(!stub_enabled(vid, 2 * LATE + 1));
+    ck_assert_uint_eq(n_told, before);
+    enable(LATE);
+    ck_assert_uint_eq(told_ring(before, 2 * LATE + 1, 1), 1);
+    disable(LATE);
+    ck_assert_uint_eq(told_ring(before, 2 * LATE + 1, 0), 1);
+    ck_assert_uint_eq(n_told, before + 2);
+}
+END_TEST
+
 /* ---- The program's own hook ---- */
 
 static uint32_t n_before, n_after, before_number, after_number;
@@ -376,6 +445,30 @@ START_TEST(the_programs_hook_is_served)
 }
 END_TEST
 
+/* Nobody tells librte_vhost of it, be the ring switched off or on. */
+START_TEST(what_the_program_answers_changes_nothing)
+{
+    static const struct rte_vhost_user_extern_ops hook = {app_before, app_after};
+    uint32_t next = 0;
+    ck_assert_int_eq(rte_vhost_extern_callback_register(vid, &hook, NULL), 0);
+    transmit(LATE, 7, 0, 5);
+    disable(LATE);
+    transmit(LATE, 7, 5, 5);
+    before_result = RTE_VHOST_MSG_RESULT_OK;
+    uint32_t before = n_told;
+    disable(LATE);
+    enable(LATE);
+    ck_assert_uint_eq(n_told, before);
+    for (uint32_t turn = 0; turn < 200; turn++)
+        receive(0, 32, 7, &next);
+    ck_assert_uint_eq(next, 5);
+    ck_assert_int_eq(stub_packets(), 0);
+    before_result = RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+    enable(LATE);
+    ck_assert_uint_eq(told_ring(before, 2 * LATE + 1, 1), 1);
+}
+END_TEST
+
 START_TEST(draining_can_be_switched_off)
 {
     static const struct rte_vhost_user_extern_ops hook = {app_before, app_after};
@@ -412,7 +505,12 @@ static void add_all(Suite *s, const char *name, SFun start)
     tcase_add_test(tc, receive_rings_are_switched_by_librte_vhost);
     tcase_add_test(tc, a_refused_message_changes_nothing);
     tcase_add_test(tc, an_announcement_is_not_discarded);
+    tcase_add_test(tc, an_announcement_counts_for_no_packet);
+    tcase_add_test(tc, a_reset_forgets_what_was_hidden);
+    tcase_add_test(tc, a_message_has_any_size);
+    tcase_add_test(tc, asynchronous_calls_begin_late);
     tcase_add_test(tc, the_programs_hook_is_served);
+    tcase_add_test(tc, what_the_program_answers_changes_nothing);
     if (start == begin_split)
         tcase_add_test(tc, a_guest_may_lie);
     suite_add_tcase(s, tc);

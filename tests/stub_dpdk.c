@@ -23,11 +23,12 @@ static atomic_int live;
 
 static struct rte_mbuf *new_segment(const void *bytes, uint32_t length)
 {
-    struct rte_mbuf *segment = calloc(1, sizeof(*segment));
+    struct rte_mbuf *segment = aligned_alloc(_Alignof(struct rte_mbuf), sizeof(*segment));
     void *data = malloc(length == 0 ? 1 : length);
 
     if (segment == NULL || data == NULL)
         abort();
+    memset(segment, 0, sizeof(*segment));
     memcpy(data, bytes, length);
     segment->buf_addr = data;
     segment->data_len = (uint16_t)length;

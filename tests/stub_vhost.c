@@ -57,6 +57,7 @@ static pthread_mutex_t sockets_lock = PTHREAD_MUTEX_INITIALIZER;
 static atomic_int violations;
 static bool packed_devices, short_packed, bad_descriptor, refuse_registration;
 static uint64_t more_features;
+static uint32_t message_size = 8;
 static __thread bool in_message;
 
 static struct device *device_of(int vid) { return vid < 0 || vid >= N_DEVICES ? NULL : atomic_load(&devices[vid]); }
@@ -431,6 +432,11 @@ static enum rte_vhost_msg_result handle(int vid, struct device *device, const st
     else if (message->request == STUB_RESET_OWNER) {
         stop(vid, device);
         unmap(device);
+        for (uint32_t r = 0; r < STUB_RINGS; r++) { /* nobody is told */
+            atomic_store(&device->rings[r].enabled, false);
+            atomic_store(&device->rings[r].kicked, false);
+            device->rings[r].ready = false;
+        }
     } else if (message->request == STUB_GET_VRING_BASE) {
         stop(vid, device);
         atomic_store(&ring->kicked, false);
@@ -460,7 +466,9 @@ static bool process(int vid, struct device *device, struct message *message)
 bool stub_message(int vid, uint32_t request, uint32_t index, uint32_t number)
 {
     struct device *device = device_of(vid);
-    struct message message = {.request = request, .flags = MESSAGE_NEED_REPLY, .size = 8, .index = index, .number = number};
+    struct message message = {
+        .request = request, .flags = MESSAGE_NEED_REPLY, .size = message_size, .index = index, .number = number};
+    message_size = 8;
     bool locked = request != STUB_GET_VRING_BASE && request != STUB_RESET_OWNER;
 
     if (locked)
@@ -487,6 +495,8 @@ void stub_start(int vid, uint32_t pairs)
     for (uint32_t r = 0; r < 2 * pairs; r++)
         stub_message(vid, STUB_SET_VRING_ENABLE, r, 1);
 }
+
+void stub_size(uint32_t size) { message_size = size; }
 
 void stub_bad_descriptor(void) { bad_descriptor = true; }
 

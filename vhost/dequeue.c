@@ -58,11 +58,12 @@ static uint16_t read_hidden(struct transmit_ring *ring, int vid, uint16_t index,
     if (left == 0 && real.free_bulk != NULL)
         return discard(ring, vid, index, pool, packets, n);
     uint16_t found = real.dequeue(vid, index, pool, packets, left != 0 && left < n ? (uint16_t)left : n);
-    count(&ring->read, found);
-    count(&ring->late, found);
+    uint16_t theirs = (uint16_t)(found - (found > 0 && is_announcement(packets[0])));
+    count(&ring->read, theirs);
+    count(&ring->late, theirs);
     /* P-E: if the ring was switched meanwhile, what it has now was counted afterwards. */
     if (left != 0)
-        atomic_compare_exchange_strong(&ring->credit, &credit, credit - (found < left ? found : left));
+        atomic_compare_exchange_strong(&ring->credit, &credit, credit - (theirs < left ? theirs : left));
     return found;
 }
 

@@ -17,6 +17,8 @@
  * goes on, and as its ring is on for librte_vhost, it is read from the kick on. So it is not read by us until the front end says
  * whether it is on.
  *
+ * RESET_OWNER makes all rings of librte_vhost new ones: none is hidden then.
+ *
  * Only what librte_vhost reads at that moment is hidden; a ring that is not ready goes its own way. Only devices are dealt
  * with so whose packets come through rte_vhost_dequeue_burst(): others (block, crypto, vDPA) have rings with odd numbers of
  * another kind.
@@ -34,11 +36,13 @@
 #include <string.h>
 
 enum {
-    SET_VRING_ENABLE = 18, /* vhost-user: VHOST_USER_SET_VRING_ENABLE */
+    RESET_OWNER = 4,       /* vhost-user: VHOST_USER_RESET_OWNER */
+    SET_VRING_ENABLE = 18, /* VHOST_USER_SET_VRING_ENABLE */
     RING_SIZE_MAX = 32768  /* virtio: a ring's size at most */
 };
 
-/* A message as it comes over the socket, which librte_vhost's own begins with; SET_VRING_ENABLE has 8 bytes behind the head. */
+/* A message as it comes over the socket, which librte_vhost's own begins with, however short it is: librte_vhost deals with a
+   SET_VRING_ENABLE of any size. */
 struct message {
     uint32_t request;
     uint32_t flags;
@@ -148,8 +152,7 @@ void transmit_forget_locked(struct port *port)
 
 static bool is_transmit(const struct message *message)
 {
-    return message->request == SET_VRING_ENABLE && message->size == 2 * sizeof(uint32_t) && message->ring % 2 == 1 &&
-           message->ring < MAX_RINGS;
+    return message->request == SET_VRING_ENABLE && message->ring % 2 == 1 && message->ring < MAX_RINGS;
 }
 
 static rte_vhost_msg_handle app_hook(int vid, bool before)
@@ -194,6 +197,17 @@ static enum rte_vhost_msg_result before_message(int vid, void *arg)
     return result;
 }
 
+/* A ring that is off for the program, and that librte_vhost was told to switch off (asynchronous calls have begun): it will say
+   so, and the program has been told. */
+static enum ring_state state_after(enum ring_state was, bool hiding, bool enable)
+{
+    if (enable)
+        return RING_OPEN;
+    if (hiding)
+        return RING_HIDDEN;
+    return was == RING_OPEN ? RING_OPEN : RING_PARKED;
+}
+
 /* What the program has to be told of the ring: 0 or 1; -1: nothing. */
 static int after_enable(int vid, const struct message *message, uint32_t packets)
 {
@@ -205,7 +219,7 @@ static int after_enable(int vid, const struct message *message, uint32_t packets
         uint32_t pair = message->ring / 2;
         bool ready = port->transmit[pair].ready;
         enum ring_state was = atomic_load(&port->transmit[pair].state);
-        enum ring_state is = devices[vid].hiding == (int)pair ? RING_HIDDEN : RING_OPEN;
+        enum ring_state is = state_after(was, devices[vid].hiding == (int)pair, message->number != 0);
         if (was != is)
             set_state_locked(port, pair, is, packets);
         if (ready && (was == RING_OPEN) != (is == RING_OPEN))
@@ -224,6 +238,16 @@ static const struct rte_vhost_device_ops *app_of(int vid)
     return app;
 }
 
+/* Librte_vhost's rings are as new, and off; nobody is told. */
+static void after_reset(int vid)
+{
+    pthread_mutex_lock(&ports_lock);
+    struct port *port = devices[vid].owner;
+    if (port != NULL && port->vid == vid)
+        transmit_forget_locked(port);
+    pthread_mutex_unlock(&ports_lock);
+}
+
 static enum rte_vhost_msg_result after_message(int vid, void *arg)
 {
     struct message message;
@@ -232,7 +256,9 @@ static enum rte_vhost_msg_result after_message(int vid, void *arg)
     memcpy(&message, arg, sizeof(message));
     if (!devices[vid].theirs)
         fetch_after(fetch_of(vid), vid, devices[vid].request);
-    if (is_transmit(&message)) {
+    if (!devices[vid].theirs && message.request == RESET_OWNER)
+        after_reset(vid);
+    if (!devices[vid].theirs && is_transmit(&message)) {
         const struct rte_vhost_device_ops *ops = app_of(vid);
         bool hiding = devices[vid].hiding == (int)message.ring / 2;
         if (hiding) {

@@ -164,7 +164,7 @@ extern const struct rte_vhost_user_extern_ops message_hook;
 /* Librte_vhost says that ring 2 * pair + 1 can be read now, or no longer. Does the program have to be told? ports_lock is
    held. */
 bool transmit_ready_locked(struct port *port, uint32_t pair, bool ready);
-/* No connection: nothing is hidden. ports_lock is held. */
+/* No connection, or rings are new: none is ready, or hidden. ports_lock is held. */
 void transmit_forget_locked(struct port *port);
 
 /* ---- state.c ---- */

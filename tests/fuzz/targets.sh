@@ -4,7 +4,7 @@
 # What each fuzz target is made of: read by tests/fuzz/run, and by oss-fuzz/build.sh: that takes those of the library, which need
 # none but libck.
 fuzz_library=(parse calls ctrl state words)
-fuzz_targets=("${fuzz_library[@]}" rings replay)
+fuzz_targets=("${fuzz_library[@]}" rings messages replay)
 fuzz_flags=(-std=gnu11 -D_GNU_SOURCE)
 
 # fuzz_target NAME TOP: sets `sources`, of the tree TOP, and what they need besides libck, `libraries`; `longest`, the bytes of an
@@ -41,6 +41,15 @@ fuzz_target() {
         packages=(libdpdk)
         # shellcheck disable=SC2207 # flags, a word each
         sources+=("$2/vhost/positions.c" "$tests/frames.c" $(pkg-config --cflags libdpdk 2>/dev/null || true))
+        dictionary=
+        ;;
+    messages)
+        # Of DPDK its headers alone; of the drop-in all but what the target has in its place.
+        packages=(libdpdk)
+        # shellcheck disable=SC2207 # flags, a word each
+        sources+=("$2"/vhost/{calls,dequeue,enqueue,fetch,messages,ordered,port,positions,settings,state}.c "$fuzz/front_end.c" "$tests/stub_dpdk.c"
+            -DALLOW_EXPERIMENTAL_API $(pkg-config --cflags libdpdk 2>/dev/null || true))
+        longest=1024
         dictionary=
         ;;
     replay)
