@@ -63,7 +63,7 @@ struct world {
         uint16_t flags, idx;
         struct vring_used_elem ring[SIZE_MOST];
     } used;
-    struct vring_desc desc[SIZE_MOST];
+    struct vring_desc desc[SIZE_MOST + 1]; /* the last one is beyond the ring */
     struct vring_packed_desc packed[SIZE_MOST];
     struct fetch fetch;
 };
@@ -102,9 +102,12 @@ static void make_ring(bool packed)
         world->desc[i] = (struct vring_desc){.addr = some_address(),
                                              .len = rng_below(&world->rng, 2000),
                                              .flags = (uint16_t)rng_below(&world->rng, 4),
-                                             .next = (uint16_t)(lie ? rng_next(&world->rng) : rng_below(&world->rng, size))};
+                                             .next = (uint16_t)(!lie                           ? rng_below(&world->rng, size)
+                                                                : rng_percent(&world->rng, 50) ? size
+                                                                                               : rng_next(&world->rng))};
         world->packed[i] = (struct vring_packed_desc){.addr = some_address(), .flags = (uint16_t)rng_next(&world->rng)};
     }
+    world->desc[size] = (struct vring_desc){.addr = some_address()};
 }
 
 static void make_world(uint32_t round)

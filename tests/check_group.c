@@ -185,6 +185,21 @@ START_TEST(test_each_another)
 }
 END_TEST
 
+/* Two queues: the first one that is not counted and FLOWQ_DROP, which have a bin in common; and neighbours, around the largest
+   burst that is sorted as a small one, where a packet's index would run into the queue's number. */
+START_TEST(test_at_the_limits)
+{
+    struct rng rng = {.state = seed ^ 3};
+    for (unsigned round = 0; round < 400; round++) {
+        size_t n = rng_percent(&rng, 50) ? 65 : rng_range(&rng, 2, 66);
+        bool common = rng_percent(&rng, 50);
+        for (size_t i = 0; i < n; i++)
+            qids[i] = rng_percent(&rng, 50) ? (common ? 63 : 300) : (common ? FLOWQ_DROP : 301);
+        compare(false, n);
+    }
+}
+END_TEST
+
 /* The groups of one vm are those of flowq_group(). */
 START_TEST(test_one_vm)
 {
@@ -335,6 +350,7 @@ int main(void)
     tcase_set_timeout(t, 0);
     tcase_add_test(t, test_random);
     tcase_add_test(t, test_each_another);
+    tcase_add_test(t, test_at_the_limits);
     tcase_add_test(t, test_one_vm);
     tcase_add_test(t, test_large);
     tcase_add_test(t, test_nothing);

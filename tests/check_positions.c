@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "frames.h"
 #include "runner.h"
@@ -293,6 +294,32 @@ START_TEST(nobody_reads_what_is_unmapped)
 }
 END_TEST
 
+static atomic_bool is_closed;
+
+static void *close_it(void *device)
+{
+    positions_close(device);
+    atomic_store(&is_closed, true);
+    return NULL;
+}
+
+START_TEST(closing_waits_for_who_is_inside)
+{
+    struct positions_device device;
+    pthread_t closer;
+    memset(&device, 0, sizeof(device));
+    atomic_store(&device.inside, 1);
+    ck_assert_int_eq(pthread_create(&closer, NULL, close_it, &device), 0);
+    while (atomic_load(&device.closed) == 0)
+        sched_yield();
+    usleep(30000);
+    ck_assert(!atomic_load(&is_closed));
+    atomic_store(&device.inside, 0);
+    ck_assert_int_eq(pthread_join(closer, NULL), 0);
+    ck_assert(atomic_load(&is_closed));
+}
+END_TEST
+
 /* ---- A ring of which something is not told --------------------------------------------------------------------------------- */
 
 static struct {
@@ -425,6 +452,7 @@ int main(void)
     tcase_add_test(t, never_more_than_is_true);
     tcase_add_test(t, stale_events_say_nothing);
     tcase_add_test(t, lies_stay_in_range);
+    tcase_add_test(t, closing_waits_for_who_is_inside);
     tcase_add_test(t, nobody_reads_what_is_unmapped);
     tcase_add_test(t, what_is_not_told_is_not_taken);
     suite_add_tcase(s, t);
