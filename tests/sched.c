@@ -60,8 +60,9 @@ static struct {
 
 /* ---- The baton ------------------------------------------------------------------------------------------------------------- */
 
-/* glibc says of syscall() that it calls nothing back (attribute leaf), from which gcc concludes with -flto that no static variable
-   has changed meanwhile, be it with an acquire load behind it. Of what is called through this pointer it knows nothing. */
+/* glibc says of syscall() that it calls nothing back (attribute leaf), from which gcc concludes with -flto that no static
+   variable has changed meanwhile, be it with an acquire load behind it. Of what is called through this pointer it knows
+   nothing. */
 static long (*volatile call_kernel)(long number, ...) = syscall;
 
 static void take_baton(struct worker *w)
