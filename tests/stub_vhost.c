@@ -57,7 +57,7 @@ static pthread_mutex_t sockets_lock = PTHREAD_MUTEX_INITIALIZER;
 static atomic_int violations;
 static bool packed_devices, short_packed, bad_descriptor, refuse_registration;
 static uint64_t more_features;
-static uint32_t message_size = 8;
+static __thread uint32_t message_size = 8;
 static __thread bool in_message;
 
 static struct device *device_of(int vid) { return vid < 0 || vid >= N_DEVICES ? NULL : atomic_load(&devices[vid]); }

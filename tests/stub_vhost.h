@@ -48,7 +48,7 @@ void stub_disconnect(int vid);
 void stub_start(int vid, uint32_t pairs);
 /* A message with an index and a number. Returns whether it was answered well. */
 bool stub_message(int vid, uint32_t request, uint32_t index, uint32_t number);
-/* The next message says that it has so many bytes behind its head, instead of 8. */
+/* The next message of this thread says that it has so many bytes behind its head, instead of 8. */
 void stub_size(uint32_t size);
 /* The next message brings a file descriptor that it should not: an error. STUB_SET_MEM_TABLE has unmapped what was by then. */
 void stub_bad_descriptor(void);
