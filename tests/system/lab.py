@@ -52,6 +52,12 @@ def until(what, seconds, condition):
     raise Failure(f'{what}: not within {seconds} s')
 
 
+def text_of(path):
+    """A file that another process writes, whatever it writes."""
+    with open(path, encoding='utf-8', errors='replace') as file:
+        return file.read()
+
+
 @functools.lru_cache(maxsize=None)
 def private_place():
     """A folder for folders that only this process and its children see; None: not on this machine.
@@ -169,8 +175,7 @@ class Switch:
         until('the sockets of vswitch', 10, ready)
 
     def complaint(self):
-        with open(self.lab.path('vswitch.err'), encoding='utf-8', errors='replace') as err:
-            return err.read().strip()
+        return text_of(self.lab.path('vswitch.err')).strip()
 
     def stats(self):
         """The ports, by name, each with its queues."""
@@ -306,8 +311,7 @@ class Guest:
 
     def said(self, kind):
         """The end of what QEMU ("err") or the guest's kernel ("console") has written."""
-        with open(self.lab.path(f'{self.name}.{kind}'), encoding='utf-8', errors='replace') as file:
-            return file.read().strip()[-600:]
+        return text_of(self.lab.path(f'{self.name}.{kind}')).strip()[-600:]
 
     def ended(self):
         status = self.process.poll()

@@ -11,7 +11,7 @@ import re
 import socket
 import subprocess
 
-from lab import Failure, Guest, Skip, until
+from lab import Failure, Guest, Skip, text_of, until
 from stage import PEER_MAC, QUEUES, Stage, set_up_peer
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -111,8 +111,8 @@ class OpenVSwitch:
 
     def stands(self):
         """The bridge is there. Its TAP says nothing: it stays from one daemon to the next."""
-        if self.died():
-            raise Failure(self.died())
+        if died := self.died():
+            raise Failure(died)
         return os.path.exists(f'{self.folder}/vs.ctl') and 'br0' in self.call(
             'usr/bin/ovs-appctl', f'--target={self.folder}/vs.ctl', 'dpif/show', check=False)
 
@@ -125,13 +125,11 @@ class OpenVSwitch:
         text = ''
         for name in ('err', 'log'):
             if os.path.exists(f'{self.folder}/{name}'):
-                with open(f'{self.folder}/{name}', encoding='utf-8', errors='replace') as file:
-                    text += file.read()[-1500:]
+                text += text_of(f'{self.folder}/{name}')[-1500:]
         return text.strip()
 
     def log(self):
-        with open(f'{self.folder}/log', encoding='utf-8', errors='replace') as file:
-            return file.read()
+        return text_of(f'{self.folder}/log')
 
     def kill(self):
         if self.daemon is not None:

@@ -58,6 +58,11 @@ def on_queues(stage, setting, name):
     return failed
 
 
+def must_be_right(failed):
+    if failed:
+        raise Failure(f'less than 99 % on the right queue: {", ".join(failed)}')
+
+
 HEAD = '    on the queue of the pinned vCPU                         received: worst     all  packets   sent: worst     all  packets'
 
 
@@ -65,8 +70,7 @@ def part_queues(stage):
     """Open vSwitch as packaged, flowq preloaded: senders and receivers pinned to each vCPU; the long form: a hash, as it comes, too"""
     print(HEAD)
     failed = {setting: on_queues(stage, setting, name) for setting, name in HOSTS.items() if setting == 'flowq' or LONG}
-    if failed['flowq']:
-        raise Failure(f'less than 99 % on the right queue: {", ".join(failed["flowq"])}')
+    must_be_right(failed['flowq'])
 
 
 class PackedStage(OvsStage):
@@ -79,8 +83,7 @@ def part_packed(stage):
     failed = on_queues(stage, 'flowq', HOSTS['flowq'])
     if not stage.guest.packed():
         raise Failure('the rings were not packed')
-    if failed:
-        raise Failure(f'less than 99 % on the right queue: {", ".join(failed)}')
+    must_be_right(failed)
 
 
 def load_and_change(stage):

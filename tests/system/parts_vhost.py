@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 
-from lab import LONG, Failure, Skip, until
+from lab import LONG, Failure, Skip, text_of, until
 from openvswitch import OpenVSwitch, dropin
 from parts_more import order
 from stage import QUEUES, set_up_peer
@@ -119,8 +119,7 @@ class Testpmd:
         order(self.process, 'start')
 
     def said(self):
-        with open(self.path, encoding='utf-8', errors='replace') as file:
-            text = file.read()
+        text = text_of(self.path)
         if self.process.poll() is not None:
             raise Failure(f'testpmd ended with {self.process.returncode}: {text[-400:]}')
         return text

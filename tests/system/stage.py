@@ -61,8 +61,8 @@ class Stage:
 
     def strike(self):
         """Ends what a part that failed may have left in any state; says if it was the switch that had."""
-        if self.switch is not None and self.switch.died():
-            print(f'    {self.switch.died()}', flush=True)
+        if self.switch is not None and (died := self.switch.died()):
+            print(f'    {died}', flush=True)
         if self.guest is not None:
             self.guest.kill()
         if self.switch is not None:
